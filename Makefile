@@ -1,0 +1,81 @@
+# `make run` and `make test` work on a fresh clone: they need Python 3.11 or newer, and make.
+
+# The first interpreter that is new enough; give your own with `make PYTHON=/path/to/python`.
+PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$candidate && break; done)
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/.installed
+BENCH := $(VENV)/.installed-bench
+
+NODES   ?= 3
+DATA    ?= .ringkv
+WORKERS ?= 2
+UNICODE ?= /usr/share/unicode/UnicodeData.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run test unit cluster check format lint types bench bench-engine load-unicode clean
+
+help: ## Show the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+setup: $(STAMP) ## Create .venv and install, only when pyproject.toml changed
+
+$(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { \
+		echo "ringkv needs Python 3.11 or newer, and none was found; name one: make PYTHON=..." >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "ringkv needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)" >&2; \
+		exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(BENCH): pyproject.toml $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+run: $(STAMP) ## Start a cluster on loopback in the foreground; Ctrl-C stops it
+	@$(BIN)/ringkv up --nodes $(NODES) --data $(DATA)
+
+test: $(STAMP) ## Run the whole test suite
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not cluster"
+	$(BIN)/python -m pytest -m cluster
+
+unit: $(STAMP) ## Run the quick tests
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup -m "not cluster and not slow"
+
+cluster: $(STAMP) ## Run the tests that start and kill real nodes
+	$(BIN)/python -m pytest -m cluster
+
+check: lint types unit ## Format, lint, types and the quick tests: under a minute
+
+format: $(STAMP) ## Format the source
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lint: $(STAMP) ## Check format and lint
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+
+types: $(STAMP) ## Check types
+	$(BIN)/mypy
+
+bench: $(BENCH) ## Compare the gateway with etcd (needs wrk and etcd)
+	$(BIN)/python -m tests.benchmarks.gateway
+
+bench-engine: $(BENCH) ## Compare the engine with RocksDB, LevelDB and LMDB
+	$(BIN)/python -m tests.benchmarks.engine
+
+load-unicode: $(STAMP) ## Load UnicodeData.txt while nodes are killed, and verify it
+	@test -r "$(UNICODE)" || { \
+		echo "$(UNICODE) is not there: install Debian's unicode-data, or name a file: make load-unicode UNICODE=..." >&2; \
+		exit 1; }
+	$(BIN)/python -m tests.cluster.unicode_story "$(UNICODE)"
+
+clean: ## Remove .venv and caches, but never data
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
