@@ -1,0 +1,72 @@
+"""Commands, and the log entries that carry them.
+
+    entry    := msgpack [clock_ms, [command, …]]           one batch is one entry
+    command  := [1, key, value, content_type] | [2, key]   Put | Delete
+    item     := [revision, value, content_type]            what the engine stores under a key
+
+An entry without commands is a leader's no-op. The format is a concatenation: a command is
+encoded once, where it enters the cluster, and its bytes are joined into the entry unread.
+A reader that meets anything else raises `msgspec.DecodeError`; behind a checksummed frame
+that is a bug of the writer, not damage.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from raftgroups.ids import COMMANDS_PER_ENTRY_MAX
+
+
+class Put(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """The key now holds `value`, of media type `content_type` (empty: none was given)."""
+
+    key: bytes
+    value: bytes
+    content_type: str = ""
+
+
+class Delete(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """The key is now absent, whether or not it was before."""
+
+    key: bytes
+
+
+Command = Put | Delete
+
+
+class Written(msgspec.Struct, frozen=True, array_like=True):
+    """Result: the command was applied and made `revision`."""
+
+    revision: int
+
+
+class Item(msgspec.Struct, frozen=True, array_like=True):
+    """What a key holds."""
+
+    revision: int
+    value: bytes
+    content_type: str = ""
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One log entry: a batch of commands and the leader's clock when it took them, in milliseconds."""
+
+    clock_ms: int
+    commands: list[Command]
+
+
+_encoder = msgspec.msgpack.Encoder()
+encode_command = _encoder.encode
+encode_item = _encoder.encode
+decode_command = msgspec.msgpack.Decoder(Command).decode
+decode_item = msgspec.msgpack.Decoder(Item).decode
+decode_entry = msgspec.msgpack.Decoder(Entry).decode
+
+
+def encode_entry(clock_ms: int, commands: Sequence[bytes]) -> bytes:
+    """Join already encoded commands into one entry."""
+    count = len(commands)
+    assert count <= COMMANDS_PER_ENTRY_MAX, "the caller bounds a batch"
+    header = b"\x92" + _encoder.encode(clock_ms)
+    array = bytes((0x90 | count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+    return b"".join((header, array, *commands))
