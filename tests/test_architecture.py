@@ -78,9 +78,7 @@ class Module:
                     yield Import(node.lineno, alias.name, "", id(node) in typing_only)
             elif isinstance(node, ast.ImportFrom):
                 for alias in node.names:
-                    yield Import(
-                        node.lineno, node.module or "", alias.name, id(node) in typing_only
-                    )
+                    yield Import(node.lineno, node.module or "", alias.name, id(node) in typing_only)
 
     def calls(self) -> Iterator[tuple[int, str, ast.Call]]:
         for node in ast.walk(self.tree):
@@ -111,9 +109,7 @@ def packages_are_entered_by_the_front_door(module: Module) -> Iterator[str]:
 
 
 def one_file_imports_pysyncobj(module: Module) -> Iterator[str]:
-    allowed = module.path == "raftgroups/consensus.py" or module.path.startswith(
-        "tests/raftgroups/"
-    )
+    allowed = module.path == "raftgroups/consensus.py" or module.path.startswith("tests/raftgroups/")
     for item in module.imports():
         if item.top == "pysyncobj" and not allowed:
             yield f"{module.path}:{item.line} imports pysyncobj"
