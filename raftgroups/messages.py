@@ -1,0 +1,217 @@
+"""What nodes say to each other, inside the frames of a link.
+
+    frame body := msgpack [message, …]         all that one loop turn has for one peer
+    message    := [tag, group, …]              a Raft message of one group
+                | [tag, …]                     a request between gateways, a snapshot's bytes
+
+Fields are positional. A decoder that meets an unknown tag or a wrong type raises
+`msgspec.ValidationError`, and the link that carried it is closed.
+"""
+
+import msgspec
+
+PROTOCOL_VERSION = 1
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Base of every message."""
+
+
+class Append(Message, tag=1):
+    """Leader → follower: the entries after `prev_index`, whose term is `prev_term`.
+
+    entries    (term, payload) of prev_index + 1, prev_index + 2, …
+    commit     the leader's commit index
+    sequence   grows with every Append to this follower; the reply carries it back
+    """
+
+    group: int
+    term: int
+    prev_index: int
+    prev_term: int
+    entries: list[tuple[int, bytes]]
+    commit: int
+    sequence: int
+
+
+class AppendReply(Message, tag=2):
+    """Follower → leader.
+
+    match      with `ok`: every entry up to here equals the leader's and is on disk
+    hint_index, hint_term   without: the newest entry that might match (raft thesis, section 3.5)
+    """
+
+    group: int
+    term: int
+    sequence: int
+    ok: bool
+    match: int
+    hint_index: int = 0
+    hint_term: int = 0
+
+
+class Heartbeat(Message, tag=3):
+    """Leader → follower: `term` is still mine. `commit` never exceeds what this follower has matched.
+
+    round      the newest ReadIndex round; its echo proves that the term held when it was sent
+    """
+
+    group: int
+    term: int
+    commit: int
+    round: int
+
+
+class HeartbeatReply(Message, tag=4):
+    """Follower → leader: at `round` this follower's term was `term`."""
+
+    group: int
+    term: int
+    round: int
+
+
+class VoteRequest(Message, tag=5):
+    """Candidate → voter. With `probe` it is a PreVote: nothing changes, the answer is a forecast.
+
+    transfer   the old leader asked for this election: stickiness does not apply
+    """
+
+    group: int
+    term: int
+    last_index: int
+    last_term: int
+    probe: bool
+    transfer: bool
+
+
+class VoteReply(Message, tag=6):
+    """Voter → candidate. `term` is the request's when granted, else the voter's own."""
+
+    group: int
+    term: int
+    probe: bool
+    granted: bool
+
+
+class TimeoutNow(Message, tag=7):
+    """Leader → caught-up follower: stand for election at once (raft thesis, section 3.10)."""
+
+    group: int
+    term: int
+
+
+class ReadIndexRequest(Message, tag=8):
+    """Follower → leader: up to which index must I have applied to serve reads that wait here?"""
+
+    group: int
+    term: int
+    read: int
+
+
+class ReadIndexReply(Message, tag=9):
+    """Leader → follower. `index` 0 is a refusal: not the leader, or not for that term."""
+
+    group: int
+    term: int
+    read: int
+    index: int
+
+
+class SnapshotOffer(Message, tag=10):
+    """Leader → follower too far behind: a checkpoint at `index` follows as SnapshotChunks.
+
+    files      (name, size in bytes) in the order in which they are sent
+    """
+
+    group: int
+    term: int
+    transfer: int
+    index: int
+    index_term: int
+    files: list[tuple[str, int]]
+
+
+class SnapshotChunk(Message, tag=11):
+    """Leader → follower: the next bytes of the checkpoint's files, laid end to end from `offset`."""
+
+    group: int
+    transfer: int
+    offset: int
+    data: bytes
+
+
+class SnapshotReply(Message, tag=12):
+    """Follower → leader: bytes received so far; `installed` when the checkpoint is in force; `failed` ends it."""
+
+    group: int
+    term: int
+    transfer: int
+    received: int
+    installed: bool = False
+    failed: bool = False
+
+
+class WriteCall(Message, tag=20):
+    """Gateway → leader: propose `command` (encoded) for `partition`."""
+
+    call: int
+    partition: int
+    epoch: int
+    timeout_ms: int
+    command: bytes
+
+
+class ReadCall(Message, tag=21):
+    """Gateway → replica: read `key` at `level`."""
+
+    call: int
+    partition: int
+    epoch: int
+    timeout_ms: int
+    level: str
+    key: bytes
+
+
+class WriteReturn(Message, tag=22):
+    """Leader → gateway: the Revision that the command made."""
+
+    call: int
+    revision: int
+
+
+class ReadReturn(Message, tag=23):
+    """Replica → gateway. `item` is encoded as in command.py, empty when the key is absent."""
+
+    call: int
+    item: bytes
+    staleness_ms: int
+    leads: bool
+
+
+class FailureReturn(Message, tag=24):
+    """Either → gateway: why it failed, as the name of a RaftGroupError's class, and its text."""
+
+    call: int
+    error: str
+    text: str
+    leader: str = ""
+
+
+RaftMessage = (
+    Append
+    | AppendReply
+    | Heartbeat
+    | HeartbeatReply
+    | VoteRequest
+    | VoteReply
+    | TimeoutNow
+    | ReadIndexRequest
+    | ReadIndexReply
+)
+SnapshotMessage = SnapshotOffer | SnapshotChunk | SnapshotReply
+CallMessage = WriteCall | ReadCall
+ReturnMessage = WriteReturn | ReadReturn | FailureReturn
+AnyMessage = RaftMessage | SnapshotMessage | CallMessage | ReturnMessage
+
+encode_messages = msgspec.msgpack.Encoder().encode
+decode_messages = msgspec.msgpack.Decoder(list[AnyMessage]).decode

@@ -1,0 +1,92 @@
+"""Who is in the cluster, and which nodes hold which partition.
+
+    identity  := JSON object, one line, then its CRC32C as 8 hex digits on a line of its own
+
+The identity file in a data directory says which node of which cluster the directory is.
+Anything else in it is a DamagedDirectoryError, another node's is a ForeignDirectoryError.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import msgspec
+
+from engine import checksum
+from raftgroups.errors import DamagedDirectoryError
+from raftgroups.ids import Epoch, PartitionId
+from raftgroups.ring import Ring
+
+
+class Member(msgspec.Struct, frozen=True):
+    """One node of the cluster. `peer` is the host:port that its peers dial."""
+
+    name: str
+    peer: str
+    zone: str = ""
+
+
+class Topology(msgspec.Struct, frozen=True, dict=True):
+    """A version of the cluster's make-up; the placement follows from it alone."""
+
+    cluster_id: str
+    epoch: Epoch
+    partitions: int
+    replication_factor: int
+    members: tuple[Member, ...]
+
+    @cached_property
+    def ring(self) -> Ring:
+        zones = {member.name: member.zone for member in self.members}
+        return Ring(self.partitions, zones, self.replication_factor)
+
+    def replicas_of(self, partition: PartitionId) -> tuple[str, ...]:
+        """The nodes that hold it; leadership belongs with the first."""
+        return self.ring.placement[partition]
+
+    def held_by(self, name: str) -> tuple[PartitionId, ...]:
+        return tuple(PartitionId(arc) for arc, nodes in enumerate(self.ring.placement) if name in nodes)
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Whose data directory it is."""
+
+    format: int
+    name: str
+    topology: Topology
+
+
+IDENTITY_FORMAT = 1
+
+
+def found_cluster(seeds: Mapping[str, str], partitions: int, replication_factor: int) -> Topology:
+    """The first Topology, equal on every node that is given the same arguments.
+
+    Invariant: the cluster id follows from the founding members, so that nodes that found a
+    cluster together agree on it without talking, and nodes of different clusters do not.
+    Zones take no part in it: only a node itself knows its zone when the cluster is founded.
+    """
+    founding = repr((sorted(seeds.items()), partitions, replication_factor))
+    cluster_id = hashlib.blake2b(founding.encode(), digest_size=8).hexdigest()
+    members = tuple(Member(name, peer) for name, peer in sorted(seeds.items()))
+    return Topology(cluster_id, Epoch(1), partitions, replication_factor, members)
+
+
+def encode_identity(identity: Identity) -> bytes:
+    line = msgspec.json.encode(identity)
+    return line + b"\n%08x\n" % checksum(line)
+
+
+def decode_identity(path: str, data: bytes) -> Identity:
+    """Raises: DamagedDirectoryError."""
+    line, _, rest = data.partition(b"\n")
+    if rest != b"%08x\n" % checksum(line):
+        raise DamagedDirectoryError(f"{path}: the checksum does not match; restore it from a backup or start on an empty directory")
+    try:
+        identity = msgspec.json.decode(line, type=Identity)
+    except msgspec.DecodeError as error:
+        raise DamagedDirectoryError(f"{path}: {error}") from error
+    if identity.format != IDENTITY_FORMAT:
+        raise DamagedDirectoryError(f"{path}: format {identity.format} is not known to this version")
+    return identity
