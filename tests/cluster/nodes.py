@@ -57,7 +57,7 @@ class Process:
         self.name = name
         self.log = log
         self._command = list(command)
-        self._environment = {**os.environ, **environment}
+        self.environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -77,7 +77,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self._environment,
+                env={**os.environ, **self.environment},
                 start_new_session=True,
             )
 

@@ -1,0 +1,33 @@
+"""Clusters of real nodes, ended whatever a test does; their logs are shown when it fails."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.nodes import Cluster
+
+NewCluster = Callable[..., Cluster]
+
+
+@pytest.fixture
+def new_cluster(tmp_path: Path) -> Iterator[NewCluster]:
+    """Makes clusters that are not started yet."""
+    with ExitStack() as stack:
+
+        def make(size: int = 3, partitions: int = 16, environment: Mapping[str, str] | None = None) -> Cluster:
+            directory = tmp_path / f"cluster{len(made)}"
+            made.append(stack.enter_context(Cluster(directory, size, partitions, environment)))
+            return made[-1]
+
+        made: list[Cluster] = []
+        yield make
+
+
+@pytest.fixture
+def cluster(new_cluster: NewCluster) -> Cluster:
+    """Three nodes, ready."""
+    made = new_cluster()
+    made.start()
+    return made

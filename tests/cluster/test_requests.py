@@ -1,0 +1,51 @@
+"""Any node answers for any key."""
+
+import pytest
+
+from tests.cluster.nodes import Cluster
+
+pytestmark = pytest.mark.cluster
+
+
+def test_every_node_serves_every_key(cluster: Cluster) -> None:
+    """Written through one node, read through all, whoever leads the key's partition."""
+    nodes = list(cluster)
+    keys = [f"key/{number}" for number in range(48)]
+
+    for number, key in enumerate(keys):
+        status, headers, _ = nodes[number % 3].request("PUT", f"/v1/kv/{key}", key.encode(), content_type="text/plain")
+        assert (status, headers["etag"][:1]) == (204, '"')
+
+    for node in nodes:
+        for key in keys:
+            status, headers, body = node.request("GET", f"/v1/kv/{key}")
+            assert (status, body, headers["content-type"]) == (200, key.encode(), "text/plain")
+            assert headers["kv-consistency"] == "linearizable"
+    assert len({nodes[0].json(f"/v1/locate/{key}")["partition"] for key in keys}) > 8
+
+
+def test_a_delete_is_seen_by_every_node(cluster: Cluster) -> None:
+    for number, node in enumerate(cluster):
+        assert node.request("PUT", f"/v1/kv/gone/{number}", b"there")[0] == 204
+        assert node.request("DELETE", f"/v1/kv/gone/{number}")[0] == 204
+
+        assert [other.request("GET", f"/v1/kv/gone/{number}")[0] for other in cluster] == [404, 404, 404]
+
+
+def test_nodes_agree_on_who_leads(cluster: Cluster) -> None:
+    """Every node knows every partition's leader, and leads some itself."""
+    views = [{p["id"]: p["leader"] for p in node.json("/v1/cluster")["partitions"]} for node in cluster]
+
+    assert views[0] == views[1] == views[2]
+    assert len(views[0]) == 16
+    assert set(views[0].values()) == {"n1", "n2", "n3"}
+
+
+def test_one_node_alone_is_a_cluster(new_cluster) -> None:  # type: ignore[no-untyped-def]
+    cluster = new_cluster(size=1)
+    cluster.start()
+
+    assert cluster["n1"].request("PUT", "/v1/kv/a", b"1")[0] == 204
+    cluster["n1"].kill()
+    cluster.start()
+    assert cluster["n1"].request("GET", "/v1/kv/a")[2] == b"1"
