@@ -1,0 +1,282 @@
+"""Commit log: every write, in order, before anyone can see it.
+
+    log    := frame*
+    frame  := magic:u32 length:u32 unsynced:u32 crc:u32 payload:u8[length]      little-endian
+
+The CRC32C starts from the frame's position in the file (modulo 2^32) and covers the first three
+fields and the payload, so a frame is whole only where it was written. `unsynced` is how far before
+this frame the file was on disk when it was appended: a frame testifies for the bytes before that.
+A frame without payload is a mark: it is appended after a sync only to testify, and is not replayed.
+
+A bad frame ends the replay. If a later whole frame testifies that it had been on disk, or if the
+log is not the newest, it is a CorruptionError. Otherwise a crash may have torn it: no one was
+promised it or what follows, and the log is cut there.
+
+Source: leveldb log_format.md, without its blocks: a frame is one payload and is never split.
+"""
+
+import struct
+from collections.abc import Iterator
+
+from engine.coding import DecodeError, crc32c
+from engine.errors import ClosedError, CorruptionError, StorageError, StorageFullError
+from engine.files import AppendableFile, FileSystem, ReadableFile, parent
+
+FRAME_BYTES_MAX = 64 << 20
+HEADER_BYTES = 16
+
+_MAGIC = 0x316C6B72  # "rkl1": a new grammar gets a new one
+_MAGIC_BYTES = struct.pack("<I", _MAGIC)
+_READ_BYTES = 1 << 20
+_U32_MAX = (1 << 32) - 1
+_pack_head = struct.Struct("<III").pack
+_pack_crc = struct.Struct("<I").pack
+_unpack_header = struct.Struct("<IIII").unpack
+
+
+class CommitLogWriter:
+    """Appends frames to a log, new or whole, and makes them durable.
+
+    One thread appends and writes out; `sync` may run in another meanwhile. A log must be synced
+    before the next one is begun: only the newest may be torn.
+
+    Invariant: after a failed write or sync nothing is written any more, as nobody knows what the
+    disk holds. The one exception is a full disk: what did not fit is cut off again.
+    """
+
+    def __init__(self, file_system: FileSystem, path: str) -> None:
+        is_new = not file_system.exists(path)
+        self._path = path
+        self._file: AppendableFile | None = file_system.open_append(path)
+        self._failure: StorageError | None = None
+        self._pieces: list[bytes] = []
+        try:
+            if is_new:
+                # A synced frame in a file without a name would be lost all the same.
+                file_system.sync_directory(parent(path))
+            self._position = self._written = file_system.size(path)
+        except StorageError:
+            self._file.close()
+            raise
+        # What was there is not known to be on disk.
+        self._synced = 0
+        self._marked = 0
+
+    @property
+    def position(self) -> int:
+        """Where the next frame will begin."""
+        return self._position
+
+    @property
+    def written(self) -> int:
+        """Up to here a crash of the process loses nothing."""
+        return self._written
+
+    @property
+    def synced(self) -> int:
+        """Up to here a crash of the machine loses nothing."""
+        return self._synced
+
+    def append(self, payload: bytes) -> int:
+        """Add a frame to what `write_out` will write; returns the position of its end."""
+        assert 0 < len(payload) <= FRAME_BYTES_MAX, "a frame has 1 byte to 64 MiB"
+        return self._append(payload)
+
+    def _append(self, payload: bytes) -> int:
+        position = self._position
+        unsynced = position - self._synced
+        head = _pack_head(_MAGIC, len(payload), min(_U32_MAX, unsynced))
+        crc = crc32c(payload, crc32c(head, position & _U32_MAX))
+        self._pieces += (head, _pack_crc(crc), payload)
+        self._position = position = position + HEADER_BYTES + len(payload)
+        return position
+
+    def write_out(self) -> None:
+        """Hand every appended frame to the operating system.
+
+        Raises: StorageFullError, with the frames dropped and the log as before; StorageError,
+        with the log closed to writes.
+        """
+        if not self._pieces:
+            return
+        file = self._writable()
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        try:
+            file.write(data)
+        except StorageFullError:
+            self._cut_back(file)
+            raise
+        except StorageError as error:
+            self._failure = error
+            raise
+        self._written = self._position
+
+    def _cut_back(self, file: AppendableFile) -> None:
+        self._position = self._written
+        try:
+            file.truncate(self._written)
+        except StorageError as error:
+            self._failure = error
+
+    def sync(self) -> int:
+        """Make durable what was written out; returns the position up to which it is."""
+        file = self._writable()
+        written = self._written
+        try:
+            file.sync()
+        except StorageError as error:
+            # Never tried again: the kernel may have dropped the pages it failed to write.
+            self._failure = error
+            raise
+        self._synced = max(self._synced, written)
+        return self._synced
+
+    def mark(self) -> None:
+        """Testify in the log that everything before is on disk, if it is."""
+        if self._marked < self._synced == self._position:
+            self._marked = self._append(b"")
+            self.write_out()
+
+    def close(self) -> None:
+        """Make everything durable, unless writing failed before."""
+        if self._file is None:
+            return
+        try:
+            if self._failure is None:
+                self.write_out()
+                if max(self._synced, self._marked) < self._written:
+                    self.sync()
+                self.mark()
+        finally:
+            file, self._file = self._file, None
+            file.close()
+
+    def _writable(self) -> AppendableFile:
+        if self._failure is not None:
+            failure = self._failure
+            raise StorageError(self._path, failure.number, f"closed to writes: {failure.reason}") from failure
+        if self._file is None:
+            raise ClosedError(f"{self._path} is closed")
+        return self._file
+
+
+class CommitLogReader:
+    """Reads the payloads of a log up to its end or its first bad frame.
+
+    end       position after the last whole frame
+    damage    None if that is the end of the file
+    is_torn   whether a crash can explain the damage: nothing testifies that it was on disk
+    """
+
+    def __init__(self, file_system: FileSystem, path: str) -> None:
+        self._path = path
+        self._size = file_system.size(path)
+        self._file = file_system.open_read(path)
+        self._window = _Window(self._file)
+        self.end = 0
+        self.damage: CorruptionError | None = None
+        self.is_torn = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        while self.end < self._size:
+            try:
+                payload, _ = self._frame(self.end)
+            except DecodeError as error:
+                self.damage = CorruptionError(self._path, self.end, str(error))
+                self.is_torn = not self._was_synced(self.end)
+                return
+            self.end += HEADER_BYTES + len(payload)
+            if payload:
+                yield payload
+
+    def _frame(self, at: int) -> tuple[bytes, int]:
+        if self._size - at < HEADER_BYTES:
+            raise DecodeError("the header of a frame is cut off")
+        header = self._window.take(at, HEADER_BYTES)
+        if len(header) < HEADER_BYTES:
+            raise DecodeError("the header of a frame is cut off")
+        magic, length, unsynced, crc = _unpack_header(header)
+        if magic != _MAGIC:
+            raise DecodeError("no frame begins here")
+        if length > FRAME_BYTES_MAX or length > self._size - at - HEADER_BYTES:
+            raise DecodeError("a frame is longer than what is left")
+        payload = self._window.take(at + HEADER_BYTES, length)
+        if crc32c(payload, crc32c(header[:12], at & _U32_MAX)) != crc:
+            raise DecodeError("the checksum of a frame does not match")
+        return payload, unsynced
+
+    def _was_synced(self, position: int) -> bool:
+        at = self._window.find(_MAGIC_BYTES, position + 1)
+        while at is not None:
+            step = 1
+            try:
+                payload, unsynced = self._frame(at)
+            except DecodeError:
+                pass
+            else:
+                if at - unsynced > position:
+                    return True
+                step = HEADER_BYTES + len(payload)
+            at = self._window.find(_MAGIC_BYTES, at + step)
+        return False
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Window:
+    """The part of a file that is being read."""
+
+    def __init__(self, file: ReadableFile) -> None:
+        self._file = file
+        self._start = 0
+        self._buffer = b""
+
+    def take(self, at: int, length: int) -> bytes:
+        skip = at - self._start
+        if skip < 0 or skip + length > len(self._buffer):
+            self._load(at, length)
+            skip = 0
+        return self._buffer[skip : skip + length]
+
+    def find(self, pattern: bytes, at: int) -> int | None:
+        while True:
+            if not self._start <= at < self._start + len(self._buffer):
+                self._load(at, len(pattern))
+            found = self._buffer.find(pattern, at - self._start)
+            if found >= 0:
+                return self._start + found
+            # The pattern may begin in this window and end in the next.
+            following = self._start + len(self._buffer) - len(pattern) + 1
+            if following <= at:
+                return None
+            at = following
+            self._load(at, len(pattern))
+
+    def _load(self, at: int, length: int) -> None:
+        self._buffer = self._file.read(at, max(length, _READ_BYTES))
+        self._start = at
+
+
+def read_commit_log(file_system: FileSystem, path: str, *, newest: bool) -> Iterator[bytes]:
+    """The payloads of a log in order; a torn tail is cut off if the log is the newest.
+
+    The cut is made when the last payload has been taken. Raises: CorruptionError.
+    """
+    reader = CommitLogReader(file_system, path)
+    try:
+        yield from reader
+    finally:
+        reader.close()
+    if reader.damage is None:
+        return
+    if not (newest and reader.is_torn):
+        raise reader.damage
+    file = file_system.open_append(path)
+    try:
+        file.truncate(reader.end)
+        # Synced now: what the next log says must not follow on what this one might still lose.
+        file.sync()
+    finally:
+        file.close()

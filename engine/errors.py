@@ -1,0 +1,74 @@
+"""Every error the engine raises."""
+
+
+class EngineError(Exception):
+    """Base of every error this package raises."""
+
+
+class InvalidKeyError(EngineError):
+    """The key is not bytes, is empty, or is longer than a key may be."""
+
+
+class InvalidValueError(EngineError):
+    """The value is not bytes, or is longer than a value may be."""
+
+
+class InvalidBatchError(EngineError):
+    """The batch is too large for one frame, or its sequence is missing, unwanted or falling."""
+
+
+class InvalidOptionError(EngineError):
+    """An option is outside its bounds."""
+
+
+class LockedError(EngineError):
+    """Somebody else has the directory open."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} is in use by another process, or opened twice by this one")
+        self.path = path
+
+
+class ForeignDirectoryError(EngineError):
+    """The directory holds something, but not a store this engine can open."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class ClosedError(EngineError):
+    """The engine, or the file, was closed."""
+
+
+class CorruptionError(EngineError):
+    """What was read is not what was written."""
+
+    def __init__(self, path: str, offset: int, reason: str) -> None:
+        super().__init__(f"{path} is damaged at byte {offset}: {reason}")
+        self.path = path
+        self.offset = offset
+        self.reason = reason
+
+
+class StallError(EngineError):
+    """Flush or compaction is too far behind to take another write; nothing was written."""
+
+
+class WouldBlockError(EngineError):
+    """The answer is not in memory, and the caller asked not to wait for the disk."""
+
+
+class StorageError(EngineError):
+    """The file system failed; `number` is its errno."""
+
+    def __init__(self, path: str, number: int, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.number = number
+        self.reason = reason
+
+
+class StorageFullError(StorageError):
+    """No space is left for what had to be written."""

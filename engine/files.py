@@ -1,0 +1,302 @@
+"""The file system as the engine sees it, and the name of every file it owns.
+
+    NNNNNN.log       commit log            CURRENT            names the manifest in force
+    NNNNNN.sst       SSTable               LOCK               held by whoever has the directory open
+    MANIFEST-NNNNNN  log of version edits  *.tmp              not yet renamed into place
+
+What was written survives a crash of the machine once `sync` has returned, and the name of a new or
+renamed file once `sync_directory` has. Every method raises StorageError, or StorageFullError where
+no space is left.
+"""
+
+import errno
+import fcntl
+import os
+import re
+from typing import Protocol
+
+from engine.errors import LockedError, StorageError, StorageFullError
+
+CURRENT = "CURRENT"
+LOCK = "LOCK"
+TEMPORARY_SUFFIX = ".tmp"
+LOG = "log"
+TABLE = "sst"
+MANIFEST = "MANIFEST"
+
+_NUMBERED = re.compile(r"(?:(MANIFEST)-(\d{6,15})|(\d{6,15})\.(log|sst))")
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def log_name(number: int) -> str:
+    """The name of a commit log."""
+    return f"{number:06}.{LOG}"
+
+
+def table_name(number: int) -> str:
+    """The name of an SSTable."""
+    return f"{number:06}.{TABLE}"
+
+
+def manifest_name(number: int) -> str:
+    """The name of a manifest."""
+    return f"{MANIFEST}-{number:06}"
+
+
+def parse_name(name: str) -> tuple[str, int] | None:
+    """The kind (LOG, TABLE or MANIFEST) and number of a file, None for any other."""
+    match = _NUMBERED.fullmatch(name)
+    if match is None:
+        return None
+    if match[1]:
+        return MANIFEST, int(match[2])
+    return match[4], int(match[3])
+
+
+def join(directory: str, name: str) -> str:
+    """The path of a name in a directory."""
+    return f"{directory}/{name}"
+
+
+def parent(path: str) -> str:
+    """The directory a path is in."""
+    return path.rpartition("/")[0] or ("/" if path.startswith("/") else ".")
+
+
+def storage_error(path: str, error: OSError) -> StorageError:
+    """What the engine raises in place of an OSError."""
+    kind = StorageFullError if error.errno in _FULL else StorageError
+    return kind(path, error.errno or 0, error.strerror or str(error))
+
+
+class AppendableFile(Protocol):
+    """A file that grows at its end."""
+
+    def write(self, data: bytes) -> None:
+        """Append all of it, or raise with an unknown part of it appended."""
+
+    def sync(self) -> None:
+        """Return once everything written is on disk; callable while another thread writes."""
+
+    def truncate(self, size: int) -> None: ...
+    def close(self) -> None: ...
+
+
+class ReadableFile(Protocol):
+    """A file read at any place, by any number of threads; it stays readable when removed."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Fewer bytes than asked for only at the end of the file."""
+
+    def read_nowait(self, offset: int, length: int) -> bytes | None:
+        """As `read`, but None if the disk would have to be waited for, or it cannot be told."""
+
+    def close(self) -> None: ...
+
+
+class DirectoryLock(Protocol):
+    """Held until closed, or until its process is gone."""
+
+    def close(self) -> None: ...
+
+
+class FileSystem(Protocol):
+    """Everything the engine does to files."""
+
+    def open_append(self, path: str) -> AppendableFile:
+        """Create the file if it is not there."""
+
+    def open_read(self, path: str) -> ReadableFile: ...
+    def exists(self, path: str) -> bool: ...
+    def size(self, path: str) -> int: ...
+    def list_directory(self, path: str) -> list[str]: ...
+
+    def create_directory(self, path: str) -> None:
+        """Create it and its parents, durably; it may be there already."""
+
+    def rename(self, source: str, target: str) -> None:
+        """Replace the target in one step."""
+
+    def link(self, source: str, target: str) -> None: ...
+    def remove(self, path: str) -> None: ...
+    def sync_directory(self, path: str) -> None: ...
+
+    def lock(self, path: str) -> DirectoryLock:
+        """Raises: LockedError, if anyone else holds it."""
+
+
+class _OsAppendableFile:
+    __slots__ = ("_descriptor", "_path")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+    def write(self, data: bytes) -> None:
+        try:
+            written = os.write(self._descriptor, data)
+            while written < len(data):
+                written += os.write(self._descriptor, memoryview(data)[written:])
+        except OSError as error:
+            raise storage_error(self._path, error) from error
+
+    def sync(self) -> None:
+        try:
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise storage_error(self._path, error) from error
+
+    def truncate(self, size: int) -> None:
+        try:
+            os.ftruncate(self._descriptor, size)
+        except OSError as error:
+            raise storage_error(self._path, error) from error
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+
+class _OsReadableFile:
+    __slots__ = ("_descriptor", "_path")
+
+    # Where the kernel cannot read without waiting every read counts as one that would wait.
+    _NOWAIT = getattr(os, "RWF_NOWAIT", None)
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = -1
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read(self, offset: int, length: int) -> bytes:
+        try:
+            data = os.pread(self._descriptor, length, offset)
+            while len(data) < length and (more := os.pread(self._descriptor, length - len(data), offset + len(data))):
+                data += more
+        except OSError as error:
+            raise storage_error(self._path, error) from error
+        return data
+
+    def read_nowait(self, offset: int, length: int) -> bytes | None:
+        if self._NOWAIT is None:
+            return None
+        buffer = bytearray(length)
+        try:
+            count = os.preadv(self._descriptor, [buffer], offset, self._NOWAIT)
+        except OSError as error:
+            if error.errno in {errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL}:
+                return None
+            raise storage_error(self._path, error) from error
+        # Part of it was in memory: the rest would have to be waited for, or is not there.
+        return bytes(buffer) if count == length else None
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        # A table that compaction replaced is read until its last reader lets go of it; closing
+        # it any earlier would pull the descriptor away from under a read in another thread.
+        self.close()
+
+
+class _OsLock:
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            # flock, not lockf: it also keeps the same process from opening the directory twice.
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+
+class OsFileSystem:
+    """The real one."""
+
+    def open_append(self, path: str) -> AppendableFile:
+        try:
+            return _OsAppendableFile(path)
+        except OSError as error:
+            raise storage_error(path, error) from error
+
+    def open_read(self, path: str) -> ReadableFile:
+        try:
+            return _OsReadableFile(path)
+        except OSError as error:
+            raise storage_error(path, error) from error
+
+    def exists(self, path: str) -> bool:
+        return os.path.lexists(path)
+
+    def size(self, path: str) -> int:
+        try:
+            return os.stat(path).st_size
+        except OSError as error:
+            raise storage_error(path, error) from error
+
+    def list_directory(self, path: str) -> list[str]:
+        try:
+            return sorted(os.listdir(path))
+        except OSError as error:
+            raise storage_error(path, error) from error
+
+    def create_directory(self, path: str) -> None:
+        if os.path.isdir(path):
+            return
+        above = parent(path)
+        self.create_directory(above)
+        try:
+            os.mkdir(path)
+        except FileExistsError as error:
+            # Somebody else made it meanwhile, or it is not a directory.
+            if not os.path.isdir(path):
+                raise storage_error(path, error) from error
+        except OSError as error:
+            raise storage_error(path, error) from error
+        self.sync_directory(above)
+
+    def rename(self, source: str, target: str) -> None:
+        try:
+            os.rename(source, target)
+        except OSError as error:
+            raise storage_error(target, error) from error
+
+    def link(self, source: str, target: str) -> None:
+        try:
+            os.link(source, target)
+        except OSError as error:
+            raise storage_error(target, error) from error
+
+    def remove(self, path: str) -> None:
+        try:
+            os.remove(path)
+        except OSError as error:
+            raise storage_error(path, error) from error
+
+    def sync_directory(self, path: str) -> None:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise storage_error(path, error) from error
+
+    def lock(self, path: str) -> DirectoryLock:
+        try:
+            return _OsLock(path)
+        except BlockingIOError as error:
+            raise LockedError(parent(path)) from error
+        except OSError as error:
+            raise storage_error(path, error) from error

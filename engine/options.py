@@ -1,0 +1,66 @@
+"""Every tunable of the engine, with its unit, default and bounds."""
+
+from dataclasses import dataclass
+
+from engine.errors import InvalidOptionError
+
+_KIB = 1 << 10
+_MIB = 1 << 20
+_GIB = 1 << 30
+
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "memtable_bytes_max": (4 * _KIB, _GIB),
+    "sealed_memtables_max": (1, 64),
+    "cache_bytes_max": (0, 1 << 40),
+    "block_bytes": (64, 48 * _KIB),
+    "filter_bits_per_key": (1, 64),
+    "table_bytes_max": (4 * _KIB, _GIB),
+    "level0_tables_compact": (2, 64),
+    "level0_tables_max": (2, 256),
+    "level1_bytes_max": (4 * _KIB, 1 << 40),
+    "level_bytes_ratio": (2, 64),
+    "manifest_bytes_max": (4 * _KIB, _GIB),
+    "stall_seconds_max": (0, 3600),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How an engine behaves; a store may be reopened with others.
+
+    own_log                 keep a commit log; without it the caller gives sequences and keeps the log
+    memtable_bytes_max      memory of one memtable, bookkeeping included; then it is sealed
+    sealed_memtables_max    how many may wait for their flush before writes stall
+    cache_bytes_max         memory for blocks, where no shared cache is given
+    block_bytes             size of a block before compression, at which the next is begun
+    filter_bits_per_key     memory and disk for Bloom filters: 12 let 1 % of absent keys through
+    table_bytes_max         size at which compaction begins its next SSTable
+    level0_tables_compact   SSTables in level 0 from which they are compacted into level 1
+    level0_tables_max       SSTables in level 0 from which writes stall
+    level1_bytes_max        size of level 1 ...
+    level_bytes_ratio       ... and how much larger each level below it may be
+    manifest_bytes_max      size of the manifest from which it is written anew
+    stall_seconds_max       how long a write waits for flush and compaction before StallError
+    """
+
+    own_log: bool = True
+    memtable_bytes_max: int = 4 * _MIB
+    sealed_memtables_max: int = 2
+    cache_bytes_max: int = 32 * _MIB
+    block_bytes: int = 4 * _KIB
+    filter_bits_per_key: int = 12
+    table_bytes_max: int = 8 * _MIB
+    level0_tables_compact: int = 4
+    level0_tables_max: int = 12
+    level1_bytes_max: int = 32 * _MIB
+    level_bytes_ratio: int = 10
+    manifest_bytes_max: int = _MIB
+    stall_seconds_max: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _BOUNDS.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise InvalidOptionError(f"{name} is {low:g} to {high:g}, not {value!r}")
+        if self.level0_tables_max < self.level0_tables_compact:
+            raise InvalidOptionError("level0_tables_max is not less than level0_tables_compact")

@@ -1,0 +1,137 @@
+"""The real file system, and the fake one where both must agree."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import FileSystem, LockedError, OsFileSystem, StorageError, StorageFullError
+from engine.files import join, log_name, manifest_name, parent, parse_name, table_name
+from tests.fakes import MemoryFileSystem
+
+
+@pytest.fixture(params=["os", "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[FileSystem, str]:
+    if request.param == "os":
+        return OsFileSystem(), str(tmp_path)
+    memory = MemoryFileSystem()
+    memory.create_directory("/db")
+    return memory, "/db"
+
+
+def test_both_file_systems_agree(place: tuple[FileSystem, str]) -> None:
+    files, directory = place
+    path, other = join(directory, "a"), join(directory, "b")
+    writer = files.open_append(path)
+    writer.write(b"hello ")
+    writer.write(b"world")
+    writer.sync()
+    reader = files.open_read(path)
+
+    assert reader.read(6, 100) == b"world"
+    assert reader.read(100, 5) == b""
+    assert files.size(path) == 11
+    writer.truncate(5)
+    assert reader.read(0, 100) == b"hello"
+    files.link(path, other)
+    with pytest.raises(StorageError):
+        files.link(path, other)
+    files.rename(path, join(directory, "c"))
+    files.sync_directory(directory)
+    assert files.list_directory(directory) == ["b", "c"]
+    files.remove(other)
+    files.remove(join(directory, "c"))
+    assert not files.exists(other)
+    assert reader.read(0, 5) == b"hello"  # until the last reader lets go
+    reader.close()
+    writer.close()
+    files.create_directory(join(directory, "x/y/z"))
+    files.create_directory(join(directory, "x/y"))
+    assert files.list_directory(join(directory, "x")) == ["y"]
+    acts: list[Callable[[str], object]] = [files.size, files.open_read, files.remove, files.list_directory]
+    for act in acts:
+        with pytest.raises(StorageError) as caught:
+            act(path)
+        assert caught.value.number == errno.ENOENT
+
+
+def test_a_lock_is_held_once(place: tuple[FileSystem, str]) -> None:
+    """Also within one process, and until it is closed."""
+    files, directory = place
+    path = join(directory, "LOCK")
+    held = files.lock(path)
+
+    with pytest.raises(LockedError):
+        files.lock(path)
+
+    held.close()
+    files.lock(path).close()
+
+
+def test_a_short_write_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, bytes(data[:3])))
+    file = OsFileSystem().open_append(str(tmp_path / "a"))
+
+    file.write(b"12345678")
+
+    assert (tmp_path / "a").read_bytes() == b"12345678"
+    file.close()
+
+
+def test_a_short_read_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"12345678")
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, length, offset: pread(fd, min(length, 3), offset))
+    file = OsFileSystem().open_read(str(tmp_path / "a"))
+
+    assert file.read(1, 100) == b"2345678"
+    file.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_full_disk_is_told_from_a_failing_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def fail(*_: Any) -> int:
+        raise OSError(number, os.strerror(number))
+
+    file = OsFileSystem().open_append(str(tmp_path / "a"))
+    monkeypatch.setattr(os, "write", fail)
+    monkeypatch.setattr(os, "fdatasync", fail)
+
+    acts: list[Callable[[], None]] = [lambda: file.write(b"x"), file.sync]
+    for act in acts:
+        with pytest.raises(StorageError, match=os.strerror(number)) as caught:
+            act()
+        assert isinstance(caught.value, StorageFullError) == (number != errno.EIO)
+    file.close()
+
+
+def test_a_read_without_waiting_finds_what_is_in_memory_or_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"12345678")
+    file = OsFileSystem().open_read(str(tmp_path / "a"))
+
+    assert file.read_nowait(2, 3) in {b"345", None}
+
+    def would_wait(*_: Any) -> int:
+        raise BlockingIOError(errno.EAGAIN, "")
+
+    monkeypatch.setattr(os, "preadv", would_wait)
+    assert file.read_nowait(2, 3) is None
+    file.close()
+
+
+def test_every_name_is_told_by_its_kind_and_number() -> None:
+    assert parse_name(log_name(7)) == ("log", 7)
+    assert parse_name(table_name(1_234_567)) == ("sst", 1234567)
+    assert parse_name(manifest_name(3)) == ("MANIFEST", 3)
+    for other in ("CURRENT", "LOCK", "1.log", "000001.sst.tmp", "x000001.log", "MANIFEST-", "000001.log\n"):
+        assert parse_name(other) is None
+
+
+def test_the_parent_of_a_path() -> None:
+    assert [parent(p) for p in ("/a/b", "/a", "a/b", "a")] == ["/a", "/", "a", "."]

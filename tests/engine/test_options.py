@@ -1,0 +1,26 @@
+"""Options are checked when they are made."""
+
+from typing import Any
+
+import pytest
+
+from engine import InvalidOptionError, Options
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"memtable_bytes_max": 0},
+        {"block_bytes": 1 << 20},
+        {"level_bytes_ratio": 1},
+        {"stall_seconds_max": -1},
+        {"level0_tables_compact": 8, "level0_tables_max": 4},
+    ],
+)
+def test_an_option_out_of_bounds_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidOptionError, match=next(iter(wrong))):
+        Options(**wrong)
+
+
+def test_the_defaults_are_within_bounds() -> None:
+    assert Options().own_log

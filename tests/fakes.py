@@ -1,0 +1,342 @@
+"""Stand-ins for what tests must control: the disk, and threads."""
+
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
+
+from engine import AppendableFile, DirectoryLock, LockedError, ReadableFile, StorageError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SECTOR_BYTES = 512
+
+
+class PowerLostError(Exception):
+    """The machine is off: nothing reaches the disk until MemoryFileSystem.restart()."""
+
+
+@dataclass(slots=True)
+class _Node:
+    """The bytes of a file: as programs see them, and as they would be found after a crash."""
+
+    data: bytearray = field(default_factory=bytearray)
+    durable: bytearray = field(default_factory=bytearray)
+
+
+@dataclass(slots=True)
+class Fault:
+    """Let one kind of operation fail on paths that end in `suffix`.
+
+    skip      how many such operations succeed before
+    times     how many fail, None for ever
+    keep      of a failing write, how much arrives: 0 to 1
+    """
+
+    operation: str
+    error: Exception
+    suffix: str = ""
+    skip: int = 0
+    times: int | None = 1
+    keep: float = 0.5
+
+    def strikes(self, operation: str, path: str) -> bool:
+        if operation != self.operation or not path.endswith(self.suffix) or self.times == 0:
+            return False
+        if self.skip:
+            self.skip -= 1
+            return False
+        if self.times is not None:
+            self.times -= 1
+        return True
+
+
+class MemoryFileSystem:
+    """A disk that forgets what was not synced, tears writes, and fails on demand.
+
+    faults          what goes wrong, and when
+    changes         how many operations have changed the disk or synced it
+    power_lost_at   the change at which the machine goes off, half done; None for never
+    nowait          whether reads without waiting find what they ask for
+    on_sync         called before each sync of a file, outside of all locks
+    """
+
+    def __init__(self) -> None:
+        self.faults: list[Fault] = []
+        self.changes = 0
+        self.power_lost_at: int | None = None
+        self.nowait = True
+        self.on_sync: Callable[[str], None] = lambda path: None
+        self._lock = threading.RLock()
+        self._names: dict[str, _Node] = {}
+        self._durable_names: dict[str, _Node] = {}
+        self._pending: dict[str, list[tuple[str, _Node | None]]] = {}
+        self._directories = {"", "/", "."}
+        self._locks: set[str] = set()
+        self.starts = 0
+
+    # What a test does to the disk.
+
+    def restart(self, rng: random.Random | None = None) -> None:
+        """Lose power and come back.
+
+        Without rng nothing that was not synced is left; with it any part may be: a piece of what
+        was appended, perhaps with a hole, and some of the directory's changes in their order.
+        """
+        with self._lock:
+            for changes in self._pending.values():
+                kept = rng.randint(0, len(changes)) if rng else 0
+                for path, node in changes[:kept]:
+                    self._settle(path, node)
+            self._pending.clear()
+            nodes = {id(node): node for node in self._durable_names.values()}
+            for node in nodes.values():
+                self._settle_data(node, rng)
+            self._names = dict(self._durable_names)
+            self._locks.clear()
+            self.power_lost_at = None
+            self.starts += 1
+
+    def _settle_data(self, node: _Node, rng: random.Random | None) -> None:
+        known = len(node.durable)
+        if rng and node.data[:known] == node.durable:
+            tail = node.data[known : rng.randint(known, len(node.data))]
+            if len(tail) > 1 and rng.random() < 0.3:
+                hole = rng.randrange(len(tail))
+                tail[hole : hole + SECTOR_BYTES] = bytes(len(tail[hole : hole + SECTOR_BYTES]))
+            node.durable += tail
+        elif rng and rng.random() < 0.5:
+            node.durable = bytearray(node.data)
+        node.data = bytearray(node.durable)
+
+    def kill(self) -> None:
+        """End every process, as kill -9 does: locks are gone, what was written is there."""
+        with self._lock:
+            self._locks.clear()
+            self.starts += 1
+
+    def content(self, path: str) -> bytes:
+        return bytes(self._names[path].data)
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Put other bytes into a file, on the disk as well."""
+        node = self._names[path]
+        node.data = bytearray(data)
+        node.durable = bytearray(data)
+
+    def clone(self) -> "MemoryFileSystem":
+        """A disk with the same files, all of it durable, in a machine of its own."""
+        other = MemoryFileSystem()
+        other._directories = set(self._directories)
+        other._names = {path: _Node(bytearray(n.data), bytearray(n.data)) for path, n in self._names.items()}
+        other._durable_names = dict(other._names)
+        return other
+
+    # What the engine sees.
+
+    def open_append(self, path: str) -> AppendableFile:
+        with self._lock:
+            self._step("open_append", path)
+            node = self._names.get(path)
+            if node is None:
+                self._change("create", path)
+                self._missing_directory(path)
+                node = _Node()
+                self._enter(path, node)
+            return _MemoryAppendableFile(self, path, node)
+
+    def open_read(self, path: str) -> ReadableFile:
+        with self._lock:
+            self._step("open_read", path)
+            return _MemoryReadableFile(self, path, self._node(path))
+
+    def exists(self, path: str) -> bool:
+        with self._lock:
+            return path in self._names or path in self._directories
+
+    def size(self, path: str) -> int:
+        with self._lock:
+            return len(self._node(path).data)
+
+    def list_directory(self, path: str) -> list[str]:
+        with self._lock:
+            if path not in self._directories:
+                raise StorageError(path, 2, "no such directory")
+            names = [*self._names, *self._directories]
+            return sorted({n[len(path) + 1 :].split("/")[0] for n in names if n.startswith(path + "/")} - {""})
+
+    def create_directory(self, path: str) -> None:
+        with self._lock:
+            if path in self._directories:
+                return
+            self._step("create_directory", path)
+            if path in self._names:
+                raise StorageError(path, 17, "a file is in the way")
+            self.create_directory(path.rpartition("/")[0])
+            self._directories.add(path)
+
+    def rename(self, source: str, target: str) -> None:
+        with self._lock:
+            self._step("rename", target)
+            node = self._node(source)
+            self._change("rename", target)
+            del self._names[source]
+            self._names[target] = node
+            # One step on the disk too, so one entry in the list of changes: see _settle.
+            self._pending.setdefault(target.rpartition("/")[0], []).append((f"{source}\0{target}", node))
+
+    def link(self, source: str, target: str) -> None:
+        with self._lock:
+            self._step("link", target)
+            if target in self._names:
+                raise StorageError(target, 17, "the file exists")
+            self._change("link", target)
+            self._missing_directory(target)
+            self._enter(target, self._node(source))
+
+    def remove(self, path: str) -> None:
+        with self._lock:
+            self._step("remove", path)
+            self._node(path)
+            self._change("remove", path)
+            del self._names[path]
+            self._pending.setdefault(path.rpartition("/")[0], []).append((path, None))
+
+    def sync_directory(self, path: str) -> None:
+        with self._lock:
+            self._step("sync_directory", path)
+            self._change("sync_directory", path)
+            for name, node in self._pending.pop(path, []):
+                self._settle(name, node)
+
+    def lock(self, path: str) -> DirectoryLock:
+        with self._lock:
+            if path in self._locks:
+                raise LockedError(path.rpartition("/")[0])
+            self._locks.add(path)
+            return _MemoryLock(self, path)
+
+    def _enter(self, path: str, node: _Node) -> None:
+        self._names[path] = node
+        self._pending.setdefault(path.rpartition("/")[0], []).append((path, node))
+
+    def _settle(self, path: str, node: _Node | None) -> None:
+        source, _, target = path.partition("\0")
+        if target:
+            self._durable_names.pop(source, None)
+        if node is None:
+            self._durable_names.pop(source, None)
+        else:
+            self._durable_names[target or source] = node
+
+    def _missing_directory(self, path: str) -> None:
+        if path.rpartition("/")[0] not in self._directories:
+            raise StorageError(path, 2, "no such directory")
+
+    def _node(self, path: str) -> _Node:
+        node = self._names.get(path)
+        if node is None:
+            raise StorageError(path, 2, "no such file")
+        return node
+
+    def _step(self, operation: str, path: str) -> None:
+        if self.power_lost_at is not None and self.changes > self.power_lost_at:
+            raise PowerLostError(operation)
+        for fault in self.faults:
+            if fault.strikes(operation, path):
+                raise fault.error
+
+    def _change(self, operation: str, path: str) -> None:
+        self.changes += 1
+        if self.power_lost_at is not None and self.changes > self.power_lost_at:
+            raise PowerLostError(f"{operation} {path}")
+
+
+class _MemoryFile:
+    def __init__(self, disk: MemoryFileSystem, path: str, node: _Node) -> None:
+        self._disk = disk
+        self._path = path
+        self._node = node
+        self._start = disk.starts
+        self._is_closed = False
+
+    def close(self) -> None:
+        self._is_closed = True
+
+    def _check(self) -> None:
+        if self._start != self._disk.starts:
+            raise PowerLostError(f"{self._path} was opened before the restart")
+        assert not self._is_closed, f"{self._path} is used after it was closed"
+
+
+class _MemoryAppendableFile(_MemoryFile):
+    def write(self, data: bytes) -> None:
+        disk = self._disk
+        with disk._lock:
+            self._check()
+            for fault in disk.faults:
+                if fault.strikes("write", self._path):
+                    self._node.data += data[: int(len(data) * fault.keep)]
+                    raise fault.error
+            try:
+                disk._step("", self._path)
+                disk._change("write", self._path)
+            except PowerLostError:
+                if disk.changes == (disk.power_lost_at or 0) + 1:
+                    self._node.data += data[: len(data) // 2]
+                raise
+            self._node.data += data
+
+    def sync(self) -> None:
+        self._disk.on_sync(self._path)
+        with self._disk._lock:
+            self._check()
+            self._disk._step("sync", self._path)
+            self._disk._change("sync", self._path)
+            known = len(self._node.durable)
+            if self._node.data.startswith(self._node.durable):
+                self._node.durable += self._node.data[known:]
+            else:
+                self._node.durable = bytearray(self._node.data)
+
+    def truncate(self, size: int) -> None:
+        with self._disk._lock:
+            self._check()
+            self._disk._step("truncate", self._path)
+            self._disk._change("truncate", self._path)
+            del self._node.data[size:]
+
+
+class _MemoryReadableFile(_MemoryFile):
+    def read(self, offset: int, length: int) -> bytes:
+        with self._disk._lock:
+            self._check()
+            self._disk._step("read", self._path)
+            return bytes(self._node.data[offset : offset + length])
+
+    def read_nowait(self, offset: int, length: int) -> bytes | None:
+        return self.read(offset, length) if self._disk.nowait else None
+
+
+class _MemoryLock:
+    def __init__(self, disk: MemoryFileSystem, path: str) -> None:
+        self._disk = disk
+        self._path = path
+
+    def close(self) -> None:
+        self._disk._locks.discard(self._path)
+
+
+class InlineExecutor(Executor):
+    """Runs each job where it is submitted, before `submit` returns: no threads, no chance."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
