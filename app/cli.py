@@ -1,0 +1,331 @@
+"""The `ringkv` command: nodes, clusters on this machine, and a client of either.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage. What was asked for goes to stdout, everything else to stderr. Each command
+imports what it needs when it runs, so that `ringkv get` does not wait for a server's imports.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import click
+
+from app.client import Client, ClientError, InvalidUrlError
+
+DEFAULT_URL = "http://127.0.0.1:8001"
+VALUE_BYTES_MAX = 16 << 20  # of what is read from stdin or a file; a cluster takes far less and says so
+
+T = TypeVar("T")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("ringkv"), "-V", "--version", prog_name="ringkv")
+def main() -> None:
+    """A strongly consistent, partitioned key-value store.
+
+    `ringkv up` starts a cluster on this machine; `put`, `get` and the rest talk to any node of one.
+    """
+
+
+Command = Callable[..., None]
+
+
+def gateway_options(timeout_seconds: float) -> Callable[[Command], Command]:
+    """--url and --timeout, for every command that talks to a gateway."""
+
+    def add(command: Command) -> Command:
+        command = click.option(
+            "--timeout",
+            "timeout_seconds",
+            type=click.FloatRange(min=0.1, max=3600),
+            default=timeout_seconds,
+            show_default=True,
+            metavar="SECONDS",
+            envvar="RINGKV_TIMEOUT",
+            help="How long to try before giving up.",
+        )(command)
+        return click.option(
+            "--url",
+            default=DEFAULT_URL,
+            show_default=True,
+            envvar="RINGKV_URL",
+            help="A gateway; several, separated by commas, take over from each other.",
+        )(command)
+
+    return add
+
+
+@main.command()
+@click.option("--name", help="This node's name, unique in its cluster.")
+@click.option("--data", metavar="DIR", help="Where this node keeps its state.")
+@click.option("--http", metavar="HOST:PORT", help="Where to serve HTTP.")
+@click.option("--peer", metavar="HOST:PORT", help="Where to listen for the other nodes.")
+@click.option("--seeds", metavar="NAME=HOST:PORT,...", help="The initial members and their peer addresses, itself too.")
+@click.option("--zone", help="Replicas of a partition prefer different zones.")
+@click.option("--partitions", type=int, help="Of a new cluster: a power of two, up to 1024.")
+@click.option("--replication-factor", type=int, help="Of a new cluster: how many nodes hold each partition.")
+@click.option("--secret-file", metavar="FILE", help="What proves that a node belongs to the cluster.")
+def node(**options: object) -> None:
+    """Run one node in the foreground; without --seeds it is a cluster of one.
+
+    Started again on the same directory it goes on where it ended. Every option may be given as RINGKV_* in the
+    environment instead: RINGKV_NAME, RINGKV_SECRET_FILE and so on.
+    """
+    from app.server import run_node
+    from app.settings import Settings, SettingsError
+
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        settings = Settings.load(given, os.environ)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
+    sys.exit(run_node(settings))
+
+
+@main.command()
+@click.option("--nodes", type=click.IntRange(1, 100), envvar="RINGKV_NODES", help="How many.  [default: 3]")
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".ringkv"),
+    show_default=True,
+    envvar="RINGKV_DATA",
+    help="Where their state is kept.",
+)
+@click.option(
+    "--http-port",
+    type=click.IntRange(0, 65535),
+    default=8001,
+    show_default=True,
+    envvar="RINGKV_HTTP_PORT",
+    help="Of the first node, the others follow; 0 takes free ports and keeps them.",
+)
+@click.option(
+    "--peer-port",
+    type=click.IntRange(0, 65535),
+    default=9001,
+    show_default=True,
+    envvar="RINGKV_PEER_PORT",
+    help="As --http-port, for what the nodes say to each other.",
+)
+@click.option(
+    "--partitions",
+    type=click.IntRange(1, 1024),
+    envvar="RINGKV_PARTITIONS",
+    help="A power of two, fixed at the first start.  [default: 16]",
+)
+def up(*, nodes: int | None, data: Path, http_port: int, peer_port: int, partitions: int | None) -> None:
+    """Run a cluster on this machine in the foreground; Ctrl-C stops it.
+
+    A node that dies is started again. The cluster goes on where it ended when it is started again on the same data.
+    """
+    from app.supervisor import SupervisorError, Wish, run_cluster
+
+    wish = Wish(nodes, http_port, peer_port, partitions)
+    try:
+        code = run_cluster(data, wish, os.environ, say=click.echo, log=_note)
+    except SupervisorError as error:
+        raise click.ClickException(str(error)) from error
+    sys.exit(code)
+
+
+@main.command()
+@gateway_options(timeout_seconds=10.0)
+@click.argument("key")
+@click.argument("value", required=False)
+@click.option("--file", type=click.File("rb"), help="Read the value from there; - is stdin, as without a VALUE.")
+@click.option("--content-type", default="application/octet-stream", show_default=True, help="Given back with it.")
+def put(
+    *, url: str, timeout_seconds: float, key: str, value: str | None, file: BinaryIO | None, content_type: str
+) -> None:
+    """Store VALUE, or what stdin holds, under KEY."""
+    if value is not None and file is not None:
+        raise click.UsageError("give the value as an argument or with --file, not both")
+    body = os.fsencode(value) if value is not None else _read_value(file or sys.stdin.buffer)
+    if not content_type.isascii() or not content_type.isprintable():
+        raise click.UsageError("--content-type is not a media type")
+    _talk(url, timeout_seconds, lambda client: client.put(_key(key), body, content_type))
+
+
+@main.command()
+@gateway_options(timeout_seconds=10.0)
+@click.argument("key")
+@click.option(
+    "--consistency",
+    type=click.Choice(["linearizable", "stale"]),
+    default="linearizable",
+    show_default=True,
+    help="stale: from any replica, even without a quorum, and perhaps old.",
+)
+def get(*, url: str, timeout_seconds: float, key: str, consistency: str) -> None:
+    """Write the value of KEY to stdout, byte for byte; exit 1 when there is none."""
+    value = _talk(url, timeout_seconds, lambda client: client.get(_key(key), consistency))
+    if value is None:
+        raise click.ClickException(f"no value under key {key!r}")
+    sys.stdout.buffer.write(value)
+    sys.stdout.buffer.flush()
+
+
+@main.command()
+@gateway_options(timeout_seconds=10.0)
+@click.argument("key")
+def delete(*, url: str, timeout_seconds: float, key: str) -> None:
+    """Remove KEY, whether or not it exists."""
+    _talk(url, timeout_seconds, lambda client: client.delete(_key(key)))
+
+
+@main.command()
+@gateway_options(timeout_seconds=10.0)
+@click.option("--json", "as_json", is_flag=True, help="Print what the gateway says as it is.")
+def status(*, url: str, timeout_seconds: float, as_json: bool) -> None:
+    """Show the nodes of a cluster, whether they are ready, and who leads which partition."""
+    from app.status import format_status, probe
+
+    cluster = _talk(url, timeout_seconds, lambda client: client.cluster())
+    if as_json:
+        click.echo(json.dumps(cluster, indent=2))
+        return
+    readiness = asyncio.run(probe(cluster, min(timeout_seconds, 2.0)))
+    click.echo(format_status(cluster, readiness))
+
+
+@main.command()
+@gateway_options(timeout_seconds=60.0)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--format", "format_name", type=click.Choice(["tsv", "jsonl", "lines"]), default="tsv", show_default=True)
+@click.option("--key", help="Number of the field, from 1; for jsonl the name of the member.  [default: 1; key]")
+@click.option("--delimiter", help="What splits the fields.  [default: a tab]")
+@click.option(
+    "--concurrency", type=click.IntRange(1, 1024), default=64, show_default=True, help="Records on their way."
+)
+@click.option("--verify", "with_verify", is_flag=True, help="Then read everything back and compare it.")
+@click.option("--verify-only", is_flag=True, help="Load nothing: compare what is there.")
+def load(
+    *,
+    url: str,
+    timeout_seconds: float,
+    file: Path,
+    format_name: str,
+    key: str | None,
+    delimiter: str | None,
+    concurrency: int,
+    with_verify: bool,
+    verify_only: bool,
+) -> None:
+    """Store every record of FILE, one a line.
+
+    \b
+    tsv     the key is one field of the line, the value is the line without it
+    lines   the key is one field of the line, the value is the whole line
+    jsonl   the key is one member of the line's object, the value is the whole line
+
+    While it runs, nobody else may write these keys: a put whose outcome is unknown is repeated. It gives up when a
+    record cannot be stored within --timeout.
+    """
+    from app import load as loading
+
+    if format_name == "jsonl" and delimiter is not None:
+        raise click.UsageError("jsonl has no delimiter")
+    try:
+        layout = loading.Layout(
+            loading.Format(format_name),
+            key or ("key" if format_name == "jsonl" else "1"),
+            os.fsencode(delimiter) if delimiter is not None else b"\t",
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if (with_verify or verify_only) and not file.is_file():
+        raise click.UsageError(f"{file} can be read only once, so it cannot be compared")
+
+    def run(action: loading.Action, label: str) -> loading.Tally:
+        size = file.stat().st_size
+        bar = click.progressbar(length=size, label=label, file=sys.stderr, update_min_steps=max(1, size // 500))
+        is_shown = sys.stderr.isatty() and size > 0
+        with file.open("rb") as stream, bar if is_shown else nullcontext():
+
+            def progress() -> None:
+                if is_shown:
+                    bar.update(stream.tell() - bar.pos)
+
+            async def each(client: Client) -> loading.Tally:
+                await client.reach()
+                return await action(loading.read_records(stream, layout), client, concurrency, progress)
+
+            tally = _talk(url, timeout_seconds, each, sole_writer=True)
+        for problem in tally.problems:
+            _note(problem)
+        return tally
+
+    tallies = []
+    if not verify_only:
+        tallies.append(run(partial(loading.load, content_type=layout.content_type), "loading"))
+    if verify_only or (with_verify and tallies[0].gave_up is None):
+        tallies.append(run(loading.verify, "verifying"))
+    click.echo("; ".join(tally.summary for tally in tallies))
+    sys.exit(0 if all(tally.is_clean for tally in tallies) else 1)
+
+
+@main.command()
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def verify(directory: Path) -> None:
+    """Read every byte of a stopped node's data, or a whole cluster's, and say what is damaged."""
+    from app.offline import NotADataDirectoryError, verify_directory
+
+    try:
+        problems = verify_directory(directory)
+    except NotADataDirectoryError as error:
+        raise click.ClickException(str(error)) from error
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        raise click.ClickException(f"{directory}: {len(problems)} problem(s)")
+    click.echo(f"{directory}: no damage found")
+
+
+def _talk(
+    url: str, timeout_seconds: float, action: Callable[[Client], Awaitable[T]], *, sole_writer: bool = False
+) -> T:
+    """Runs one exchange with the cluster; what goes wrong is one line and exit code 1."""
+
+    async def run() -> T:
+        urls = [part.strip() for part in url.split(",") if part.strip()]
+        async with Client(urls, timeout_seconds=timeout_seconds, sole_writer=sole_writer) as client:
+            return await action(client)
+
+    try:
+        return asyncio.run(run())
+    except InvalidUrlError as error:
+        raise click.UsageError(str(error)) from error
+    except ClientError as error:
+        doubt = "; it may have been applied" if error.may_have_applied else ""
+        raise click.ClickException(f"{error}{doubt}") from error
+
+
+def _key(text: str) -> bytes:
+    """The bytes the shell passed, whatever they are."""
+    key = os.fsencode(text)
+    if not key:
+        raise click.UsageError("the key is empty")
+    return key
+
+
+def _read_value(file: BinaryIO) -> bytes:
+    value = file.read(VALUE_BYTES_MAX + 1)
+    if len(value) > VALUE_BYTES_MAX:
+        raise click.ClickException(f"the value is longer than {VALUE_BYTES_MAX} bytes")
+    return value
+
+
+def _note(text: str) -> None:
+    click.echo(text, err=True)
+
+
+if __name__ == "__main__":
+    main(prog_name="ringkv")
