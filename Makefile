@@ -10,8 +10,6 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH := $(VENV)/.installed-bench
 
-NODES   ?= 3
-DATA    ?= .ringkv
 WORKERS ?= 2
 UNICODE ?= /usr/share/unicode/UnicodeData.txt
 
@@ -39,8 +37,8 @@ $(BENCH): pyproject.toml $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
-run: $(STAMP) ## Start a cluster on loopback in the foreground; Ctrl-C stops it
-	@$(BIN)/ringkv up --nodes $(NODES) --data $(DATA)
+run: $(STAMP) ## Start a cluster on loopback in the foreground; Ctrl-C stops it (options: UP="--nodes 5")
+	@$(BIN)/ringkv up $(UP)
 
 test: $(STAMP) ## Run the whole test suite
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not cluster"

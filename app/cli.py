@@ -128,6 +128,8 @@ def up(*, nodes: int | None, data: Path, http_port: int, peer_port: int, partiti
     """
     from app.supervisor import SupervisorError, Wish, run_cluster
 
+    if partitions is not None and partitions & (partitions - 1):
+        raise click.UsageError("--partitions is a power of two")
     wish = Wish(nodes, http_port, peer_port, partitions)
     try:
         code = run_cluster(data, wish, os.environ, say=click.echo, log=_note)

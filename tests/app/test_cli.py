@@ -102,6 +102,7 @@ def test_nobody_at_the_url_is_one_line(nobody: str, command: tuple[str, ...]) ->
         ("load", __file__, "--delimiter", ""),
         ("load", __file__, "--format", "jsonl", "--delimiter", ";"),
         ("up", "--nodes", "0"),
+        ("up", "--partitions", "15"),
         ("node",),
         ("node", "--name", "n1", "--data", "d", "--http", "nonsense", "--peer", "127.0.0.1:1"),
         ("verify", "no such directory"),
