@@ -102,18 +102,14 @@ def node(**options: object) -> None:
 @click.option(
     "--http-port",
     type=click.IntRange(0, 65535),
-    default=8001,
-    show_default=True,
     envvar="RINGKV_HTTP_PORT",
-    help="Of the first node, the others follow; 0 takes free ports and keeps them.",
+    help="Of the first node, the others follow; 0 takes free ones.  [default: 8001]",
 )
 @click.option(
     "--peer-port",
     type=click.IntRange(0, 65535),
-    default=9001,
-    show_default=True,
     envvar="RINGKV_PEER_PORT",
-    help="As --http-port, for what the nodes say to each other.",
+    help="As --http-port, for what the nodes say to each other.  [default: 9001]",
 )
 @click.option(
     "--partitions",
@@ -121,10 +117,11 @@ def node(**options: object) -> None:
     envvar="RINGKV_PARTITIONS",
     help="A power of two, fixed at the first start.  [default: 16]",
 )
-def up(*, nodes: int | None, data: Path, http_port: int, peer_port: int, partitions: int | None) -> None:
+def up(*, nodes: int | None, data: Path, http_port: int | None, peer_port: int | None, partitions: int | None) -> None:
     """Run a cluster on this machine in the foreground; Ctrl-C stops it.
 
-    A node that dies is started again. The cluster goes on where it ended when it is started again on the same data.
+    A node that dies is started again. Started again on the same data, the cluster goes on where it ended, with the
+    nodes, ports and partitions it had.
     """
     from app.supervisor import SupervisorError, Wish, run_cluster
 
@@ -278,11 +275,11 @@ def load(
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def verify(directory: Path) -> None:
     """Read every byte of a stopped node's data, or a whole cluster's, and say what is damaged."""
-    from app.offline import NotADataDirectoryError, verify_directory
+    from app.offline import VerifyError, verify_directory
 
     try:
         problems = verify_directory(directory)
-    except NotADataDirectoryError as error:
+    except VerifyError as error:
         raise click.ClickException(str(error)) from error
     for problem in problems:
         click.echo(problem)

@@ -35,6 +35,8 @@ STEADY_SECONDS = 60.0  # a node that ran this long starts its next life without 
 PR_SET_PDEATHSIG = 1
 NODES = 3
 PARTITIONS = 16
+HTTP_PORT = 8001
+PEER_PORT = 9001
 PORT_MAX = 65535
 
 
@@ -79,14 +81,15 @@ class Plan:
 class Wish:
     """What the user asks for.
 
-    nodes, partitions      None: as at the first start, or else NODES and PARTITIONS
-    http_port, peer_port   of the first node, the others follow; 0: as at the first start, or else free ones
+    Whatever is None is as at the last start, and at the first NODES, PARTITIONS, HTTP_PORT or PEER_PORT.
+
+    http_port, peer_port   of the first node, the others follow; 0: as at the last start, or else free ones
     """
 
-    nodes: int | None
-    http_port: int
-    peer_port: int
-    partitions: int | None
+    nodes: int | None = None
+    http_port: int | None = None
+    peer_port: int | None = None
+    partitions: int | None = None
 
 
 def run_cluster(
@@ -116,11 +119,14 @@ def prepare(data: Path, wish: Wish) -> Plan:
     if known is not None:
         _refuse_change(data, "nodes", len(known.members), nodes)
         _refuse_change(data, "partitions", known.partitions, partitions)
-    if max(wish.http_port, wish.peer_port) + nodes - 1 > PORT_MAX:
-        raise SupervisorError(f"{nodes} nodes need {nodes} ports in a row, and {PORT_MAX} is the last")
-    if wish.http_port and wish.peer_port and abs(wish.http_port - wish.peer_port) < nodes:
-        raise SupervisorError(f"the HTTP ports from {wish.http_port} and the peer ports from {wish.peer_port} overlap")
+        if wish.peer_port:
+            _refuse_change(data, "peer-port", known.members[0].peer_port, wish.peer_port)
     plan = Plan(partitions, tuple(_members(nodes, wish, known)))
+    ports = [port for member in plan.members for port in (member.http_port, member.peer_port)]
+    if max(ports) > PORT_MAX:
+        raise SupervisorError(f"{nodes} nodes need {nodes} ports in a row, and {PORT_MAX} is the last")
+    if len(set(ports)) < len(ports):
+        raise SupervisorError("the ports for HTTP and those for the peers overlap")
     _write_private(data / "cluster.json", json.dumps(asdict(plan), indent=2) + "\n")
     if not (data / "secret").exists():
         _write_private(data / "secret", secrets.token_hex(32) + "\n")
@@ -262,10 +268,18 @@ def _members(nodes: int, wish: Wish, known: Plan | None) -> list[Member]:
     members = []
     for index in range(nodes):
         before = known.members[index] if known is not None else None
-        http = wish.http_port + index if wish.http_port else (before.http_port if before else next(free))
-        peer = wish.peer_port + index if wish.peer_port else (before.peer_port if before else next(free))
+        http = _port(wish.http_port, index, before.http_port if before else None, HTTP_PORT, free)
+        peer = _port(wish.peer_port, index, before.peer_port if before else None, PEER_PORT, free)
         members.append(Member(f"n{index + 1}", http, peer))
     return members
+
+
+def _port(wish: int | None, index: int, before: int | None, usual: int, free: Iterator[int]) -> int:
+    if wish:
+        return wish + index
+    if before is not None:
+        return before
+    return next(free) if wish == 0 else usual + index
 
 
 def _free_ports(count: int) -> list[int]:
@@ -284,7 +298,10 @@ def _free_ports(count: int) -> list[int]:
 def _read_plan(path: Path) -> Plan | None:
     try:
         fields: Any = json.loads(path.read_text())
-        return Plan(int(fields["partitions"]), tuple(Member(**member) for member in fields["members"]))
+        plan = Plan(int(fields["partitions"]), tuple(Member(**member) for member in fields["members"]))
+        if not plan.members:
+            raise ValueError("it names no node")
+        return plan
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError) as error:
@@ -293,7 +310,7 @@ def _read_plan(path: Path) -> Plan | None:
 
 def _refuse_change(data: Path, what: str, known: int, asked: int) -> None:
     if known != asked:
-        raise SupervisorError(f"{data} was made with --{what} {known}, which cannot be changed to {asked}")
+        raise SupervisorError(f"{data} was made with --{what} {known}, not {asked}; give another --data for that")
 
 
 def _write_private(path: Path, text: str) -> None:

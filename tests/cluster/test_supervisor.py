@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -86,12 +87,13 @@ def test_what_cannot_be_changed_is_refused(cluster: Supervised) -> None:
     cluster.wait(15)
 
     assert (second.returncode, second.stderr) == (1, f"Error: another `ringkv up` runs on {cluster.data}\n")
-    for option, known, asked in (("nodes", "3", "4"), ("partitions", "16", "32")):
+    peer_port = str(json.loads((cluster.data / "cluster.json").read_text())["members"][0]["peer_port"])
+    for option, known, asked in (("nodes", "3", "4"), ("partitions", "16", "32"), ("peer-port", peer_port, "9001")):
         result = up(cluster.data, f"--{option}", asked)
         assert result.returncode == 1
         assert (
             result.stderr
-            == f"Error: {cluster.data} was made with --{option} {known}, which cannot be changed to {asked}\n"
+            == f"Error: {cluster.data} was made with --{option} {known}, not {asked}; give another --data for that\n"
         )
 
 
