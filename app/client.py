@@ -7,7 +7,6 @@ because putting the same value twice is putting it once.
 
 import asyncio
 import json
-import os
 from collections.abc import Sequence
 from random import Random
 from typing import Any, ClassVar, Self
@@ -213,8 +212,8 @@ class _Gateway:
 
 def _reason(error: OSError) -> str:
     """Plain words: asyncio gives a refused connection a text of its own, and a timeout has none."""
-    if isinstance(error, ConnectionError) and error.errno:
-        return os.strerror(error.errno).lower()
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
     if isinstance(error, TimeoutError):
         return "no answer"
     return error.strerror or str(error)
