@@ -114,6 +114,9 @@ class FileSystem(Protocol):
     def create_directory(self, path: str) -> None:
         """Create it and its parents, durably; it may be there already."""
 
+    def remove_directory(self, path: str) -> None:
+        """It must be empty."""
+
     def rename(self, source: str, target: str) -> None:
         """Replace the target in one step."""
 
@@ -264,6 +267,12 @@ class OsFileSystem:
         except OSError as error:
             raise storage_error(path, error) from error
         self.sync_directory(above)
+
+    def remove_directory(self, path: str) -> None:
+        try:
+            os.rmdir(path)
+        except OSError as error:
+            raise storage_error(path, error) from error
 
     def rename(self, source: str, target: str) -> None:
         try:

@@ -96,6 +96,8 @@ class MemoryFileSystem:
             for node in nodes.values():
                 self._settle_data(node, rng)
             self._names = dict(self._durable_names)
+            # A file whose removal was forgotten brings its directory back.
+            self._directories |= {path.rpartition("/")[0] for path in self._names}
             self._locks.clear()
             self.power_lost_at = None
             self.starts += 1
@@ -177,6 +179,16 @@ class MemoryFileSystem:
                 raise StorageError(path, 17, "a file is in the way")
             self.create_directory(path.rpartition("/")[0])
             self._directories.add(path)
+
+    def remove_directory(self, path: str) -> None:
+        with self._lock:
+            self._step("remove_directory", path)
+            if path not in self._directories:
+                raise StorageError(path, 2, "no such directory")
+            if self.list_directory(path):
+                raise StorageError(path, 39, "the directory is not empty")
+            self._change("remove_directory", path)
+            self._directories.discard(path)
 
     def rename(self, source: str, target: str) -> None:
         with self._lock:
