@@ -21,16 +21,18 @@ class Fate(Enum):
 
 
 class FakeGateway:
-    """Serves /v1/kv on a free port from a thread of its own.
+    """Serves /v1/kv from a thread of its own, on a free port unless one is given.
 
     fate   decides over each request from its method, key and how many came before it
     """
 
-    def __init__(self, fate: Callable[[str, bytes, int], Fate] = lambda method, key, count: Fate.SERVED) -> None:
+    def __init__(
+        self, fate: Callable[[str, bytes, int], Fate] = lambda method, key, count: Fate.SERVED, port: int = 0
+    ) -> None:
         self.data: dict[bytes, tuple[bytes, str]] = {}
         self.requests: list[tuple[str, bytes]] = []
         self.targets: list[str] = []
-        self.port = 0
+        self.port = port
         self._fate = fate
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -51,18 +53,19 @@ class FakeGateway:
         self._thread.join(10)
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._serve())
-        self._loop.close()
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._converse, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._converse, "127.0.0.1", self.port)
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()
         await self._end.wait()
         server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
+        conversations = asyncio.all_tasks() - {asyncio.current_task()}
+        for conversation in conversations:
+            conversation.cancel()
+        await asyncio.gather(*conversations, return_exceptions=True)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
