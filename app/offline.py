@@ -18,12 +18,20 @@ def verify_directory(directory: Path) -> list[str]:
     """
     if (directory / "cluster.json").exists():
         nodes = sorted(path for path in directory.iterdir() if (path / "identity").exists())
-        return [problem for node in nodes for problem in _locked(node, verify_node)]
+        return [problem for node in nodes for problem in _locked(node, _verify_node)]
     if (directory / "identity").exists():
-        return _locked(directory, verify_node)
+        return _locked(directory, _verify_node)
     if (directory / "CURRENT").exists():
-        return _locked(directory, lambda path: [str(damage) for damage in verify_engine(path)])
+        return _locked(directory, _verify_engine)
     raise VerifyError(f"{directory} is no data directory of ringkv")
+
+
+def _verify_node(path: str) -> list[str]:
+    return verify_node(OsFileSystem(), path)
+
+
+def _verify_engine(path: str) -> list[str]:
+    return [str(damage) for damage in verify_engine(path)]
 
 
 def _locked(directory: Path, verify: Callable[[str], list[str]]) -> list[str]:
