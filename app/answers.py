@@ -1,0 +1,55 @@
+"""Answers: what a handler says, in the shape that both doors can send.
+
+A head is whole header lines, each ended by CRLF, because the fast door sends them as they are. It holds neither
+Content-Length nor Connection: those belong to the door.
+"""
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+NO_SNIFFING = b"x-content-type-options: nosniff\r\n"
+NO_CONTENT_STATUSES = frozenset((204, 304))
+
+
+class Answer:
+    """One response.
+
+    head  header lines
+    body  given for HEAD too, whose Content-Length it determines; the door leaves it out
+    """
+
+    __slots__ = ("body", "head", "status")
+
+    def __init__(self, status: int, head: bytes, body: bytes = b"") -> None:
+        self.status = status
+        self.head = head
+        self.body = body
+
+
+Reply = Callable[[Answer], None]
+"""Takes the one answer of a request; may be called before the handler returns."""
+
+STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+
+
+def encode_answer(answer: Answer, common: bytes, *, is_head: bool, keep_alive: bool) -> bytes:
+    """The whole response as bytes; `common` are the header lines that every response carries."""
+    status = answer.status
+    body = answer.body
+    if status == 204 or status == 304:
+        tail = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
+        return b"".join((STATUS_LINES[status], common, answer.head, tail))
+    tail = b"content-length: %d\r\n\r\n" if keep_alive else b"content-length: %d\r\nconnection: close\r\n\r\n"
+    parts = (STATUS_LINES[status], common, answer.head, tail % len(body), b"" if is_head else body)
+    return b"".join(parts)
+
+
+def header_pairs(answer: Answer) -> list[tuple[bytes, bytes]]:
+    """The answer's headers as ASGI wants them, with Content-Length."""
+    pairs: list[tuple[bytes, bytes]] = []
+    for line in answer.head.split(b"\r\n")[:-1]:
+        name, _, value = line.partition(b": ")
+        pairs.append((name, value))
+    if answer.status not in NO_CONTENT_STATUSES:
+        pairs.append((b"content-length", b"%d" % len(answer.body)))
+    return pairs

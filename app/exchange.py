@@ -1,0 +1,72 @@
+"""Exchanges: one request each, and its place in its connection's line of answers."""
+
+import time
+from typing import Protocol
+
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from app.answers import Answer
+from app.fields import read_key
+from app.kv import PREFIX, Request
+from app.metrics import Metrics
+from app.problems import Problem
+
+_SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+
+
+class Line(Protocol):
+    """What an Exchange needs of its connection."""
+
+    metrics: Metrics
+
+    def answered(self) -> None:
+        """Some exchange has its answer now; those at the front of the line may leave."""
+
+
+class Exchange(Request):
+    """One request on one connection.
+
+    keep_alive  the connection may be used after it
+    prepared    the answer of a request that is not served: a refusal, mostly
+    answer      the answer, while it waits for those before it to leave
+    cycle, app  of an ASGI request; None on the fast door
+    """
+
+    __slots__ = ("_key", "_line", "answer", "app", "cycle", "keep_alive", "prepared")
+
+    def __init__(self, line: Line, method: bytes, target: bytes) -> None:
+        self._line = line
+        self._key: bytes | None = None
+        self.method = method
+        self.target = target
+        self.fields = {}
+        self.body = b""
+        self.received = 0.0
+        self.keep_alive = True
+        self.prepared: Answer | None = None
+        self.answer: Answer | None = None
+        self.cycle: RequestResponseCycle | None = None
+        self.app: ASGI3Application | None = None
+
+    def reply(self, answer: Answer) -> None:
+        self._line.metrics.observe(self.method, answer.status, time.monotonic() - self.received)
+        self.answer = answer
+        self._line.answered()
+
+    def may_join(self, other: "Exchange") -> bool:
+        """Whether it may run while `other`, sent before it, still runs.
+
+        Two reads may, and so may two keys: neither can tell who came first. A write and whatever else concerns its
+        key stay in order (RFC 9112, section 9.3.2, asks as much of safe methods only).
+        """
+        if self.cycle is not None or other.cycle is not None:
+            return False
+        return (self.method in _SAFE and other.method in _SAFE) or self.key() != other.key()
+
+    def key(self) -> bytes:
+        """The key, however it is spelled; a malformed one is nobody's."""
+        if self._key is None:
+            key = read_key(self.target.partition(b"?")[0][len(PREFIX) :], len(self.target))
+            self._key = b"" if isinstance(key, Problem) else key
+        return self._key

@@ -1,0 +1,131 @@
+"""What comes in as text: header fields, query parameters and percent-encoded keys, read strictly.
+
+    key     := percent-decoded bytes of the raw path, 1 byte or more
+    query   := parameter ("&" parameter)*        parameter := name ["=" value], percent-encoded
+
+Each reader returns what it read, or the Problem that names what is wrong.
+"""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from urllib.parse import unquote_to_bytes
+
+from app.problems import (
+    BAD_HEADER,
+    BAD_KEY,
+    BAD_PARAMETER,
+    DUPLICATE_PARAMETER,
+    KEY_TOO_LONG,
+    UNKNOWN_PARAMETER,
+    UNSUPPORTED,
+    Problem,
+)
+
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
+
+# A field that a request must not hold twice: joining two of them would invent a value nobody sent.
+_SINGLE = frozenset(
+    (
+        *(b"host", b"content-length", b"content-type", b"content-encoding", b"content-range", b"expect"),
+        *(b"authorization", b"idempotency-key", b"kv-timeout-ms", b"kv-session", b"last-event-id"),
+    )
+)
+
+
+def read_fields(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes] | Problem:
+    """Header fields by lower-case name; a list sent in several lines is joined, as RFC 9110 5.3 says."""
+    fields = dict(headers)
+    if len(fields) == len(headers):
+        return fields
+    fields.clear()
+    for name, value in headers:
+        if name not in fields:
+            fields[name] = value
+        elif name in _SINGLE:
+            text = name.decode("latin-1")
+            return Problem(BAD_HEADER, f"header {text} is given twice", {"header": text})
+        else:
+            fields[name] += b", " + value
+    return fields
+
+
+def read_key(raw: bytes, key_bytes_max: int) -> bytes | Problem:
+    """The key that a raw path spells."""
+    if b"%" in raw:
+        bad = _BAD_ESCAPE.search(raw)
+        if bad is not None:
+            text = bad.group().decode("latin-1")
+            return Problem(BAD_KEY, f"{text!r} at byte {bad.start()} of the key is not a percent-encoding")
+        raw = unquote_to_bytes(raw)
+    if not raw:
+        return Problem(BAD_KEY, "the key is empty")
+    if len(raw) > key_bytes_max:
+        return Problem(
+            KEY_TOO_LONG,
+            f"the key has {len(raw)} bytes; at most {key_bytes_max} are allowed",
+            {"limit": key_bytes_max, "size": len(raw)},
+        )
+    return raw
+
+
+def read_query(query: bytes, known: Collection[str], planned: Collection[str] = ()) -> Mapping[str, str] | Problem:
+    """The parameters by name; one that is not `known` is a Problem, and so is one given twice.
+
+    planned  names that other requests of this interface understand, to be told apart from mistakes
+    """
+    parameters: dict[str, str] = {}
+    for part in query.split(b"&"):
+        if not part:
+            continue
+        bad = _BAD_ESCAPE.search(part)
+        raw_name, _, raw_value = part.partition(b"=")
+        name = unquote_to_bytes(raw_name).decode("utf-8", "backslashreplace")
+        if name in planned:
+            return Problem(UNSUPPORTED, f"query parameter {name!r} is not supported here", {"parameter": name})
+        if name not in known:
+            return Problem(UNKNOWN_PARAMETER, f"query parameter {name!r} is unknown here", {"parameter": name})
+        if bad is not None:
+            text = bad.group().decode("latin-1")
+            return Problem(
+                BAD_PARAMETER, f"{text!r} in query parameter {name!r} is not a percent-encoding", {"parameter": name}
+            )
+        if name in parameters:
+            return Problem(DUPLICATE_PARAMETER, f"query parameter {name!r} is given twice", {"parameter": name})
+        parameters[name] = unquote_to_bytes(raw_value.replace(b"+", b" ")).decode("utf-8", "backslashreplace")
+    return parameters
+
+
+def read_number(header: str, value: bytes, low: int, high: int) -> int | Problem:
+    """A decimal header value from `low` to `high`."""
+    if value.isdigit() and len(value) <= 18 and low <= int(value) <= high:
+        return int(value)
+    return Problem(BAD_HEADER, f"header {header} must be a whole number from {low} to {high}", {"header": header})
+
+
+_ENTITY_TAG = rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+_ENTITY_TAGS = re.compile(rb"[ \t]*(?:,[ \t]*)*" + _ENTITY_TAG + rb"(?:[ \t]*,[ \t]*(?:" + _ENTITY_TAG + rb")?)*[ \t]*")
+_EACH_TAG = re.compile(rb'"([^"]*)"')
+
+
+def read_entity_tags(header: str, value: bytes) -> frozenset[bytes] | None | Problem:
+    """The opaque tags of an If-None-Match, compared weakly; None stands for `*`.
+
+    Source: RFC 9110, section 13.1.2.
+    """
+    if value.strip() == b"*":
+        return None
+    if _ENTITY_TAGS.fullmatch(value) is None:
+        return Problem(BAD_HEADER, f'header {header} must be * or a list of entity tags as "7"', {"header": header})
+    return frozenset(_EACH_TAG.findall(value))
+
+
+def read_content_type(value: bytes, bytes_max: int) -> str | Problem:
+    """A Content-Type to keep: one printable line."""
+    text = value.decode("latin-1").strip()
+    if len(value) > bytes_max or not (text.isprintable() and text.isascii()):
+        return Problem(
+            BAD_HEADER,
+            f"header Content-Type must be printable ASCII of at most {bytes_max} bytes",
+            {"header": "Content-Type"},
+        )
+    return text

@@ -1,0 +1,575 @@
+"""The front of a node: uvicorn's protocol, bounded, with a fast door for the hot routes.
+
+httptools parses. A request for /v1/kv/… goes straight to its handler; every other becomes an ASGI request of
+uvicorn's. Both wait in one line per connection, so that pipelined answers leave in the order of their requests.
+What a request may take is bounded before it is taken: its head in bytes, fields and seconds, its body in bytes
+(counted, whatever was announced) and seconds; one coarse timer per process looks after all deadlines.
+
+A refused request keeps its connection where its end can be found within `drain_bytes_max`. Otherwise the answer says
+`Connection: close`, and what still comes in is thrown away for a moment, so that no reset overtakes the answer.
+"""
+
+import asyncio
+import itertools
+import re
+import time
+from collections import deque
+from typing import Any, ClassVar
+
+import httptools
+from uvicorn._types import ASGI3Application
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from app.answers import NO_SNIFFING, Answer, encode_answer
+from app.exchange import Exchange
+from app.fields import read_fields
+from app.kv import ALLOW, PREFIX, KvHandler
+from app.metrics import Metrics
+from app.problems import (
+    BAD_HEADER,
+    BAD_REQUEST,
+    BODY_TOO_LARGE,
+    HEAD_TOO_LARGE,
+    INTERNAL,
+    TOO_MANY_CONNECTIONS,
+    TOO_SLOW,
+    Problem,
+    problem_of,
+)
+from app.settings import Limits
+
+_IDLE, _HEAD, _BODY, _LINGER = range(4)
+_NEVER = float("inf")
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+# A chunk of one byte takes six on the wire; beyond this the sender is padding, not sending.
+_CHUNK_OVERHEAD = 8
+
+_FRAMING = frozenset((b"connection", b"expect", b"transfer-encoding", b"upgrade"))
+_AUTHORITY = re.compile(rb"[^/?#]*")
+
+
+class _StopParsingError(Exception):
+    """Makes httptools give up a request that has been refused."""
+
+
+class Front:
+    """What all connections of one server share: the handler, the bounds and the coarse timer."""
+
+    def __init__(self, limits: Limits, kv: KvHandler, metrics: Metrics) -> None:
+        self.limits = limits
+        self.kv = kv
+        self.metrics = metrics
+        self._connections: set[FrontProtocol] = set()
+        self._interval = min(1.0, limits.head_seconds / 4, limits.body_seconds / 4, limits.keep_alive_seconds / 4)
+        self._timer: asyncio.TimerHandle | None = None
+        self._common: tuple[list[tuple[bytes, bytes]] | None, bytes] = (None, b"")
+        metrics.connections = lambda: len(self._connections)
+
+    def protocol(self) -> type["FrontProtocol"]:
+        """The protocol class to give to uvicorn as `http=`."""
+        return type("BoundFrontProtocol", (FrontProtocol,), {"front": self})
+
+    def joined(self, connection: "FrontProtocol", loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether there is room for one more connection, which is then looked after."""
+        if len(self._connections) >= self.limits.connections_max:
+            return False
+        self._connections.add(connection)
+        if self._timer is None:
+            self._timer = loop.call_later(self._interval, self._look, loop)
+        return True
+
+    def left(self, connection: "FrontProtocol") -> None:
+        self._connections.discard(connection)
+        if not self._connections and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def common_lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """The header lines of every answer; uvicorn makes a new list of them each second."""
+        known, lines = self._common
+        if known is not headers:
+            lines = NO_SNIFFING + b"".join(b"%b: %b\r\n" % header for header in headers)
+            self._common = (headers, lines)
+        return lines
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = time.monotonic()
+        for connection in list(self._connections):
+            connection.look(now)
+        self._timer = loop.call_later(self._interval, self._look, loop) if self._connections else None
+
+
+class FrontProtocol(HttpToolsProtocol):
+    """One connection.
+
+    A request passes through _HEAD and _BODY, then joins the line; the first `_running` of the line have been started.
+    """
+
+    front: ClassVar[Front]
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.metrics = self.front.metrics
+        self._limits = self.front.limits
+        self._kv = self.front.kv
+        self._line: deque[Exchange] = deque()
+        self._running = 0
+        self._pumping = False
+        self._deaf = False  # what comes in from now on is not a request
+        self._unfinished = False  # the client is still sending what was refused
+        self._owes_continue = False
+        self._held = b""  # came in while the line was full
+        self._incoming: Exchange | None = None
+        self._pieces: list[bytes] = []
+        self._body_bytes = 0
+        self._body_bytes_max = 0
+        self._phase = _IDLE
+        self._phase_is_new = False  # it began in the data being fed
+        self._phase_bytes = 0  # taken in by it since
+        self._timed = _IDLE  # the phase that the deadline is for
+        self._deadline = _NEVER
+        self._idle_since = 0.0
+        self._unread_since = _NEVER
+
+    # The transport's side.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
+        super().connection_made(transport)
+        # A new connection has as long for its first byte as a request has for its head.
+        self._idle_since = time.monotonic() - self._limits.keep_alive_seconds + self._limits.head_seconds
+        if not self.front.joined(self, self.loop):
+            self._deaf = True
+            self.metrics.refused[TOO_MANY_CONNECTIONS.code] += 1
+            limit = self._limits.connections_max
+            problem = Problem(TOO_MANY_CONNECTIONS, f"{limit} connections are open already", {"limit": limit})
+            common = self.front.common_lines(self.server_state.default_headers)
+            transport.write(encode_answer(problem.answer(), common, is_head=False, keep_alive=False))
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.front.left(self)
+        self._forget()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn never keeps a half-closed connection
+        if not self._line or self._phase != _IDLE:
+            return None
+        self._deaf = True
+        self._close_after(self._line[-1])
+        return True
+
+    def shutdown(self) -> None:
+        """Answer what has been started, then close."""
+        self._deaf = True
+        while len(self._line) > self._running:
+            self._line.pop()
+        if self._line:
+            self._close_after(self._line[-1])
+        elif self._phase != _LINGER:
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        self._unread_since = time.monotonic()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._unread_since = _NEVER
+        super().resume_writing()
+        self._release()
+
+    def look(self, now: float) -> None:
+        """Act on whatever is overdue at `now`; called about once a second."""
+        limits = self._limits
+        if now - self._unread_since > limits.send_seconds or (self._phase == _LINGER and now >= self._deadline):
+            self.transport.abort()
+        elif now >= self._deadline:
+            part, seconds = ("head", limits.head_seconds) if self._phase == _HEAD else ("body", limits.body_seconds)
+            self._refuse(Problem(TOO_SLOW, f"the {part} of the request took longer than {seconds:g} s"))
+        elif self._phase == _IDLE and not self._line and now - self._idle_since > limits.keep_alive_seconds:
+            self.transport.close()
+
+    # What comes in.
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        if self._held or self.flow.write_paused:
+            self._held += data
+            self._pause()
+        elif len(data) <= self._limits.head_bytes_max:
+            self._feed(data)
+            if len(self._line) >= self._limits.pipeline_max:
+                self._pause()
+        else:
+            self._feed_slices(data)
+
+    def _feed_slices(self, data: bytes) -> None:
+        """Feed so little at a time that neither a head nor the line can outgrow its bound unseen."""
+        step = self._limits.head_bytes_max
+        view = memoryview(data)
+        for start in range(0, len(data), step):
+            if self._deaf:
+                return
+            if len(self._line) >= self._limits.pipeline_max or self.flow.write_paused:
+                self._held = bytes(view[start:])
+                self._pause()
+                return
+            self._feed(view[start : start + step])
+
+    def _feed(self, data: bytes | memoryview) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._deaf = True
+        except httptools.HttpParserError as error:
+            if not self._deaf:
+                self._refuse(self._unparsed(error))
+        if self._phase == _HEAD or self._phase == _BODY:
+            self._bound(len(data))
+
+    def _unparsed(self, error: httptools.HttpParserError) -> Problem:
+        if isinstance(error, httptools.HttpParserCallbackError):
+            self.logger.error("a request could not be taken in", exc_info=error)
+            return Problem(INTERNAL, "the node failed unexpectedly; its log says more")
+        return Problem(BAD_REQUEST, f"not HTTP/1.1: {error}")
+
+    def _bound(self, size: int) -> None:
+        """Bound a request that has not come in whole: its seconds, and the bytes that no callback has counted."""
+        limits = self._limits
+        if self._timed != self._phase:
+            self._timed = self._phase
+            seconds = limits.head_seconds if self._phase == _HEAD else limits.body_seconds
+            self._deadline = time.monotonic() + seconds
+        if self._phase_is_new:
+            self._phase_is_new = False
+            self._phase_bytes = 0
+            return
+        self._phase_bytes += size
+        if self._phase == _HEAD:
+            if self._phase_bytes > limits.head_bytes_max:
+                self._refuse(self._head_too_large())
+        elif self._phase_bytes > _CHUNK_OVERHEAD * self._body_bytes_max:
+            self._refuse(Problem(BODY_TOO_LARGE, "the body is mostly chunk headers"))
+
+    def _release(self) -> None:
+        """Go on with what was held back, once there is room in the line again."""
+        if self.flow.write_paused or len(self._line) >= self._limits.pipeline_max or self.transport.is_closing():
+            return
+        held, self._held = self._held, b""
+        if held and not self._deaf:
+            self._feed_slices(held)
+        if not self._held and len(self._line) < self._limits.pipeline_max:
+            self.flow.resume_reading()
+
+    def _pause(self) -> None:
+        if not self.transport.is_closing():
+            self.flow.pause_reading()
+
+    # The parser's side.
+
+    def on_message_begin(self) -> None:
+        self._phase = _HEAD
+        self._phase_is_new = True
+        self.url = b""
+        self.headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        whole = self._phase_is_new
+        self._phase = _BODY
+        self._phase_is_new = True
+        self._body_bytes = 0
+        limits = self._limits
+        headers, self.headers = self.headers, []  # what may still come are trailers, and nobody's
+        parser = self.parser
+        exchange = Exchange(self, parser.get_method(), self.url)
+        exchange.keep_alive = parser.should_keep_alive()
+        self._incoming = exchange
+        fields = read_fields(headers)
+        if len(headers) > limits.headers_max or not (whole or _head_bytes(self.url, headers) <= limits.head_bytes_max):
+            self._decline(self._head_too_large())
+        elif isinstance(fields, Problem):
+            self._decline(fields)
+        else:
+            exchange.fields = fields
+            self._route(exchange, headers)
+            if b"host" not in fields or not exchange.keep_alive or not _FRAMING.isdisjoint(fields):
+                self._check_framing(exchange, fields)
+            length = fields.get(b"content-length")
+            if length is not None and int(length) > self._body_bytes_max:
+                self._too_large(exchange, int(length))
+            if self._owes_continue and not self._line:
+                self._continue()
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        exchange = self._incoming
+        assert exchange is not None, "a body without a head"
+        if self._body_bytes > self._body_bytes_max:
+            self._too_large(exchange, self._body_bytes)
+        elif exchange.prepared is None:
+            self._pieces.append(body)
+
+    def on_message_complete(self) -> None:
+        exchange = self._incoming
+        assert exchange is not None, "a request ends that never began"
+        self._incoming = None
+        self._owes_continue = False
+        self._phase = self._timed = _IDLE
+        self._deadline = _NEVER
+        pieces = self._pieces
+        if pieces:
+            exchange.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            self._pieces = []
+        if not exchange.keep_alive:
+            self._deaf = True
+        self._enter(exchange)
+
+    def _route(self, exchange: Exchange, headers: list[tuple[bytes, bytes]]) -> None:
+        """Choose the door, and with it the bound of the body."""
+        target = exchange.target
+        if not target.startswith(PREFIX):
+            target = exchange.target = _origin_form(target)
+        if b"#" in target:
+            self._decline(Problem(BAD_REQUEST, "a '#' in the request target must be sent as %23"))
+        elif target.startswith(PREFIX):
+            self._body_bytes_max = self._limits.pair_bytes_max
+        elif target.startswith(b"/"):
+            self._body_bytes_max = self._limits.body_bytes_max
+            self._make_cycle(exchange, headers)
+        elif target == b"*" and exchange.method == b"OPTIONS":
+            self._body_bytes_max = self._limits.drain_bytes_max
+            exchange.prepared = Answer(204, ALLOW)
+        else:
+            self._decline(Problem(BAD_REQUEST, "the request target is not a path"))
+
+    def _make_cycle(self, exchange: Exchange, headers: list[tuple[bytes, bytes]]) -> None:
+        """Let uvicorn make its ASGI request of this one; it is started when its turn comes."""
+        running = self.cycle
+        super().on_message_begin()
+        self.url = exchange.target
+        self.headers.extend(headers)
+        self.cycle = None  # type: ignore[assignment]  # else uvicorn would queue it behind the running one
+        try:
+            super().on_headers_complete()
+            exchange.cycle = self.cycle
+        except httptools.HttpParserInvalidURLError:
+            self._decline(Problem(BAD_REQUEST, "the request target is not a path"))
+        self.cycle = running
+        self.headers = []
+
+    def _should_upgrade(self) -> bool:
+        return False
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Keep the cycle that uvicorn has just made from starting before its turn."""
+
+    def _check_framing(self, exchange: Exchange, fields: dict[bytes, bytes]) -> None:
+        """Look at what most requests lack: another version, an expectation, a transfer coding, an upgrade."""
+        version = self.parser.get_http_version()
+        coding = fields.get(b"transfer-encoding")
+        expectation = fields.get(b"expect")
+        if version not in {"1.0", "1.1"}:
+            self._stop(Problem(BAD_REQUEST, f"HTTP/{version} is not spoken here"))
+        if coding is not None and (coding.strip().lower() != b"chunked" or version == "1.0"):
+            self._stop(Problem(BAD_REQUEST, "no transfer coding but chunked is understood"))
+        if self.parser.should_upgrade():
+            exchange.keep_alive = False
+            if coding is not None or fields.get(b"content-length", b"0") != b"0":
+                self._stop(Problem(BAD_REQUEST, "an upgrade with a body is not understood"))
+        if version == "1.0":
+            exchange.keep_alive = False
+        elif b"host" not in fields:
+            self._decline(Problem(BAD_REQUEST, "header Host is missing", {"header": "Host"}))
+        elif expectation is not None and expectation.lower() != b"100-continue":
+            self._decline(Problem(BAD_HEADER, "header Expect may ask for 100-continue only", {"header": "Expect"}))
+        elif expectation is not None and exchange.prepared is None:
+            self._owes_continue = True
+        if expectation is not None and exchange.prepared is not None:
+            self._refuse(None)  # told so now, the client may never send the body that it announced
+            raise _StopParsingError
+
+    def _too_large(self, exchange: Exchange, size: int) -> None:
+        """Refuse a body of `size` bytes, announced or counted so far, and read to its end where that is near."""
+        drain = self._limits.drain_bytes_max
+        is_near = exchange.prepared is None and not self._owes_continue and size <= self._body_bytes_max + drain
+        if exchange.prepared is None:
+            limit = self._limits.body_bytes_max
+            detail = f"{size} bytes were sent; a body may have {limit}"
+            problem = (
+                self._kv.too_large(size)
+                if exchange.cycle is None
+                else Problem(BODY_TOO_LARGE, detail, {"limit": limit, "size": size})
+            )
+            self._decline(problem)
+        if not is_near:
+            self._refuse(None)
+            raise _StopParsingError
+        self._pieces.clear()
+        self._body_bytes_max += drain
+
+    def _head_too_large(self) -> Problem:
+        limits = self._limits
+        detail = f"a head may have {limits.head_bytes_max} bytes and {limits.headers_max} fields"
+        return Problem(HEAD_TOO_LARGE, detail, {"limit": limits.head_bytes_max, "fields": limits.headers_max})
+
+    def _decline(self, problem: Problem) -> None:
+        """Answer the incoming request with `problem`; what comes of its body is thrown away."""
+        assert self._incoming is not None, "nothing to decline"
+        self.metrics.refused[problem.kind.code] += 1
+        self._incoming.prepared = problem.answer()
+        self._body_bytes_max = self._limits.drain_bytes_max
+
+    def _stop(self, problem: Problem) -> None:
+        """From inside the parser: refuse, and parse no further."""
+        self._refuse(problem)
+        raise _StopParsingError
+
+    def _refuse(self, problem: Problem | None) -> None:
+        """Answer with `problem`, or with what was prepared, in turn, and close: where the request ends is unknown."""
+        if self._incoming is None:
+            self._incoming = Exchange(self, b"", b"")
+        exchange = self._incoming
+        if problem is not None:
+            self._decline(problem)
+        self._incoming = None
+        self._pieces.clear()
+        self._deaf = self._unfinished = True
+        self._owes_continue = exchange.keep_alive = False
+        self._phase = self._timed = _IDLE
+        self._deadline = _NEVER
+        self._enter(exchange)
+
+    # What goes out.
+
+    def _enter(self, exchange: Exchange) -> None:
+        """Join the line; an exchange that is alone in it starts at once."""
+        exchange.received = time.monotonic()
+        self._line.append(exchange)
+        if len(self._line) == 1:
+            self._running = 1
+            self._start(exchange)
+        else:
+            self.answered()
+
+    def answered(self) -> None:
+        """Let the answers at the front of the line leave, and start whatever may start now."""
+        if self._pumping:
+            return
+        self._pumping = True
+        line = self._line
+        while line:
+            answer = line[0].answer
+            if answer is not None:
+                self._send(line.popleft(), answer)
+            elif self._may_start():
+                self._running += 1
+                self._start(line[self._running - 1])
+            else:
+                break
+        self._pumping = False
+        if not line:
+            self._idle_since = time.monotonic()
+            if self._owes_continue:
+                self._continue()
+        if self._held or self.flow.read_paused:
+            self._release()
+
+    def _may_start(self) -> bool:
+        if self._running == len(self._line):
+            return False
+        candidate = self._line[self._running]
+        return all(candidate.may_join(other) for other in itertools.islice(self._line, self._running))
+
+    def _start(self, exchange: Exchange) -> None:
+        cycle = exchange.cycle
+        if exchange.prepared is not None:
+            exchange.reply(exchange.prepared)
+        elif cycle is None:
+            try:
+                self._kv.handle(exchange)
+            except Exception as error:  # the other requests of this connection, and its parser, must go on
+                self.logger.exception("a request failed")
+                exchange.reply(problem_of(error).answer())
+        else:
+            self.cycle = cycle
+            cycle.keep_alive = exchange.keep_alive
+            cycle.body += exchange.body
+            cycle.more_body = False
+            cycle.message_event.set()
+            super()._start_asgi_task(cycle, self.app)
+
+    def _send(self, exchange: Exchange, answer: Answer) -> None:
+        self._running -= 1
+        keep_alive = exchange.keep_alive
+        common = self.front.common_lines(self.server_state.default_headers)
+        is_head = exchange.method == b"HEAD"
+        self.transport.write(encode_answer(answer, common, is_head=is_head, keep_alive=keep_alive))
+        if not keep_alive:
+            self._end()
+
+    def on_response_complete(self) -> None:
+        """Called by uvicorn when the ASGI request at the front of the line has its whole answer out."""
+        self.server_state.total_requests += 1
+        self._line.popleft()
+        self._running -= 1
+        self.cycle = None  # type: ignore[assignment]  # as in the beginning
+        if self.transport.is_closing():
+            self._forget()
+        else:
+            self.answered()
+
+    def _continue(self) -> None:
+        self._owes_continue = False
+        self.transport.write(_CONTINUE)
+
+    def _close_after(self, exchange: Exchange) -> None:
+        exchange.keep_alive = False
+        if exchange.cycle is not None:
+            exchange.cycle.keep_alive = False
+
+    def _end(self) -> None:
+        """Close, now or once the client had time to read why."""
+        unfinished = self._unfinished
+        self._forget()
+        if not unfinished:
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self._phase = _LINGER
+        self._deadline = time.monotonic() + self._limits.linger_seconds
+        self.flow.resume_reading()
+
+    def _forget(self) -> None:
+        self._deaf = True
+        self._line.clear()
+        self._running = 0
+        self._held = b""
+        self._incoming = None
+        self._pieces.clear()
+
+
+def _head_bytes(target: bytes, headers: list[tuple[bytes, bytes]]) -> int:
+    return len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
+
+
+def _origin_form(target: bytes) -> bytes:
+    """The path and query of an absolute target; any other target as it is (RFC 9112, section 3.2.2)."""
+    scheme, mark, rest = target.partition(b"://")
+    if not mark or scheme.lower() not in {b"http", b"https"}:
+        return target
+    authority = _AUTHORITY.match(rest)
+    assert authority is not None, "it matches anything"
+    path = rest[authority.end() :]
+    return path if path.startswith(b"/") else b"/" + path

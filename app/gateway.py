@@ -1,0 +1,43 @@
+"""The gateway: what the two doors and the routes of one node share."""
+
+from typing import TYPE_CHECKING
+
+from app.front import Front
+from app.kv import KvHandler
+from app.metrics import Metrics
+from app.problems import NOT_READY, Problem
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.coordinator import Coordinator
+
+
+class Gateway:
+    """Listening first, open later: until a coordinator is there, requests for data are told to come back.
+
+    is_draining  the node is about to stop
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.kv = KvHandler(settings.limits)
+        self.front = Front(settings.limits, self.kv, self.metrics)
+        self.coordinator: Coordinator | None = None
+        self.is_draining = False
+
+    def open(self, coordinator: "Coordinator") -> None:
+        """Serve from `coordinator`."""
+        self.coordinator = coordinator
+        self.kv.open(coordinator)
+        self.metrics.statistics = coordinator.statistics
+
+    def unready(self) -> list[str]:
+        """Why this node should not be sent requests; empty when it should."""
+        if self.coordinator is None:
+            return ["the node is still starting"]
+        draining = ["the node is shutting down"] if self.is_draining else []
+        return draining + self.coordinator.unready()
+
+    def starting(self) -> Problem:
+        return Problem(NOT_READY, "the node is still starting")

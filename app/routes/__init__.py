@@ -1,0 +1,21 @@
+"""The documented, validated routes: everything but the hot path, and the hot path's second door."""
+
+from app.routes.cluster import router as cluster
+from app.routes.docs import router as docs
+from app.routes.errors import install_errors
+from app.routes.health import router as health
+from app.routes.kv import router as kv
+from app.routes.limits import router as limits
+from app.routes.metrics import router as metrics
+from app.routes.responses import refuse_unknown_parameters
+
+__all__ = [
+    "cluster",
+    "docs",
+    "health",
+    "install_errors",
+    "kv",
+    "limits",
+    "metrics",
+    "refuse_unknown_parameters",
+]

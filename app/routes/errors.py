@@ -1,0 +1,73 @@
+"""Every failure of a route as a problem document: those of the framework, too."""
+
+from typing import cast
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from app.problems import (
+    BAD_BODY,
+    BAD_HEADER,
+    BAD_PARAMETER,
+    BAD_REQUEST,
+    METHOD_NOT_ALLOWED,
+    NO_SUCH_ROUTE,
+    Problem,
+    problem_of,
+)
+from app.routes.responses import ProblemError, problem_response
+from raftgroups import RaftGroupError
+
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+
+
+def install_errors(app: FastAPI) -> None:
+    """Give `app` its exception handlers."""
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(ProblemError, _problem)
+    app.add_exception_handler(RaftGroupError, _failed)
+    app.add_exception_handler(Exception, _failed)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    status = cast(HTTPException, error).status_code
+    if status == 404:
+        return problem_response(Problem(NO_SUCH_ROUTE, f"{request.method} {request.url.path} leads nowhere"))
+    if status == 405:
+        allowed = ", ".join(sorted(_allowed_methods(request)))
+        head = f"allow: {allowed}\r\n".encode()
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"allow": allowed})
+        return problem_response(Problem(METHOD_NOT_ALLOWED, f"{request.method} is not allowed here", head=head))
+    return problem_response(Problem(BAD_REQUEST, str(cast(HTTPException, error).detail)))
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    first = cast(RequestValidationError, error).errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    kind = BAD_BODY if place.startswith("body") else BAD_PARAMETER
+    if kind is BAD_BODY and not request.headers.get("content-type", "").startswith("application/json"):
+        detail = "header Content-Type must be application/json"
+        return problem_response(Problem(BAD_HEADER, detail, {"header": "Content-Type"}))
+    return problem_response(Problem(kind, f"{place}: {first['msg']}", {"parameter": place}))
+
+
+async def _problem(_: Request, error: Exception) -> Response:
+    return problem_response(cast(ProblemError, error).problem)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return problem_response(problem_of(error, writes=request.method not in {"GET", "HEAD"}))
+
+
+def _allowed_methods(request: Request) -> set[str]:
+    """Of all routes on this path; the framework names those of the first only."""
+    scopes = {method: {**request.scope, "method": method} for method in _METHODS}
+    return {"OPTIONS"} | {
+        method
+        for method, scope in scopes.items()
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+    }

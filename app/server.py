@@ -1,0 +1,213 @@
+"""A node as a process: listen, open, serve, and on a signal drain and close.
+
+bind the HTTP socket, try the peer's    so that a port in use is told before anything else is touched
+serve                                   /livez answers from here on; requests for data are told to come back
+open the Host                           /readyz answers once every partition here has a known leader
+SIGTERM or SIGINT                       /readyz fails, leaderships move, open requests finish, exit 0
+a second signal                         exit at once
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
+
+import uvicorn
+import uvloop
+from fastapi import Depends, FastAPI
+
+from app import routes
+from app.coordinator import Coordinator
+from app.gateway import Gateway
+from app.logs import configure_logs
+from app.middleware import Observe
+from app.settings import Settings, parse_address
+from raftgroups import Host, HostError
+
+log = logging.getLogger("ringkv.node")
+
+BACKLOG = 2_048
+FILES_WANTED = 65_536
+SHUTDOWN_SECONDS = 1
+
+
+def create_app(settings: Settings, coordinator: Coordinator | None = None) -> FastAPI:
+    """The ASGI application; its `state.gateway` can be given the coordinator later."""
+    app = FastAPI(
+        title="ringkv",
+        version=version("ringkv"),
+        description="A strongly consistent, horizontally partitioned key-value store.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(routes.refuse_unknown_parameters)],
+    )
+    gateway = Gateway(settings)
+    if coordinator is not None:
+        gateway.open(coordinator)
+    app.state.gateway = gateway
+    for router in (routes.kv, routes.cluster, routes.limits, routes.health, routes.metrics, routes.docs):
+        app.include_router(router)
+    routes.install_errors(app)
+    app.add_middleware(Observe, metrics=gateway.metrics)
+    return app
+
+
+def run_node(settings: Settings) -> int:
+    """Run one node until it is told to stop. Returns the exit code of the process."""
+    configure_logs()
+    os.umask(0o077)
+    _raise_file_limit()
+    try:
+        listener = _listen("http", settings.http)
+        _listen("peer", settings.peer).close()
+    except OSError as error:
+        return _fail(str(error))
+    with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_Node(settings, listener).run())
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, without its own idea of signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _Node:
+    """One node's life, from listening to closed."""
+
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._app = create_app(settings)
+        self._gateway: Gateway = self._app.state.gateway
+        config = uvicorn.Config(
+            self._app,
+            http=self._gateway.front.protocol(),
+            loop="none",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+        self._server = Server(config)
+        self._stop = asyncio.Event()
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled)
+        serving = asyncio.create_task(self._server.serve([self._listener]))
+        log.info("%s listens on http://%s, opening %s", self._settings.name, self._settings.http, self._settings.data)
+        host: Host | None = None
+        try:
+            host = await Host.open(self._settings.host_options(os.getpid()))
+            code = await self._serve(host, serving)
+        except HostError as error:
+            code = _fail(str(error))
+        await self._finish(serving)
+        if host is not None:
+            await host.close()
+            _forget_process_id(self._settings.data)
+        log.info("%s stopped", self._settings.name)
+        return code
+
+    async def _serve(self, host: Host, serving: asyncio.Task[None]) -> int:
+        """Serve from `host` until told to stop, or until it has failed."""
+        _write_process_id(self._settings.data)
+        self._gateway.open(Coordinator(host))
+        _settle_garbage_collector()
+        log.info("%s is open", self._settings.name)
+        stopping = asyncio.create_task(self._stop.wait())
+        ends: set[asyncio.Future[Any]] = {stopping, serving, host.failure}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if host.failure.done():
+            return _fail(host.failure.result())
+        if serving.done():
+            return _fail("the HTTP server ended")
+        self._gateway.is_draining = True
+        log.info("%s hands its leaderships over", self._settings.name)
+        await host.drain()
+        return 0
+
+    async def _finish(self, serving: asyncio.Task[None]) -> None:
+        """Let open requests finish, for a bounded time, and close every connection."""
+        self._server.should_exit = True
+        try:
+            await serving
+        finally:
+            for connection in list(self._server.server_state.connections):
+                connection.transport.abort()
+
+    def _signalled(self) -> None:
+        if self._stop.is_set():
+            os._exit(1)
+        self._stop.set()
+
+
+def _listen(name: str, address: str) -> socket.socket:
+    """A socket bound to `address`. Raises: OSError, whose text says what was wanted and why it failed."""
+    host, port = parse_address(name, address)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, target = found[0]
+        bound = socket.socket(family, kind, protocol)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(target)
+        except BaseException:
+            bound.close()
+            raise
+    except OSError as error:
+        raise OSError(f"cannot listen on {name} address {address}: {error.strerror or error}") from error
+    bound.setblocking(False)
+    return bound
+
+
+def _fail(reason: str) -> int:
+    """One line on stderr, and the exit code that goes with it."""
+    print(f"ringkv: {' '.join(reason.split())}", file=sys.stderr, flush=True)  # noqa: T201  # meant for a person
+    return 1
+
+
+def _write_process_id(directory: str) -> None:
+    """Tell whoever wants to signal this process its id. Only its owner may read or write the file."""
+    temporary = os.path.join(directory, "node.pid.new")
+    with open(temporary, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        file.write(f"{os.getpid()}\n")
+    os.replace(temporary, os.path.join(directory, "node.pid"))
+
+
+def _forget_process_id(directory: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(directory, "node.pid"))
+
+
+def _raise_file_limit() -> None:
+    """Each connection is a file, and so is each SSTable: take what we are allowed to."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _settle_garbage_collector() -> None:
+    """What is there by now stays: walking it again would only stall requests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)

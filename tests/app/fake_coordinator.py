@@ -1,0 +1,88 @@
+"""A coordinator over a dict: the interface of the real one, answers on demand."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from app.views import ClusterView, Location, NodeView, PartitionView
+from raftgroups import Delete, Item, Level, NotLeaderError, PartitionId, Put, RaftGroupError, Reading, Written
+
+NODES = ("n1", "n2", "n3")
+WriteDone = Callable[[Written | RaftGroupError], None]
+ReadDone = Callable[[Reading | RaftGroupError], None]
+
+
+@dataclass
+class FakeCoordinator:
+    """Answers at once, unless told to wait or to fail.
+
+    items     what is stored
+    error     what every request fails with, if anything
+    waiting   the answers held back while `is_patient`, in order; call them to let them go
+    deadlines of the requests so far
+    """
+
+    items: dict[bytes, Item] = field(default_factory=dict)
+    error: RaftGroupError | None = None
+    is_patient: bool = False
+    waiting: list[Callable[[], None]] = field(default_factory=list)
+    deadlines: list[float] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    leaders: dict[int, str] = field(default_factory=lambda: dict.fromkeys(range(4), "n1"))
+    revision: int = 0
+
+    def write(self, command: Put | Delete, deadline: float, done: WriteDone) -> None:
+        self.deadlines.append(deadline)
+        self._answer(lambda: done(self.error or self._apply(command)))
+
+    def read(self, key: bytes, level: Level, deadline: float, done: ReadDone) -> None:
+        self.deadlines.append(deadline)
+        self._answer(lambda: done(self.error or Reading(self.items.get(key), level, 0, "n1", "leader")))
+
+    def partition_of(self, key: bytes) -> PartitionId:
+        return PartitionId(key[0] % len(self.leaders))
+
+    def locate(self, key: bytes) -> Location:
+        partition = self.partition_of(key)
+        return Location(partition, NODES, self.leaders[partition])
+
+    def cluster(self) -> ClusterView:
+        nodes = tuple(
+            NodeView(name, f"127.0.0.1:800{number}", f"127.0.0.1:900{number}", "", "up", 4710 + number)
+            for number, name in enumerate(NODES, 1)
+        )
+        partitions = tuple(
+            PartitionView(PartitionId(number), leader, NODES, 1, self.revision, self.revision)
+            for number, leader in self.leaders.items()
+        )
+        return ClusterView("fake", 1, nodes, partitions)
+
+    def unready(self) -> list[str]:
+        return self.reasons
+
+    async def transfer(self, partition: int, node: str) -> None:
+        if isinstance(self.error, NotLeaderError):
+            raise self.error
+        self.leaders[partition] = node
+
+    def statistics(self) -> Mapping[str, float]:
+        return {"writes_total": self.revision, "items": len(self.items)}
+
+    def release(self) -> None:
+        """Let every answer go that was held back."""
+        waiting, self.waiting = self.waiting, []
+        for answer in waiting:
+            answer()
+
+    def _answer(self, answer: Callable[[], None]) -> None:
+        if self.is_patient:
+            self.waiting.append(answer)
+        else:
+            answer()
+
+    def _apply(self, command: Put | Delete) -> Written:
+        self.revision += 1
+        if isinstance(command, Put):
+            self.items[command.key] = Item(self.revision, command.value, command.content_type)
+        else:
+            self.items.pop(command.key, None)
+        return Written(self.revision)
