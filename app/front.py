@@ -193,7 +193,8 @@ class FrontProtocol(HttpToolsProtocol):
             self.transport.abort()
         elif now >= self._deadline:
             part, seconds = ("head", limits.head_seconds) if self._phase == _HEAD else ("body", limits.body_seconds)
-            self._refuse(Problem(TOO_SLOW, f"the {part} of the request took longer than {seconds:g} s"))
+            too_slow = Problem(TOO_SLOW, f"the {part} of the request took longer than {seconds:g} s")
+            self._refuse(None if self._incoming is not None and self._incoming.prepared else too_slow)
         elif self._phase == _IDLE and not self._line and now - self._idle_since > limits.keep_alive_seconds:
             self.transport.close()
 
@@ -352,6 +353,7 @@ class FrontProtocol(HttpToolsProtocol):
             self._body_bytes_max = self._limits.drain_bytes_max
             exchange.prepared = Answer(204, ALLOW)
         else:
+            exchange.keep_alive = exchange.method != b"CONNECT"
             self._decline(Problem(BAD_REQUEST, "the request target is not a path"))
 
     def _make_cycle(self, exchange: Exchange, headers: list[tuple[bytes, bytes]]) -> None:
@@ -402,8 +404,8 @@ class FrontProtocol(HttpToolsProtocol):
 
     def _too_large(self, exchange: Exchange, size: int) -> None:
         """Refuse a body of `size` bytes, announced or counted so far, and read to its end where that is near."""
-        drain = self._limits.drain_bytes_max
-        is_near = exchange.prepared is None and not self._owes_continue and size <= self._body_bytes_max + drain
+        enough = self._body_bytes_max + self._limits.drain_bytes_max
+        is_near = exchange.prepared is None and not self._owes_continue and size <= enough
         if exchange.prepared is None:
             limit = self._limits.body_bytes_max
             detail = f"{size} bytes were sent; a body may have {limit}"
@@ -417,7 +419,7 @@ class FrontProtocol(HttpToolsProtocol):
             self._refuse(None)
             raise _StopParsingError
         self._pieces.clear()
-        self._body_bytes_max += drain
+        self._body_bytes_max = enough
 
     def _head_too_large(self) -> Problem:
         limits = self._limits

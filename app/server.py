@@ -76,11 +76,17 @@ def run_node(settings: Settings) -> int:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, without its own idea of signals."""
+    """uvicorn's server, without its own idea of signals, and with an end for those who will not leave."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # a transport tells its protocol in the next turn
 
 
 class _Node:
@@ -119,7 +125,8 @@ class _Node:
             code = await self._serve(host, serving)
         except HostError as error:
             code = _fail(str(error))
-        await self._finish(serving)
+        self._server.should_exit = True
+        await serving
         if host is not None:
             await host.close()
             _forget_process_id(self._settings.data)
@@ -144,15 +151,6 @@ class _Node:
         log.info("%s hands its leaderships over", self._settings.name)
         await host.drain()
         return 0
-
-    async def _finish(self, serving: asyncio.Task[None]) -> None:
-        """Let open requests finish, for a bounded time, and close every connection."""
-        self._server.should_exit = True
-        try:
-            await serving
-        finally:
-            for connection in list(self._server.server_state.connections):
-                connection.transport.abort()
 
     def _signalled(self) -> None:
         if self._stop.is_set():
