@@ -17,7 +17,7 @@ class Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     """Base of every message."""
 
 
-class Append(Message, tag=1):
+class Append(Message, frozen=True, tag=1):
     """Leader → follower: the entries after `prev_index`, whose term is `prev_term`.
 
     entries    (term, payload) of prev_index + 1, prev_index + 2, …
@@ -34,7 +34,7 @@ class Append(Message, tag=1):
     sequence: int
 
 
-class AppendReply(Message, tag=2):
+class AppendReply(Message, frozen=True, tag=2):
     """Follower → leader.
 
     match      with `ok`: every entry up to here equals the leader's and is on disk
@@ -50,8 +50,10 @@ class AppendReply(Message, tag=2):
     hint_term: int = 0
 
 
-class Heartbeat(Message, tag=3):
-    """Leader → follower: `term` is still mine. `commit` never exceeds what this follower has matched.
+class Heartbeat(Message, frozen=True, tag=3):
+    """Leader → follower: `term` is still mine, and I have committed up to `commit`.
+
+    The follower commits that far only where its log is known to match.
 
     round      the newest ReadIndex round; its echo proves that the term held when it was sent
     """
@@ -62,7 +64,7 @@ class Heartbeat(Message, tag=3):
     round: int
 
 
-class HeartbeatReply(Message, tag=4):
+class HeartbeatReply(Message, frozen=True, tag=4):
     """Follower → leader: at `round` this follower's term was `term`."""
 
     group: int
@@ -70,7 +72,7 @@ class HeartbeatReply(Message, tag=4):
     round: int
 
 
-class VoteRequest(Message, tag=5):
+class VoteRequest(Message, frozen=True, tag=5):
     """Candidate → voter. With `probe` it is a PreVote: nothing changes, the answer is a forecast.
 
     transfer   the old leader asked for this election: stickiness does not apply
@@ -84,7 +86,7 @@ class VoteRequest(Message, tag=5):
     transfer: bool
 
 
-class VoteReply(Message, tag=6):
+class VoteReply(Message, frozen=True, tag=6):
     """Voter → candidate. `term` is the request's when granted, else the voter's own."""
 
     group: int
@@ -93,14 +95,14 @@ class VoteReply(Message, tag=6):
     granted: bool
 
 
-class TimeoutNow(Message, tag=7):
+class TimeoutNow(Message, frozen=True, tag=7):
     """Leader → caught-up follower: stand for election at once (raft thesis, section 3.10)."""
 
     group: int
     term: int
 
 
-class ReadIndexRequest(Message, tag=8):
+class ReadIndexRequest(Message, frozen=True, tag=8):
     """Follower → leader: up to which index must I have applied to serve reads that wait here?"""
 
     group: int
@@ -108,7 +110,7 @@ class ReadIndexRequest(Message, tag=8):
     read: int
 
 
-class ReadIndexReply(Message, tag=9):
+class ReadIndexReply(Message, frozen=True, tag=9):
     """Leader → follower. `index` 0 is a refusal: not the leader, or not for that term."""
 
     group: int
@@ -117,7 +119,7 @@ class ReadIndexReply(Message, tag=9):
     index: int
 
 
-class SnapshotOffer(Message, tag=10):
+class SnapshotOffer(Message, frozen=True, tag=10):
     """Leader → follower too far behind: a checkpoint at `index` follows as SnapshotChunks.
 
     files      (name, size in bytes) in the order in which they are sent
@@ -127,11 +129,10 @@ class SnapshotOffer(Message, tag=10):
     term: int
     transfer: int
     index: int
-    index_term: int
     files: list[tuple[str, int]]
 
 
-class SnapshotChunk(Message, tag=11):
+class SnapshotChunk(Message, frozen=True, tag=11):
     """Leader → follower: the next bytes of the checkpoint's files, laid end to end from `offset`."""
 
     group: int
@@ -140,7 +141,7 @@ class SnapshotChunk(Message, tag=11):
     data: bytes
 
 
-class SnapshotReply(Message, tag=12):
+class SnapshotReply(Message, frozen=True, tag=12):
     """Follower → leader: bytes received so far; `installed` when the checkpoint is in force; `failed` ends it."""
 
     group: int
@@ -151,7 +152,7 @@ class SnapshotReply(Message, tag=12):
     failed: bool = False
 
 
-class WriteCall(Message, tag=20):
+class WriteCall(Message, frozen=True, tag=20):
     """Gateway → leader: propose `command` (encoded) for `partition`."""
 
     call: int
@@ -161,7 +162,7 @@ class WriteCall(Message, tag=20):
     command: bytes
 
 
-class ReadCall(Message, tag=21):
+class ReadCall(Message, frozen=True, tag=21):
     """Gateway → replica: read `key` at `level`."""
 
     call: int
@@ -172,14 +173,14 @@ class ReadCall(Message, tag=21):
     key: bytes
 
 
-class WriteReturn(Message, tag=22):
+class WriteReturn(Message, frozen=True, tag=22):
     """Leader → gateway: the Revision that the command made."""
 
     call: int
     revision: int
 
 
-class ReadReturn(Message, tag=23):
+class ReadReturn(Message, frozen=True, tag=23):
     """Replica → gateway. `item` is encoded as in command.py, empty when the key is absent."""
 
     call: int
@@ -188,13 +189,21 @@ class ReadReturn(Message, tag=23):
     leads: bool
 
 
-class FailureReturn(Message, tag=24):
+class FailureReturn(Message, frozen=True, tag=24):
     """Either → gateway: why it failed, as the name of a RaftGroupError's class, and its text."""
 
     call: int
     error: str
     text: str
     leader: str = ""
+
+
+class TransferCall(Message, frozen=True, tag=25):
+    """Gateway → leader: have `node` lead `partition`."""
+
+    call: int
+    partition: int
+    node: str
 
 
 RaftMessage = (
@@ -209,7 +218,7 @@ RaftMessage = (
     | ReadIndexReply
 )
 SnapshotMessage = SnapshotOffer | SnapshotChunk | SnapshotReply
-CallMessage = WriteCall | ReadCall
+CallMessage = WriteCall | ReadCall | TransferCall
 ReturnMessage = WriteReturn | ReadReturn | FailureReturn
 AnyMessage = RaftMessage | SnapshotMessage | CallMessage | ReturnMessage
 

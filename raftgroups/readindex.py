@@ -63,11 +63,11 @@ class ReadIndex(Generic[ReadT]):
         served = self.echoed(self._leader, self.round)
         return [*served] if served else [Probe(self.round)]
 
-    def echoed(self, voter: str, round: int) -> list[Serve[ReadT]]:
-        """`voter` still had the leader's term when it met `round`."""
-        if voter not in self._voters or round <= self._echoed[voter]:
+    def echoed(self, voter: str, met: int) -> list[Serve[ReadT]]:
+        """`voter` still had the leader's term when it met round `met`."""
+        if voter not in self._voters or met <= self._echoed[voter]:
             return []
-        self._echoed[voter] = round
+        self._echoed[voter] = met
         if not self._rounds:
             return []
         confirmed = sorted(self._echoed.values())[(len(self._voters) - 1) // 2]

@@ -98,6 +98,8 @@ def quorum_match(matches: Sequence[int]) -> LogIndex:
 
 
 class State(Enum):
+    """How the leader sends to a follower; see Progress."""
+
     PROBE = "probe"
     REPLICATE = "replicate"
     SNAPSHOT = "snapshot"
@@ -116,8 +118,8 @@ class Progress:
 
     __slots__ = (
         "_acknowledged",
-        "_probe_sequence",
         "_probe_sent_at",
+        "_probe_sequence",
         "_sequence",
         "match",
         "next_index",

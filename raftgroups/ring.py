@@ -54,9 +54,7 @@ class Ring:
         self._zones = dict(zones)
         self._width = min(replicas, len(zones))
         self._tokens = sorted(
-            (position(f"{name}#{number}".encode()), name)
-            for name in zones
-            for number in range(TOKENS_PER_NODE)
+            (position(f"{name}#{number}".encode()), name) for name in zones for number in range(TOKENS_PER_NODE)
         )
         self.placement: tuple[tuple[str, ...], ...] = self._place(partitions)
 

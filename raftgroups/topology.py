@@ -8,12 +8,11 @@ Anything else in it is a DamagedDirectoryError, another node's is a ForeignDirec
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 import msgspec
 
-from engine import checksum
+from engine import crc32c
 from raftgroups.errors import DamagedDirectoryError
 from raftgroups.ids import Epoch, PartitionId
 from raftgroups.ring import Ring
@@ -74,18 +73,21 @@ def found_cluster(seeds: Mapping[str, str], partitions: int, replication_factor:
 
 
 def encode_identity(identity: Identity) -> bytes:
+    """The content of an identity file."""
     line = msgspec.json.encode(identity)
-    return line + b"\n%08x\n" % checksum(line)
+    return line + b"\n%08x\n" % crc32c(line)
 
 
 def decode_identity(path: str, data: bytes) -> Identity:
     """Raises: DamagedDirectoryError."""
     line, _, rest = data.partition(b"\n")
-    if rest != b"%08x\n" % checksum(line):
-        raise DamagedDirectoryError(f"{path}: the checksum does not match; restore it from a backup or start on an empty directory")
+    if rest != b"%08x\n" % crc32c(line):
+        raise DamagedDirectoryError(
+            f"{path}: the checksum does not match; restore it from a backup or start on an empty directory"
+        )
     try:
         identity = msgspec.json.decode(line, type=Identity)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamagedDirectoryError(f"{path}: {error}") from error
     if identity.format != IDENTITY_FORMAT:
         raise DamagedDirectoryError(f"{path}: format {identity.format} is not known to this version")

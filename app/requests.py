@@ -1,0 +1,68 @@
+"""A request on its way through the cluster, and where it is."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from raftgroups import Level, PartitionId, RaftGroupError, Reading, Written
+
+WriteDone = Callable[[Written | RaftGroupError], None]
+ReadDone = Callable[[Reading | RaftGroupError], None]
+
+
+class Request:
+    """One request.
+
+    deadline    in loop time
+    parked_at   since when nobody has been known who could answer it
+    sent_to     the node that has it, "" when none has
+    refused_by  the node that last said that it is not the leader
+    call        its number at that node, 0 when it is this one
+    """
+
+    may_apply: ClassVar[bool]
+    __slots__ = ("call", "deadline", "is_open", "parked_at", "partition", "refused_by", "sent_to")
+
+    def __init__(self, partition: PartitionId, deadline: float) -> None:
+        self.partition = partition
+        self.deadline = deadline
+        self.parked_at: float | None = None
+        self.sent_to = ""
+        self.refused_by = ""
+        self.call = 0
+        self.is_open = True
+
+    def finish(self, result: Written | Reading | RaftGroupError) -> None:
+        raise NotImplementedError
+
+
+class Write(Request):
+    """An encoded command for the leader."""
+
+    may_apply = True
+    __slots__ = ("command", "done")
+
+    def __init__(self, partition: PartitionId, deadline: float, command: bytes, done: WriteDone) -> None:
+        super().__init__(partition, deadline)
+        self.command = command
+        self.done = done
+
+    def finish(self, result: Written | Reading | RaftGroupError) -> None:
+        assert not isinstance(result, Reading), "a write is not answered by a reading"
+        self.done(result)
+
+
+class Read(Request):
+    """A key to be read at a level."""
+
+    may_apply = False
+    __slots__ = ("done", "key", "level")
+
+    def __init__(self, partition: PartitionId, deadline: float, key: bytes, level: Level, done: ReadDone) -> None:
+        super().__init__(partition, deadline)
+        self.key = key
+        self.level = level
+        self.done = done
+
+    def finish(self, result: Written | Reading | RaftGroupError) -> None:
+        assert not isinstance(result, Written), "a read is not answered by a write"
+        self.done(result)

@@ -1,0 +1,46 @@
+"""What a node tells about the cluster: the answers of /v1/cluster and /v1/locate."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """One node. `http`, `zone` and `pid` are what it last told; `status` is "up" or "down" as seen from here."""
+
+    name: str
+    http: str
+    peer: str
+    zone: str
+    status: str
+    pid: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionView:
+    """One partition, as its replica here sees it; term and indexes are 0 where there is none."""
+
+    id: int
+    leader: str | None
+    replicas: tuple[str, ...]
+    term: int
+    commit_index: int
+    applied_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """The whole cluster, as seen from one node."""
+
+    cluster_id: str
+    epoch: int
+    nodes: tuple[NodeView, ...]
+    partitions: tuple[PartitionView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a key lives."""
+
+    partition: int
+    replicas: tuple[str, ...]
+    leader: str | None

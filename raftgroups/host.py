@@ -1,0 +1,412 @@
+"""Host: every RaftGroup of a node, the loop turn and the group commit.
+
+One turn of the event loop: frames are delivered as they come → each group they touched applies
+what is committed, proposes what gathered, asks for reads → one frame of the node log holds what
+all of them wrote → when it is synced, what waited for it leaves, one frame a peer.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from engine import BlockCache, Engine, EngineError, FileSystem, Options, OsFileSystem
+from raftgroups.consensus import Timing, check_library
+from raftgroups.directory import DataDirectory
+from raftgroups.errors import DamagedDirectoryError, NotLeaderError
+from raftgroups.group import RaftGroup
+from raftgroups.ids import PartitionId
+from raftgroups.journal import GroupLog
+from raftgroups.link import Self
+from raftgroups.messages import (
+    AnyMessage,
+    CallMessage,
+    FailureReturn,
+    ReadCall,
+    ReadReturn,
+    ReturnMessage,
+    SnapshotChunk,
+    SnapshotOffer,
+    SnapshotReply,
+    TransferCall,
+    WriteCall,
+    WriteReturn,
+)
+from raftgroups.nodelog import NodeLog
+from raftgroups.snapshot import Snapshots
+from raftgroups.statemachine import StateMachine
+from raftgroups.syncer import Syncer
+from raftgroups.topology import Topology
+from raftgroups.transport import Transport
+
+log = logging.getLogger("ringkv.host")
+
+ResultT = TypeVar("ResultT")
+
+TICK_SECONDS = 0.05
+MAINTENANCE_SECONDS = 1.0
+DRAIN_SECONDS = 2.5
+SETTLED_SECONDS = 5.0
+ENGINE_THREADS = 2
+WORKER_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class HostOptions:
+    """How a node is set up.
+
+    directory           where everything of this node is kept
+    peer, http          host:port where it listens for peers, and where its gateway does
+    seeds               the founding members, name → peer address, itself included; empty: alone
+    secret              shared by all nodes; needed by whoever wants to talk to one
+    cache_bytes         of blocks in memory, shared by all replicas
+    log_bytes           of node log beyond which replicas are flushed so that it can shrink
+    log_segment_bytes   of one file of it
+    log_retained_bytes  of flushed node log kept for followers that fell behind
+    """
+
+    name: str
+    directory: str
+    peer: str
+    http: str
+    pid: int = 0
+    seeds: Mapping[str, str] = field(default_factory=dict)
+    zone: str = ""
+    partitions: int = 16
+    replication_factor: int = 3
+    secret: bytes = b""
+    memtable_bytes: int = 4 << 20
+    cache_bytes: int = 64 << 20
+    log_bytes: int = 128 << 20
+    log_segment_bytes: int = 8 << 20
+    log_retained_bytes: int = 32 << 20
+    timing: Timing = field(default_factory=Timing)
+
+
+class Gateway(Protocol):
+    """Who coordinates requests on this node."""
+
+    def called(self, peer: str, message: CallMessage) -> None: ...
+
+    def returned(self, peer: str, message: ReturnMessage) -> None: ...
+
+    def peer_lost(self, peer: str) -> None: ...
+
+    def leader_changed(self, partition: PartitionId) -> None: ...
+
+    def tick(self, now: float) -> None: ...
+
+
+class Host:
+    """One node's replicas, and everything they share."""
+
+    def __init__(self, options: HostOptions, directory: DataDirectory, node_log: NodeLog, rng: random.Random) -> None:
+        self.options = options
+        self.name = options.name
+        self.topology: Topology = directory.topology
+        self.groups: dict[PartitionId, RaftGroup] = {}
+        self.gateway: Gateway | None = None
+        self.is_draining = False
+        self.failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._directory = directory
+        self._node_log = node_log
+        self._rng = rng
+        self._loop = asyncio.get_running_loop()
+        self._engine_workers = ThreadPoolExecutor(ENGINE_THREADS, thread_name_prefix="engine")
+        # Apart from the engines', because a checkpoint waits for a flush.
+        self._workers = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="storage")
+        self._cache = BlockCache(options.cache_bytes)
+        self._syncer = Syncer(node_log.sync, self._synced)
+        me = Self(self.topology.cluster_id, options.name, options.http, options.zone, options.pid)
+        addresses = {member.name: member.peer for member in self.topology.members}
+        self.transport = Transport(me, addresses, options.secret, self, rng)
+        self.snapshots = Snapshots(directory, self.transport.send, self._open_machine, self._elsewhere, self._loop.time)
+        self._touched_groups: dict[RaftGroup, None] = {}
+        self._turn_is_due = False
+        self._leadership_moved = asyncio.Event()
+        self._ticking: asyncio.TimerHandle | None = None
+        self._maintenance: asyncio.TimerHandle | None = None
+        self._led_since: dict[PartitionId, float] = {}
+        self._is_closed = False
+
+    @classmethod
+    async def open(cls, options: HostOptions, file_system: FileSystem | None = None) -> "Host":
+        """Raises: HostError, with one line that says why the node cannot start."""
+        check_library()
+        directory = DataDirectory.open(file_system or OsFileSystem(), options)
+        try:
+            node_log = NodeLog(directory.file_system, directory.log_path, options.log_segment_bytes)
+            host = cls(options, directory, node_log, random.Random())
+            await host._start()
+        except EngineError as error:
+            directory.close()
+            raise DamagedDirectoryError(f"data directory {options.directory}: {error}") from error
+        except BaseException:
+            directory.close()
+            raise
+        return host
+
+    async def _start(self) -> None:
+        await self.transport.bind(self.options.peer)
+        now = self._loop.time()
+        for partition in self.topology.held_by(self.name):
+            machine = self._open_machine(partition)
+            group_log = GroupLog(self._node_log, partition, machine.applied_index, machine.applied_term)
+            self.groups[partition] = RaftGroup(
+                partition,
+                self.name,
+                self.topology.replicas_of(partition),
+                group_log,
+                machine,
+                timing=self.options.timing,
+                rng=self._rng,
+                now=now,
+                clock_ms=lambda: time.time_ns() // 1_000_000,
+                send=self.transport.send,
+                touched=self._touch,
+                elsewhere=self._elsewhere,
+                leader_changed=self._leader_changed,
+                snapshot_needed=self.snapshots.needed,
+            )
+        self._node_log.remains.clear()
+        await self.transport.serve()
+        self._tick()
+        self._maintain()
+
+    def _open_machine(self, partition: PartitionId) -> StateMachine:
+        options = Options(own_log=False, memtable_bytes_max=self.options.memtable_bytes)
+        path = self._directory.replica_path(partition)
+        engine = Engine.open(
+            path, options, file_system=self._directory.file_system, cache=self._cache, executor=self._engine_workers
+        )
+        return StateMachine(engine)
+
+    # The turn.
+
+    def _touch(self, group: RaftGroup) -> None:
+        self._touched_groups[group] = None
+        self.has_outgoing()
+
+    def has_outgoing(self) -> None:
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_is_due = False
+        now = self._loop.time()
+        may_propose = not self._node_log.is_syncing
+        touched, self._touched_groups = self._touched_groups, {}
+        for group in touched:
+            self._guarded(group, lambda group=group: group.turn(now, may_propose=may_propose))  # type: ignore[misc]
+            if group.has_pending:
+                self._touched_groups[group] = None
+        if self._node_log.has_gathered and not self._node_log.is_syncing:
+            self._commit()
+        self.transport.flush()
+
+    def _commit(self) -> None:
+        try:
+            self._syncer.ask(self._node_log.write())
+        except EngineError as error:
+            self._fail(f"the node log cannot be written: {error}")
+
+    def _synced(self, generation: int, error: Exception | None) -> None:
+        if self._is_closed:
+            return
+        if error is not None:
+            self._fail(f"the node log cannot be synced: {error}")
+            return
+        self._node_log.synced(generation)
+        for group in self.groups.values():
+            if group.log.synced(generation):
+                group.consensus.synced()
+                self._touched_groups[group] = None
+        self.transport.synced(generation)
+        self._turn()
+
+    def _guarded(self, group: RaftGroup, step: Callable[[], None]) -> None:
+        """An error in one group stops that group, not the node."""
+        if group.failure is None:
+            try:
+                step()
+            except Exception as error:  # the boundary that quarantines a group
+                log.exception("partition %d", group.partition)
+                group.fail(error)
+
+    def _fail(self, reason: str) -> None:
+        """What the disk holds is not known any more: stop, and leave the others a majority."""
+        if not self.failure.done():
+            log.critical("%s", reason)
+            self.failure.set_result(reason)
+
+    # What the links bring.
+
+    def peer_up(self, name: str) -> None:
+        now = self._loop.time()
+        for group in self.groups.values():
+            self._guarded(group, lambda group=group: group.consensus.link_up(name, now))  # type: ignore[misc]
+            self._touch(group)
+
+    def peer_lost(self, name: str) -> None:
+        now = self._loop.time()
+        self.snapshots.peer_lost(name)
+        for group in self.groups.values():
+            self._guarded(group, lambda group=group: group.consensus.link_lost(name, now))  # type: ignore[misc]
+            self._touch(group)
+        if self.gateway is not None:
+            self.gateway.peer_lost(name)
+
+    def received(self, name: str, messages: list[AnyMessage]) -> None:
+        now = self._loop.time()
+        gateway = self.gateway
+        for message in messages:
+            if isinstance(message, WriteCall | ReadCall | TransferCall):
+                if gateway is not None:
+                    gateway.called(name, message)
+            elif isinstance(message, WriteReturn | ReadReturn | FailureReturn):
+                if gateway is not None:
+                    gateway.returned(name, message)
+            else:
+                group = self.groups.get(PartitionId(message.group))
+                if group is None or group.failure is not None:
+                    continue
+                try:
+                    if isinstance(message, SnapshotOffer | SnapshotChunk | SnapshotReply):
+                        self.snapshots.received(group, name, message)
+                    else:
+                        group.consensus.receive(name, message, now)
+                except Exception as error:  # the boundary that quarantines a group
+                    log.exception("partition %d", group.partition)
+                    group.fail(error)
+                self._touch(group)
+
+    # Time.
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        for group in self.groups.values():
+            self._guarded(group, lambda group=group: group.consensus.tick(now))  # type: ignore[misc]
+            self._touched_groups[group] = None
+        if self.gateway is not None:
+            self.gateway.tick(now)
+        self.has_outgoing()
+        self._ticking = self._loop.call_later(TICK_SECONDS, self._tick)
+
+    def _maintain(self) -> None:
+        flushed = {}
+        for partition, group in self.groups.items():
+            group.forget_flushed()
+            flushed[partition] = int(group.machine.engine.flushed_sequence)
+        try:
+            self._node_log.drop_flushed(flushed, self.options.log_retained_bytes)
+        except EngineError as error:
+            log.warning("an old part of the node log stays: %s", error)
+        if self._node_log.bytes_on_disk > self.options.log_bytes:
+            for partition in self._node_log.pins(flushed):
+                self.groups[partition].machine.engine.request_flush()
+        self.snapshots.tick()
+        self._balance()
+        self._maintenance = self._loop.call_later(MAINTENANCE_SECONDS, self._maintain)
+
+    def _balance(self) -> None:
+        """Hand one partition back to the first of its replicas, once all has been calm for a while."""
+        now = self._loop.time()
+        for partition, group in self.groups.items():
+            if not group.is_leader:
+                self._led_since.pop(partition, None)
+                continue
+            first = group.replicas[0]
+            settled = now - self._led_since.setdefault(partition, now) > SETTLED_SECONDS
+            if settled and first != self.name and not self.is_draining and self.transport.is_up(first):
+                self._led_since.pop(partition)
+                group.consensus.transfer(first, now)
+                return
+
+    # Leadership.
+
+    def _leader_changed(self, group: RaftGroup) -> None:
+        self._leadership_moved.set()
+        if self.gateway is not None:
+            self.gateway.leader_changed(group.partition)
+
+    async def transfer(self, partition: PartitionId, node: str) -> None:
+        """Have `node` lead `partition`; returns once it does. Raises: NotLeaderError, if this node does not lead."""
+        group = self.groups.get(partition)
+        if group is None or not group.is_leader:
+            raise NotLeaderError(partition, group.leader if group else None)
+        group.consensus.transfer(node, self._loop.time())
+        self.has_outgoing()
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while group.leader != node:
+                self._leadership_moved.clear()
+                await self._leadership_moved.wait()
+
+    async def drain(self) -> None:
+        """Hand every leadership over to a replica that is up; returns when done, or after a bound."""
+        self.is_draining = True
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while led := [group for group in self.groups.values() if group.is_leader]:
+                    self._leadership_moved.clear()
+                    if not any(self._hand_over(group) for group in led):
+                        return
+                    await self._leadership_moved.wait()
+        except TimeoutError:
+            log.warning("not every leadership could be handed over in %.1f s", DRAIN_SECONDS)
+
+    def _hand_over(self, group: RaftGroup) -> bool:
+        up = [name for name in group.replicas if self.transport.is_up(name)]
+        if not up or not group.consensus.has_quorum_links:
+            return False
+        target = max(up, key=lambda name: (group.consensus.match_of(name), -group.replicas.index(name)))
+        group.consensus.transfer(target, self._loop.time())
+        self.has_outgoing()
+        return True
+
+    async def close(self) -> None:
+        """Stop everything; what was acknowledged is on disk already."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        for timer in (self._ticking, self._maintenance):
+            if timer is not None:
+                timer.cancel()
+        await self.transport.close()
+        await asyncio.to_thread(self._syncer.close)
+        self.snapshots.close()
+        for group in self.groups.values():
+            await asyncio.to_thread(group.machine.engine.close)
+        self._workers.shutdown()
+        self._engine_workers.shutdown()
+        try:
+            self._node_log.close()
+        except EngineError as error:
+            log.warning("closing the node log: %s", error)
+        self._directory.close()
+
+    def statistics(self) -> dict[str, float]:
+        """Counters and gauges by name."""
+        return {
+            "partitions_held": len(self.groups),
+            "partitions_led": sum(group.is_leader for group in self.groups.values()),
+            "partitions_stopped": sum(group.failure is not None for group in self.groups.values()),
+            "peers_up": sum(peer.link is not None for peer in self.transport.peers.values()),
+            "node_log_bytes": self._node_log.bytes_on_disk,
+            "node_log_syncs_total": self._node_log.synced_generation,
+            "cache_bytes": self._cache.byte_size,
+        }
+
+    def _elsewhere(self, job: Callable[[], ResultT], done: Callable[[ResultT | BaseException], None]) -> None:
+        """Run a job that waits for a disk in a worker thread; `done` is told its result or its exception."""
+
+        def finished(future: "asyncio.Future[ResultT]") -> None:
+            if not future.cancelled():
+                error = future.exception()
+                done(future.result() if error is None else error)
+
+        self._loop.run_in_executor(self._workers, job).add_done_callback(finished)

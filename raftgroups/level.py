@@ -1,0 +1,30 @@
+"""How fresh a read must be, and what it turned out to be."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from raftgroups.command import Item
+
+
+class Level(StrEnum):
+    """What a reader asks for: the newest acknowledged write, or some committed past without a quorum."""
+
+    LINEARIZABLE = "linearizable"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a read found, and its receipt.
+
+    item          None when the key is absent
+    level         the level really served, never weaker than asked
+    staleness_ms  a bound on its age
+    served_by     the node whose replica answered, in its `role` of "leader" or "follower"
+    """
+
+    item: Item | None
+    level: Level
+    staleness_ms: int
+    served_by: str
+    role: str

@@ -1,0 +1,258 @@
+"""The node log: one commit log for the entries, terms and votes of all groups of a node.
+
+    node log  := NNNNNN.log*                    segments, each a commit log (engine/commitlog.py)
+    frame     := msgpack [record, …]            what one group commit wrote; the first frame of
+                                                a segment repeats every group's hard state
+    record    := [0, group, term, vote]         hard state; vote "" is none
+               | [1, group, first, [[term, payload], …]]
+                                                the entries first, first + 1, …; what was at or
+                                                after `first` before is gone
+               | [2, group, index]              the entries from index on are gone
+               | [3, group, index, term]        a snapshot took the place of all entries; it ends at index
+
+It is also the commit log of every replica's engine: one fdatasync serves them all, and a
+segment is dropped once each group in it has flushed. A torn frame at the end of the newest
+segment was never synced and is cut off; damage anywhere else is a DamagedDirectoryError.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from engine import CommitLogWriter, CorruptionError, FileSystem, read_commit_log
+from raftgroups.errors import DamagedDirectoryError
+from raftgroups.ids import LogIndex, PartitionId, Term
+
+SEGMENT_SUFFIX = ".log"
+SEGMENT_BYTES = 8 << 20
+RETAINED_BYTES = 32 << 20
+
+
+class HardState(msgspec.Struct, frozen=True, array_like=True, tag=0):
+    """A group's term, and the candidate that got this node's vote in it ("" for none)."""
+
+    group: int
+    term: int
+    vote: str
+
+
+class Entries(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Entries (term, payload) from index `first` on."""
+
+    group: int
+    first: int
+    entries: list[tuple[int, bytes]]
+
+
+class Truncation(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """The entries from `index` on are gone."""
+
+    group: int
+    index: int
+
+
+class Reset(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """The log now starts after a snapshot that ends at `index`."""
+
+    group: int
+    index: int
+    term: int
+
+
+NO_TERM = Term(0)
+FIRST_INDEX = LogIndex(1)
+
+Record = HardState | Entries | Truncation | Reset
+_encode = msgspec.msgpack.Encoder().encode
+decode_records = msgspec.msgpack.Decoder(list[Record]).decode
+
+
+@dataclass(slots=True)
+class Remains:
+    """What the node log holds of one group after a restart.
+
+    start     the snapshot's (index, term) that the entries follow, when the log says so
+    first     the index of entries[0]
+    """
+
+    term: Term = NO_TERM
+    vote: str = ""
+    start: tuple[LogIndex, Term] | None = None
+    first: LogIndex = FIRST_INDEX
+    entries: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def replay(self, record: Record) -> None:
+        if isinstance(record, HardState):
+            self.term, self.vote = Term(record.term), record.vote
+        elif isinstance(record, Entries):
+            if not self.entries:
+                self.first = LogIndex(record.first)
+            if not self.first <= record.first <= self.first + len(self.entries):
+                raise ValueError(f"group {record.group}: entry {record.first} does not follow the log")
+            del self.entries[record.first - self.first :]
+            self.entries += record.entries
+        elif isinstance(record, Truncation):
+            del self.entries[max(0, record.index - self.first) :]
+        else:
+            self.start = LogIndex(record.index), Term(record.term)
+            self.first = LogIndex(record.index + 1)
+            self.entries = []
+
+
+@dataclass(slots=True)
+class _Segment:
+    path: str
+    size: int
+    newest: dict[int, int]
+
+    def note(self, record: Record) -> None:
+        if isinstance(record, Entries):
+            self.newest[record.group] = record.first + len(record.entries) - 1
+
+
+class NodeLog:
+    """Gathers records, commits them as one frame, and knows what has reached the disk.
+
+    A record belongs to the generation that gathers when it is added. `write` hands that
+    generation to the file, `sync` (from any thread) puts it on disk, `synced` is told when
+    that is done. Invariant: one generation at a time is between write and synced.
+    """
+
+    def __init__(self, file_system: FileSystem, directory: str, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self._file_system = file_system
+        self._directory = directory
+        self._segment_bytes = segment_bytes
+        self._gathered: list[Record] = []
+        self._hard_states: dict[int, HardState] = {}
+        self._segments: list[_Segment] = []
+        self.remains: dict[PartitionId, Remains] = {}
+        self.generation = 1
+        self.synced_generation = 0
+        self.is_syncing = False
+        file_system.create_directory(directory)
+        self._replay()
+        self._writer = self._start_segment()
+        self._sync_current()
+
+    @property
+    def has_gathered(self) -> bool:
+        return bool(self._gathered)
+
+    @property
+    def bytes_on_disk(self) -> int:
+        return sum(segment.size for segment in self._segments)
+
+    def add(self, record: Record) -> int:
+        """Gather a record; gives the generation it will be durable with."""
+        self._gathered.append(record)
+        if isinstance(record, HardState):
+            self._hard_states[record.group] = record
+        return self.generation
+
+    def write(self) -> int:
+        """Hand all that was gathered to the file as one frame; gives its generation.
+
+        Raises: StorageError. What the disk then holds is not known: the node must stop.
+        """
+        assert not self.is_syncing, "one generation at a time"
+        if self._segments[-1].size >= self._segment_bytes:
+            self._writer.close()
+            self._writer = self._start_segment()
+        segment = self._segments[-1]
+        self._writer.append(_encode(self._gathered))
+        for record in self._gathered:
+            segment.note(record)
+        self._writer.write_out()
+        segment.size = self._writer.position
+        self._gathered = []
+        self.is_syncing = True
+        self.generation += 1
+        return self.generation - 1
+
+    def sync(self) -> None:
+        """Put what was written on disk. Raises: StorageError; it must not be tried again."""
+        self._writer.sync()
+
+    def synced(self, generation: int) -> None:
+        self.is_syncing = False
+        self.synced_generation = generation
+
+    def commit(self) -> None:
+        """Write and sync all that was gathered, now; waits for the disk."""
+        if self._gathered:
+            generation = self.write()
+            self.sync()
+            self.synced(generation)
+
+    def drop_flushed(self, flushed: Mapping[PartitionId, int], retained_bytes: int = RETAINED_BYTES) -> None:
+        """Delete the oldest segments that every group's engine has flushed, down to `retained_bytes`.
+
+        A group without an engine here any more pins nothing.
+        """
+        while len(self._segments) > 1 and self.bytes_on_disk > retained_bytes:
+            oldest = self._segments[0]
+            if self._pinned_by(oldest, flushed):
+                return
+            self._file_system.remove(oldest.path)
+            self._segments.pop(0)
+
+    def pins(self, flushed: Mapping[PartitionId, int]) -> list[PartitionId]:
+        """The groups whose unflushed entries keep the oldest segment from being dropped."""
+        return self._pinned_by(self._segments[0], flushed) if len(self._segments) > 1 else []
+
+    def close(self) -> None:
+        """Commit what is left. A sync that another thread began must have ended."""
+        self.is_syncing = False
+        self.commit()
+        self._writer.close()
+
+    @staticmethod
+    def _pinned_by(segment: _Segment, flushed: Mapping[PartitionId, int]) -> list[PartitionId]:
+        newest = segment.newest.items()
+        return [PartitionId(group) for group, index in newest if flushed.get(PartitionId(group), index) < index]
+
+    def _replay(self) -> None:
+        numbers = segment_numbers(self._file_system, self._directory)
+        for number in numbers:
+            path = segment_path(self._directory, number)
+            segment = _Segment(path, self._file_system.size(path), {})
+            try:
+                for payload in read_commit_log(self._file_system, path, newest=number == numbers[-1]):
+                    for record in decode_records(payload):
+                        self.remains.setdefault(PartitionId(record.group), Remains()).replay(record)
+                        segment.note(record)
+            except (CorruptionError, ValueError, msgspec.DecodeError) as error:
+                raise DamagedDirectoryError(f"node log {path}: {error}") from error
+            self._segments.append(segment)
+        for group, remains in self.remains.items():
+            self._hard_states[group] = HardState(group, remains.term, remains.vote)
+
+    def _start_segment(self) -> CommitLogWriter:
+        """Begin a new file. Its first frame repeats the hard states, so that dropping older ones forgets no vote."""
+        number = 1 + max(segment_numbers(self._file_system, self._directory), default=0)
+        path = segment_path(self._directory, number)
+        writer = CommitLogWriter(self._file_system, path)
+        self._segments.append(_Segment(path, 0, {}))
+        if self._hard_states:
+            writer.append(_encode(list(self._hard_states.values())))
+        return writer
+
+    def _sync_current(self) -> None:
+        self._writer.write_out()
+        self._writer.sync()
+
+
+def segment_path(directory: str, number: int) -> str:
+    """Where segment `number` lies."""
+    return f"{directory}/{number:06d}{SEGMENT_SUFFIX}"
+
+
+def segment_numbers(file_system: FileSystem, directory: str) -> list[int]:
+    """The segments that are there, oldest first."""
+    names = file_system.list_directory(directory)
+    return sorted(
+        int(name.removesuffix(SEGMENT_SUFFIX))
+        for name in names
+        if name.endswith(SEGMENT_SUFFIX) and name.removesuffix(SEGMENT_SUFFIX).isdigit()
+    )
