@@ -1,7 +1,9 @@
 """Storage: a log-structured merge tree that knows neither Raft nor HTTP."""
 
+from engine.cache import BlockCache
 from engine.coding import crc32c
 from engine.commitlog import CommitLogReader, CommitLogWriter, read_commit_log
+from engine.engine import Engine, LevelStats, Stats
 from engine.errors import (
     ClosedError,
     CorruptionError,
@@ -17,19 +19,22 @@ from engine.errors import (
     StorageFullError,
     WouldBlockError,
 )
-from engine.files import AppendableFile, DirectoryLock, FileSystem, OsFileSystem, ReadableFile
+from engine.files import CURRENT, AppendableFile, DirectoryLock, FileSystem, OsFileSystem, ReadableFile
 from engine.options import Options
 from engine.record import KEY_BYTES_MAX, VALUE_BYTES_MAX, SequenceNumber, WriteBatch
 
 __all__ = [
+    "CURRENT",
     "KEY_BYTES_MAX",
     "VALUE_BYTES_MAX",
     "AppendableFile",
+    "BlockCache",
     "ClosedError",
     "CommitLogReader",
     "CommitLogWriter",
     "CorruptionError",
     "DirectoryLock",
+    "Engine",
     "EngineError",
     "FileSystem",
     "ForeignDirectoryError",
@@ -37,12 +42,14 @@ __all__ = [
     "InvalidKeyError",
     "InvalidOptionError",
     "InvalidValueError",
+    "LevelStats",
     "LockedError",
     "Options",
     "OsFileSystem",
     "ReadableFile",
     "SequenceNumber",
     "StallError",
+    "Stats",
     "StorageError",
     "StorageFullError",
     "WouldBlockError",

@@ -135,8 +135,13 @@ class CommitLogWriter:
     def mark(self) -> None:
         """Testify in the log that everything before is on disk, if it is."""
         if self._marked < self._synced == self._position:
-            self._marked = self._append(b"")
-            self.write_out()
+            marked = self._append(b"")
+            try:
+                self.write_out()
+            except StorageFullError:
+                # What it would have testified for is on disk all the same.
+                return
+            self._marked = marked
 
     def close(self) -> None:
         """Make everything durable, unless writing failed before."""

@@ -72,3 +72,14 @@ class StorageError(EngineError):
 
 class StorageFullError(StorageError):
     """No space is left for what had to be written."""
+
+
+def refusal(cause: EngineError) -> EngineError:
+    """The error of the same kind for a write that is refused because of an earlier `cause`."""
+    if isinstance(cause, StorageError):
+        return type(cause)(cause.path, cause.number, f"closed to writes: {cause.reason}")
+    if isinstance(cause, CorruptionError):
+        return CorruptionError(cause.path, cause.offset, f"closed to writes: {cause.reason}")
+    if isinstance(cause, ClosedError):
+        return ClosedError(str(cause))
+    return EngineError(f"closed to writes: {cause}")

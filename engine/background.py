@@ -1,0 +1,233 @@
+"""Runs flush and compaction beside the writer, at most one of each at a time.
+
+What fails here is not lost with its thread: a full disk is remembered, and the job tried again with
+the next request; anything else closes the engine to writes.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from enum import Enum
+
+from engine.compaction import Compaction, pick, pick_any
+from engine.errors import ClosedError, EngineError, StorageFullError, refusal
+from engine.jobs import JobStoppedError, Workshop, compact, discard, flush
+from engine.options import Options
+from engine.sstable import SSTableReader
+from engine.store import Store
+from engine.tree import Tree
+from engine.version import VersionEdit
+from engine.view import Levels
+
+
+class Job(Enum):
+    """What runs in the background."""
+
+    FLUSH = "flush"
+    COMPACT = "compaction"
+
+
+@dataclass(slots=True)
+class Tally:
+    """How often a job has run, and how many bytes of tables it has written."""
+
+    count: int = 0
+    byte_size: int = 0
+
+
+class Background:
+    """The jobs of one engine.
+
+    failure   why the engine is closed to writes, None if it is not
+    tallies   what has been done since it was opened
+    """
+
+    def __init__(
+        self, store: Store, tree: Tree, options: Options, executor: Executor, drop_logs_before: Callable[[int], None]
+    ) -> None:
+        self.failure: EngineError | None = None
+        self.tallies = {job: Tally() for job in Job}
+        self._store = store
+        self._tree = tree
+        self._options = options
+        self._executor = executor
+        self._drop_logs_before = drop_logs_before
+        self._workshop: Workshop = store.workshop(options, self._check)
+        # Guards what follows, and is notified of every change to it.
+        self._changed = threading.Condition()
+        self._running: dict[Job, Future[None] | None] = {}
+        self._full: dict[Job, StorageFullError] = {}
+        self._wants_one_level = False
+        self._is_closing = False
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether a memtable that is full now could not be sealed."""
+        view = self._tree.view
+        return (
+            len(view.sealed) >= self._options.sealed_memtables_max
+            or len(view.levels.level0) >= self._options.level0_tables_max
+        )
+
+    @property
+    def full(self) -> StorageFullError | None:
+        """What a job met when it last ran, if that was a full disk."""
+        return next(iter(self._full.values()), None)
+
+    def request(self) -> None:
+        """Start the jobs that are due."""
+        with self._changed:
+            if self._is_closing or self.failure is not None:
+                return
+            due = [job for job in Job if job not in self._running and self._is_due(job)]
+            for job in due:
+                self._running[job] = None
+                self._full.pop(job, None)
+        for job in due:
+            try:
+                future = self._executor.submit(self._run, job)
+            except RuntimeError as error:
+                self._ended(job, EngineError(f"{job.value} cannot run: {error}"))
+                return
+            with self._changed:
+                if job in self._running:
+                    self._running[job] = future
+
+    def _is_due(self, job: Job) -> bool:
+        if job is Job.FLUSH:
+            return self._tree.oldest_sealed() is not None
+        return self._pick() is not None
+
+    def _pick(self) -> Compaction | None:
+        version = self._store.version
+        compaction = pick(version, self._options)
+        if compaction is None and self._wants_one_level:
+            compaction = pick_any(version)
+            self._wants_one_level = compaction is not None
+        return compaction
+
+    def wait_for_flush(self, has_flushed: Callable[[], bool]) -> None:
+        """Raises: what keeps the flush from happening."""
+        with self._changed:
+            self._changed.wait_for(lambda: has_flushed() or self._is_stuck(Job.FLUSH))
+            if not has_flushed():
+                self._raise_stuck(Job.FLUSH)
+
+    def compact_to_one_level(self) -> None:
+        """Raises: what keeps the compaction from happening."""
+        with self._changed:
+            self._wants_one_level = True
+        self.request()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._wants_one_level or self._is_stuck(Job.COMPACT))
+            if self._wants_one_level:
+                self._wants_one_level = False
+                self._raise_stuck(Job.COMPACT)
+
+    def wait_for_room(self, timeout_seconds: float) -> bool:
+        """Whether a memtable may be sealed now, or within the timeout."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: not self.is_stalled or self.failure is not None or bool(self._full), timeout_seconds
+            )
+
+    def _is_stuck(self, job: Job) -> bool:
+        return self.failure is not None or self._is_closing or job in self._full
+
+    def _raise_stuck(self, job: Job) -> None:
+        if self.failure is not None:
+            raise refusal(self.failure) from self.failure
+        if job in self._full:
+            raise self._full[job]
+        raise ClosedError("the engine is closed")
+
+    def _run(self, job: Job) -> None:
+        try:
+            if job is Job.FLUSH:
+                self._flush()
+            else:
+                self._compact()
+        except JobStoppedError:
+            self._ended(job, None)
+        except EngineError as error:
+            self._ended(job, error)
+        except Exception as error:  # noqa: BLE001  # whatever it is, a writer must hear of it
+            self.fail(error)
+            self._ended(job, None)
+        else:
+            self._ended(job, None)
+            self.request()
+
+    def fail(self, error: BaseException) -> None:
+        """Close the engine to writes."""
+        if not isinstance(error, EngineError):
+            failure = EngineError(f"it was cut short: {error!r}")
+            failure.__cause__ = error
+            error = failure
+        with self._changed:
+            self.failure = self.failure or error
+            self._changed.notify_all()
+
+    def _ended(self, job: Job, error: EngineError | None) -> None:
+        with self._changed:
+            self._running.pop(job, None)
+            if isinstance(error, StorageFullError):
+                self._full[job] = error
+            elif error is not None:
+                self.failure = self.failure or error
+            self._changed.notify_all()
+
+    def _flush(self) -> None:
+        memtable = self._tree.oldest_sealed()
+        assert memtable is not None, "a flush runs only when it is due"
+        tables = flush(self._workshop, memtable)
+        edit = VersionEdit(
+            added=tuple((0, reader.table) for reader in tables),
+            flushed_sequence=memtable.sequence,
+            oldest_log=memtable.next_log,
+        )
+        self._install(Job.FLUSH, edit, tables, self._tree.publisher(memtable))
+        # Last: until the tables are in the manifest the log is all there is.
+        self._drop_logs_before(memtable.next_log)
+
+    def _compact(self) -> None:
+        version, readers = self._store.version, self._store.readers
+        compaction = self._pick()
+        if compaction is None:
+            return
+        if compaction.is_move:
+            self._install(Job.COMPACT, compaction.edit(compaction.upper), [], self._tree.publisher())
+            return
+        tables = compact(self._workshop, compaction, version, readers)
+        edit = compaction.edit(tuple(reader.table for reader in tables))
+        self._install(Job.COMPACT, edit, tables, self._tree.publisher())
+
+    def _install(
+        self, job: Job, edit: VersionEdit, tables: list[SSTableReader], publish: Callable[[Levels], None]
+    ) -> None:
+        try:
+            self._store.install(edit, tables, publish)
+        except StorageFullError:
+            # The manifest is as before, and the space is needed.
+            for reader in tables:
+                discard(self._workshop.file_system, reader.path)
+            raise
+        tally = self.tallies[job]
+        tally.count += 1
+        tally.byte_size += sum(reader.table.byte_size for reader in tables)
+
+    def _check(self) -> None:
+        if self._is_closing:
+            raise JobStoppedError
+
+    def close(self) -> None:
+        """Return once nothing runs any more."""
+        with self._changed:
+            self._is_closing = True
+            for job, future in list(self._running.items()):
+                # What has not begun need not wait for its turn to end.
+                if future is not None and future.cancel():
+                    del self._running[job]
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._running)

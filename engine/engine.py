@@ -1,0 +1,435 @@
+"""The engine: a directory as an ordered map from keys to values.
+
+    write   own log, if any -> active memtable -> at its bound: sealed -> flush -> level 0 -> compaction
+    get     active memtable -> sealed ones -> level 0, newest first -> one table per deeper level
+
+With a log of its own a write is durable before it is visible, and `open` replays what no table holds.
+Without one the caller keeps the log: it gives each write its sequence, and after a crash repeats all
+writes after `applied_sequence`.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from engine.background import Background, Job
+from engine.cache import BlockCache
+from engine.errors import (
+    ClosedError,
+    EngineError,
+    ForeignDirectoryError,
+    InvalidBatchError,
+    InvalidKeyError,
+    StallError,
+    StorageFullError,
+    refusal,
+)
+from engine.files import FileSystem, OsFileSystem
+from engine.memtable import Memtable
+from engine.options import Options
+from engine.ownlog import OwnLog, check_batch, log_numbers, replay
+from engine.record import ABSENT, SequenceNumber, WriteBatch
+from engine.store import Store
+from engine.tree import Tree
+from engine.version import VersionEdit
+from engine.view import Levels
+
+_GROUP_BYTES_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class LevelStats:
+    """One level: its tables, their bytes on disk, their records with tombstones."""
+
+    tables: int
+    byte_size: int
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The state of an engine, and what it has done since it was opened.
+
+    memtable_bytes     memory of the active memtable and the sealed ones
+    cache_bytes        memory of the cache, which other engines may share
+    flushed_bytes      of tables written by flushes
+    compacted_bytes    of tables written by compactions
+    stalls             writes that had to wait for flush or compaction
+    failure            why the engine is closed to writes, "" if it is not
+    """
+
+    applied_sequence: SequenceNumber
+    flushed_sequence: SequenceNumber
+    memtable_bytes: int
+    sealed_memtables: int
+    levels: tuple[LevelStats, ...]
+    cache_bytes: int
+    flushes: int
+    flushed_bytes: int
+    compactions: int
+    compacted_bytes: int
+    stalls: int
+    is_stalled: bool
+    failure: str
+
+
+class _Write:
+    """A write that waits to be part of a group."""
+
+    __slots__ = ("batch", "error", "sequence", "sync")
+
+    def __init__(self, batch: WriteBatch, sync: bool) -> None:
+        self.batch = batch
+        self.sync = sync
+        self.sequence: SequenceNumber | None = None
+        self.error: EngineError | None = None
+
+
+class Engine:
+    """An open store. Reads may come from any thread; so may writes, if it keeps its own log.
+
+    Raises, from every write after a failed one: the error of the failure again, as then nobody
+    knows what the disk holds. Reads go on.
+    """
+
+    def __init__(
+        self,
+        file_system: FileSystem,
+        directory: str,
+        options: Options,
+        cache: BlockCache,
+        executor: Executor,
+        owned_executor: Executor | None,
+    ) -> None:
+        """Use `open`."""
+        self._file_system = file_system
+        self._directory = directory
+        self._options = options
+        self._cache = cache
+        self._owned_executor = owned_executor
+        self._memtable_bytes_max = options.memtable_bytes_max
+        self._write_lock = threading.Lock()
+        self._waiting: deque[_Write] = deque()
+        self._stalls = 0
+        self._is_closed = False
+        self._log: OwnLog | None = None
+        self._store = Store(file_system, directory, cache, options.manifest_bytes_max)
+        try:
+            version = self._store.version
+            self._active = Memtable(version.flushed_sequence)
+            self._tree = Tree(self._active, Levels(version, self._store.readers))
+            if options.own_log:
+                self._log = self._recover()
+            elif version.oldest_log:
+                raise ForeignDirectoryError(directory, "it keeps its own log, and was opened as if it did not")
+            self._background = Background(self._store, self._tree, options, executor, self._drop_logs_before)
+        except BaseException:
+            self._store.close()
+            raise
+        self._background.request()
+
+    @classmethod
+    def open(
+        cls,
+        path: str,
+        options: Options | None = None,
+        *,
+        file_system: FileSystem | None = None,
+        cache: BlockCache | None = None,
+        executor: Executor | None = None,
+    ) -> "Engine":
+        """Open the store in a directory, which is created if need be.
+
+        A cache and an executor may be shared by many engines; without them it makes its own.
+        Raises: LockedError, ForeignDirectoryError, CorruptionError, StorageError.
+        """
+        options = options or Options()
+        owned = None if executor else ThreadPoolExecutor(max_workers=len(Job), thread_name_prefix="engine")
+        used = executor or owned
+        assert used is not None, "there is one or the other"
+        try:
+            return cls(
+                file_system or OsFileSystem(),
+                path,
+                options,
+                cache or BlockCache(options.cache_bytes_max),
+                used,
+                owned,
+            )
+        except BaseException:
+            if owned:
+                owned.shutdown()
+            raise
+
+    def _recover(self) -> OwnLog:
+        """Bring back what no table holds, and go on with the newest log."""
+        version = self._store.version
+        if version.oldest_log:
+            batches = replay(self._file_system, self._directory, version.oldest_log, version.flushed_sequence)
+            for number, sequence, records in batches:
+                if self._active.byte_size >= self._memtable_bytes_max:
+                    self._active = self._tree.seal(number)
+                size = sum(map(len, records)) + sum(len(value) for value in records.values() if value)
+                self._active.write(records, size, sequence)
+            return OwnLog(self._file_system, self._directory, log_numbers(self._file_system, self._directory)[-1])
+        number = self._store.next_number()
+        log = OwnLog(self._file_system, self._directory, number)
+        # From now on the store is known to have this log: without it, it will not open.
+        self._store.install(VersionEdit(oldest_log=number))
+        return log
+
+    # Reading
+
+    def get(self, key: bytes, *, wait: bool = True) -> bytes | None:
+        """The newest value of a key, None if there is none.
+
+        Raises: WouldBlockError, if not `wait` and the answer is not in memory; CorruptionError.
+        """
+        view = self._tree.view
+        value = view.records.get(key, ABSENT)
+        return view.find(key, wait) if value is ABSENT else value
+
+    def multi_get(self, keys: Iterable[bytes]) -> list[bytes | None]:
+        """The values of many keys, all as of one moment unless a write comes between."""
+        view = self._tree.view
+        recent, find = view.records.get, view.find
+        values = []
+        for key in keys:
+            value = recent(key, ABSENT)
+            values.append(find(key, True) if value is ABSENT else value)
+        return values
+
+    def scan(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """Keys from `start` up to, not including, `end` in order, with their values as of this call.
+
+        Cost: a copy of the active memtable at the call; tables are read as the iterator advances.
+        """
+        if start.__class__ is not bytes or (end is not None and end.__class__ is not bytes):
+            raise InvalidKeyError("the bounds of a scan are bytes")
+        return self._tree.view.scan(start, end)
+
+    # Writing
+
+    def write(self, batch: WriteBatch, *, sequence: SequenceNumber | None = None, sync: bool = True) -> SequenceNumber:
+        """Apply a batch, all or nothing, and return its sequence.
+
+        sequence    given exactly if the engine keeps no log; never falling. A batch that repeats the
+                    one before belongs to the same write: a flush must not be asked for in between.
+        sync        with an own log: be on disk before returning. Without sync a batch survives the
+                    process, but not always the machine, and then no later one either.
+
+        With an own log it waits for flush and compaction if they are behind, and raises StallError
+        after Options.stall_seconds_max; without one it never waits: see `is_stalled`.
+        """
+        if self._log is not None:
+            return self._write_logged(batch, sequence, sync)
+        if sequence is None:
+            raise InvalidBatchError("an engine without a log needs to be given the sequence")
+        with self._write_lock:
+            self._check_writable()
+            active = self._active
+            last = active.sequence
+            if sequence < last:
+                raise InvalidBatchError(f"sequence {sequence} comes after {last}")
+            # Between two sequences, never within one: what is flushed is complete.
+            is_full = active.byte_size >= self._memtable_bytes_max and sequence > last
+            if is_full:
+                active = self._active = self._tree.seal(0)
+            active.write(batch.records, batch.byte_size, sequence)
+        if is_full:
+            self._background.request()
+        return sequence
+
+    def _check_writable(self) -> None:
+        if self._is_closed:
+            raise ClosedError("the engine is closed")
+        failure = self._background.failure
+        if failure is not None:
+            raise refusal(failure) from failure
+
+    def _write_logged(self, batch: WriteBatch, sequence: SequenceNumber | None, sync: bool) -> SequenceNumber:
+        if sequence is not None:
+            raise InvalidBatchError("an engine with its own log gives the sequence itself")
+        check_batch(batch)
+        write = _Write(batch, sync)
+        self._waiting.append(write)
+        is_full = False
+        with self._write_lock:
+            # Whoever gets the lock first writes for all who wait; the others find it done.
+            while write.sequence is None and write.error is None:
+                is_full |= self._write_group()
+        if is_full:
+            self._background.request()
+        if write.error is not None:
+            raise write.error
+        assert write.sequence is not None, "a write ends with a sequence or an error"
+        return write.sequence
+
+    def _write_group(self) -> bool:
+        """Write for everybody who waits, up to a bound; whether a memtable was sealed."""
+        group: list[_Write] = []
+        size = 0
+        while self._waiting and size < _GROUP_BYTES_MAX:
+            group.append(self._waiting.popleft())
+            size += group[-1].batch.byte_size
+        try:
+            self._check_writable()
+            is_full = self._active.byte_size >= self._memtable_bytes_max
+            if is_full:
+                self._wait_for_room()
+                self._seal()
+            self._commit(group)
+        except EngineError as error:
+            for write in group:
+                write.error = error
+            return False
+        return is_full
+
+    def _wait_for_room(self) -> None:
+        if not self._background.is_stalled:
+            return
+        self._stalls += 1
+        # A job that a full disk has stopped gets another chance.
+        self._background.request()
+        if not self._background.wait_for_room(self._options.stall_seconds_max):
+            raise StallError(f"flush and compaction were behind for {self._options.stall_seconds_max} seconds")
+        self._check_writable()
+        full = self._background.full
+        if full is not None and self._background.is_stalled:
+            raise StorageFullError(full.path, full.number, full.reason)
+
+    def _commit(self, group: list[_Write]) -> None:
+        log, active = self._log, self._active
+        assert log is not None, "only an engine with a log commits to it"
+        sequence = active.sequence
+        try:
+            for number, write in enumerate(group, sequence + 1):
+                log.append(number, write.batch.records)
+            log.write_out()
+        except StorageFullError:
+            # Nothing is in the log, and it is as good as before.
+            raise
+        except BaseException as error:
+            self._background.fail(error)
+            raise
+        try:
+            if any(write.sync for write in group):
+                log.sync()
+        except BaseException as error:
+            self._background.fail(error)
+            raise
+        for number, write in enumerate(group, sequence + 1):
+            active.write(write.batch.records, write.batch.byte_size, SequenceNumber(number))
+            write.sequence = SequenceNumber(number)
+
+    def _seal(self) -> None:
+        number = 0
+        if self._log is not None:
+            number = self._store.next_number()
+            try:
+                self._log.begin(number)
+            except StorageFullError:
+                raise
+            except BaseException as error:
+                self._background.fail(error)
+                raise
+        self._active = self._tree.seal(number)
+
+    # Upkeep
+
+    @property
+    def applied_sequence(self) -> SequenceNumber:
+        """Of the last write; right after opening without a log, `flushed_sequence`."""
+        return self._active.sequence
+
+    @property
+    def flushed_sequence(self) -> SequenceNumber:
+        """Every write up to it is in tables and manifest, and needs no log any more."""
+        return self._store.version.flushed_sequence
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether flush or compaction is so far behind that the caller should write less."""
+        background = self._background
+        return background.is_stalled or background.full is not None
+
+    def request_flush(self) -> None:
+        """Let everything written so far go to tables in the background.
+
+        Where only empty batches were written it costs one edit of the manifest.
+        """
+        with self._write_lock:
+            self._check_writable()
+            if not self._active.is_untouched:
+                self._seal()
+        self._background.request()
+
+    def flush(self) -> None:
+        """Return once everything written before is in tables and manifest."""
+        self.request_flush()
+        # A write that comes meanwhile makes this wait a little longer, but no less than needed.
+        target = self._tree.sealed_sequence
+        self._background.wait_for_flush(lambda: self.flushed_sequence >= target)
+
+    def compact(self) -> None:
+        """Flush, and merge all tables into one level: what was deleted or replaced takes no space any more."""
+        self.flush()
+        self._background.compact_to_one_level()
+
+    def checkpoint(self, directory: str) -> SequenceNumber:
+        """Make a copy of the store in a new or empty directory, which opens as an engine.
+
+        Returns the sequence up to which it has every write, at least the last one before this call.
+        Cost: a flush and a hard link per table; the directory must be on the same file system.
+        """
+        self.flush()
+        return self._store.checkpoint(directory)
+
+    def stats(self) -> Stats:
+        view = self._tree.view
+        version = self._store.version
+        background = self._background
+        flushes, compactions = background.tallies[Job.FLUSH], background.tallies[Job.COMPACT]
+        return Stats(
+            applied_sequence=self.applied_sequence,
+            flushed_sequence=version.flushed_sequence,
+            memtable_bytes=sum(memtable.byte_size for memtable in (view.active, *view.sealed)),
+            sealed_memtables=len(view.sealed),
+            levels=tuple(
+                LevelStats(len(tables), sum(t.byte_size for t in tables), sum(t.records for t in tables))
+                for tables in version.levels
+            ),
+            cache_bytes=self._cache.byte_size,
+            flushes=flushes.count,
+            flushed_bytes=flushes.byte_size,
+            compactions=compactions.count,
+            compacted_bytes=compactions.byte_size,
+            stalls=self._stalls,
+            is_stalled=self.is_stalled,
+            failure=str(background.failure or ""),
+        )
+
+    def _drop_logs_before(self, number: int) -> None:
+        if self._log is not None:
+            self._log.drop_before(number)
+
+    def close(self) -> None:
+        """End every job, make the log durable, and let others open the directory.
+
+        Nothing is flushed: the log has it. Scans that were begun before may be read to their end.
+        """
+        with self._write_lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        self._background.close()
+        self._tree.close()
+        try:
+            if self._log is not None:
+                self._log.close()
+        finally:
+            self._store.close()
+            if self._owned_executor is not None:
+                self._owned_executor.shutdown()

@@ -1,0 +1,112 @@
+"""Flush and compaction: immutable inputs in, new tables out.
+
+Neither changes anything but the files it makes. Both work in steps of at most a few thousand
+records, between which other threads get the interpreter; files are read and written, and blocks
+packed and unpacked, without holding it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+
+from engine.cache import BlockCache
+from engine.compaction import Compaction
+from engine.errors import StorageError
+from engine.files import FileSystem, join, table_name
+from engine.memtable import Memtable, sorted_runs
+from engine.merge import merge
+from engine.options import Options
+from engine.record import Run
+from engine.sstable import SSTableReader, SSTableWriter
+from engine.version import Version
+
+
+class JobStoppedError(Exception):
+    """The engine is closing: what the job made is gone again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What every job works with.
+
+    next_number   gives each new file its number
+    check         raises JobStoppedError when the job is to end early
+    """
+
+    file_system: FileSystem
+    directory: str
+    options: Options
+    cache: BlockCache
+    next_number: Callable[[], int]
+    check: Callable[[], None]
+
+
+def flush(workshop: Workshop, memtable: Memtable) -> list[SSTableReader]:
+    """Write a sealed memtable into a durable table; none if it holds no records."""
+    if not memtable.records:
+        return []
+    return _write_tables(workshop, sorted_runs(memtable.records), table_bytes_max=None)
+
+
+def compact(
+    workshop: Workshop, compaction: Compaction, version: Version, readers: Mapping[int, SSTableReader]
+) -> list[SSTableReader]:
+    """Merge the tables of a compaction into new durable ones."""
+    upper = [readers[table.number].runs() for table in compaction.upper]
+    lower = chain.from_iterable(readers[table.number].runs() for table in compaction.lower)
+    runs = _without_needless_tombstones(merge([*upper, lower]), compaction, version)
+    return _write_tables(workshop, runs, workshop.options.table_bytes_max)
+
+
+def _without_needless_tombstones(runs: Iterator[Run], compaction: Compaction, version: Version) -> Iterator[Run]:
+    """Drop tombstones under which no table can hold the key."""
+    level = compaction.level + 1
+    for keys, values in runs:
+        if None not in values:
+            yield keys, values
+            continue
+        kept = [
+            (key, value)
+            for key, value in zip(keys, values, strict=True)
+            if value is not None or version.may_hold_below(level, key, key)
+        ]
+        if kept:
+            yield [key for key, _ in kept], [value for _, value in kept]
+
+
+def _write_tables(workshop: Workshop, runs: Iterator[Run], table_bytes_max: int | None) -> list[SSTableReader]:
+    finished: list[SSTableReader] = []
+    writer: SSTableWriter | None = None
+    try:
+        for keys, values in runs:
+            workshop.check()
+            if writer is None:
+                number = workshop.next_number()
+                path = join(workshop.directory, table_name(number))
+                writer = SSTableWriter(workshop.file_system, path, number, workshop.options)
+            writer.add(keys, values)
+            if table_bytes_max is not None and writer.byte_size >= table_bytes_max:
+                finished.append(writer.finish(workshop.cache))
+                writer = None
+        if writer is not None:
+            finished.append(writer.finish(workshop.cache))
+            writer = None
+        if finished:
+            # The names must be on disk before a manifest speaks of them.
+            workshop.file_system.sync_directory(workshop.directory)
+    except BaseException:
+        if writer is not None:
+            writer.close()
+            discard(workshop.file_system, writer.path)
+        for reader in finished:
+            discard(workshop.file_system, reader.path)
+        raise
+    return finished
+
+
+def discard(file_system: FileSystem, path: str) -> None:
+    """Remove a table that no manifest speaks of, if that works: the next open removes the rest."""
+    try:
+        file_system.remove(path)
+    except StorageError:
+        pass

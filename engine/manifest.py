@@ -1,0 +1,207 @@
+r"""Manifest: the log of VersionEdits, and the file that names the one in force.
+
+    CURRENT    := name:"MANIFEST-NNNNNN" " " crc:hex[8] "\n"        CRC32C of the name
+    MANIFEST   := commit log of edits                              engine/commitlog.py
+    edit       := field*; the first edit begins with `format`
+    field      := 0 format:varint                                  1
+                | 1 flushed_sequence:varint
+                | 2 oldest_log:varint
+                | 3 next_number:varint
+                | 4 level:varint number:varint byte_size:varint records:varint tombstones:varint
+                    smallest:bytes largest:bytes                   an added table
+                | 5 level:varint number:varint                     a removed one
+
+Each edit is synced before anything relies on it, and followed by a mark that says so: a damaged edit
+is told from one that a crash tore. A torn last edit never counted and is cut off; any other damage is
+a CorruptionError. A new manifest is complete and synced before CURRENT is renamed over the old one.
+"""
+
+from engine.coding import DecodeError, Decoder, crc32c, encode_bytes, encode_varint
+from engine.commitlog import CommitLogReader, CommitLogWriter
+from engine.errors import CorruptionError
+from engine.files import CURRENT, TEMPORARY_SUFFIX, FileSystem, join, manifest_name, parse_name
+from engine.record import SequenceNumber
+from engine.version import LEVELS, InvalidEditError, Table, Version, VersionEdit
+
+FORMAT = 1
+_FORMAT, _FLUSHED_SEQUENCE, _OLDEST_LOG, _NEXT_NUMBER, _ADDED, _REMOVED = range(6)
+_FORMAT_FIELD = encode_varint(_FORMAT) + encode_varint(FORMAT)
+
+
+def encode_edit(edit: VersionEdit) -> bytes:
+    """The fields of an edit, without `format`."""
+    parts: list[bytes] = []
+    for tag, number in (
+        (_FLUSHED_SEQUENCE, edit.flushed_sequence),
+        (_OLDEST_LOG, edit.oldest_log),
+        (_NEXT_NUMBER, edit.next_number),
+    ):
+        if number is not None:
+            parts += map(encode_varint, (tag, number))
+    for level, t in edit.added:
+        parts += map(encode_varint, (_ADDED, level, t.number, t.byte_size, t.records, t.tombstones))
+        parts += map(encode_bytes, (t.smallest, t.largest))
+    for level, table in edit.removed:
+        parts += map(encode_varint, (_REMOVED, level, table))
+    return b"".join(parts)
+
+
+def decode_edit(data: bytes) -> VersionEdit:
+    """The reverse, after an optional `format`. Raises: DecodeError."""
+    decoder = Decoder(data)
+    numbers: dict[int, int] = {}
+    added: list[tuple[int, Table]] = []
+    removed: list[tuple[int, int]] = []
+    while not decoder.is_done:
+        tag = decoder.varint()
+        if tag == _FORMAT:
+            if decoder.varint() != FORMAT:
+                raise DecodeError("the format is not known here")
+        elif tag in {_FLUSHED_SEQUENCE, _OLDEST_LOG, _NEXT_NUMBER}:
+            numbers[tag] = decoder.varint()
+        elif tag == _ADDED:
+            level, number, size, records, tombstones = [decoder.varint() for _ in range(5)]
+            added.append((_level(level), Table(number, size, decoder.bytes(), decoder.bytes(), records, tombstones)))
+        elif tag == _REMOVED:
+            removed.append((_level(decoder.varint()), decoder.varint()))
+        else:
+            raise DecodeError(f"the field {tag} is not known here")
+    sequence = numbers.get(_FLUSHED_SEQUENCE)
+    return VersionEdit(
+        tuple(added),
+        tuple(removed),
+        None if sequence is None else SequenceNumber(sequence),
+        numbers.get(_OLDEST_LOG),
+        numbers.get(_NEXT_NUMBER),
+    )
+
+
+def _level(number: int) -> int:
+    if number >= LEVELS:
+        raise DecodeError(f"there is no level {number}")
+    return number
+
+
+class ManifestWriter:
+    """Appends to the manifest in force, or replaces it."""
+
+    def __init__(self, file_system: FileSystem, directory: str, number: int) -> None:
+        """Continue a manifest that was read to its end."""
+        self.number = number
+        self._log = CommitLogWriter(file_system, join(directory, manifest_name(number)))
+
+    @classmethod
+    def create(cls, file_system: FileSystem, directory: str, number: int, version: Version) -> "ManifestWriter":
+        """Begin a manifest with a whole Version, and put it in force."""
+        writer = cls(file_system, directory, number)
+        try:
+            writer.append(version.as_edit())
+            _point_to(file_system, directory, manifest_name(number))
+        except BaseException:
+            writer.close()
+            raise
+        return writer
+
+    @property
+    def byte_size(self) -> int:
+        return self._log.position
+
+    def append(self, edit: VersionEdit) -> None:
+        """Return once the edit is on disk."""
+        prefix = b"" if self._log.position else _FORMAT_FIELD
+        self._log.append(prefix + encode_edit(edit))
+        self._log.write_out()
+        self._log.sync()
+        self._log.mark()
+
+    def close(self) -> None:
+        self._log.close()
+
+
+def _point_to(file_system: FileSystem, directory: str, name: str) -> None:
+    temporary = join(directory, CURRENT + TEMPORARY_SUFFIX)
+    if file_system.exists(temporary):
+        file_system.remove(temporary)
+    file = file_system.open_append(temporary)
+    try:
+        file.write(f"{name} {crc32c(name.encode()):08x}\n".encode())
+        # Synced before the rename: a name that points to an empty file would be worse than none.
+        file.sync()
+    finally:
+        file.close()
+    file_system.rename(temporary, join(directory, CURRENT))
+    file_system.sync_directory(directory)
+
+
+class ManifestReader:
+    """Reads the manifest in force.
+
+    number    of the manifest
+    version   what its edits add up to
+    damage    None, or the CorruptionError that ends it early
+    is_torn   whether that is a last edit which never counted; else the store is not to be opened
+    """
+
+    def __init__(self, file_system: FileSystem, directory: str) -> None:
+        """Raises: CorruptionError."""
+        self._file_system = file_system
+        name = _read_current(file_system, directory)
+        self.path = join(directory, name)
+        parsed = parse_name(name)
+        assert parsed is not None, "_read_current has checked the name"
+        self.number = parsed[1]
+        if not file_system.exists(self.path):
+            raise CorruptionError(self.path, 0, "the manifest is missing")
+        self.version = Version()
+        log = CommitLogReader(file_system, self.path)
+        try:
+            self._read(log)
+        finally:
+            log.close()
+        self._end = log.end
+
+    def _read(self, log: CommitLogReader) -> None:
+        at = edits = 0
+        try:
+            for payload in log:
+                if not edits and not payload.startswith(_FORMAT_FIELD):
+                    raise DecodeError("it does not begin with a known format")
+                self.version = self.version.apply(decode_edit(payload))
+                at = log.end
+                edits += 1
+        except (DecodeError, InvalidEditError) as error:
+            raise CorruptionError(self.path, at, str(error)) from error
+        if not edits:
+            # The first edit was synced before CURRENT named this file.
+            raise log.damage or CorruptionError(self.path, 0, "the manifest is empty")
+        self.damage = log.damage
+        self.is_torn = log.is_torn
+
+    def cut(self) -> None:
+        """Remove a torn last edit from the file, so that another can follow. Raises: CorruptionError."""
+        if self.damage is None:
+            return
+        if not self.is_torn:
+            raise self.damage
+        file = self._file_system.open_append(self.path)
+        try:
+            file.truncate(self._end)
+            file.sync()
+        finally:
+            file.close()
+
+
+def _read_current(file_system: FileSystem, directory: str) -> str:
+    path = join(directory, CURRENT)
+    file = file_system.open_read(path)
+    try:
+        content = file.read(0, 256)
+    finally:
+        file.close()
+    name, _, checksum = content.partition(b" ")
+    if f"{crc32c(name):08x}\n".encode() != checksum:
+        raise CorruptionError(path, 0, "its checksum does not match")
+    parsed = parse_name(name.decode("ascii", "replace"))
+    if parsed is None or manifest_name(parsed[1]).encode() != name:
+        raise CorruptionError(path, 0, "it does not name a manifest")
+    return name.decode()

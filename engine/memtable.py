@@ -1,0 +1,75 @@
+"""The newest records, in memory: a hash table, sorted when it is read in order.
+
+A put is a dict update at C speed, and most gets end here. The price is paid once per memtable,
+when it is flushed, and by each scan.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+
+from engine.record import Run, SequenceNumber
+
+# What a key and its value cost beyond their bytes: two objects, a slot, their share of growth.
+_RECORD_BYTES = 180
+_RUN_RECORDS = 1024
+_SAMPLES_PER_RUN = 16
+
+
+class Memtable:
+    """Records of consecutive writes.
+
+    byte_size        memory the writes took; one that replaced another counts, too
+    first_sequence   of the last write before these
+    sequence         of the last of these, also of an empty one
+    next_log         once these records are in a table, logs before this one are not needed
+    """
+
+    __slots__ = ("byte_size", "first_sequence", "next_log", "records", "sequence")
+
+    def __init__(self, sequence: SequenceNumber) -> None:
+        """`sequence` is that of the last write before."""
+        self.records: dict[bytes, bytes | None] = {}
+        self.byte_size = 0
+        self.sequence = self.first_sequence = sequence
+        self.next_log = 0
+
+    @property
+    def is_untouched(self) -> bool:
+        return not self.records and self.sequence == self.first_sequence
+
+    def write(self, records: dict[bytes, bytes | None], byte_size: int, sequence: SequenceNumber) -> None:
+        """Invariant: readers see all of the records or none, as dict.update runs no other thread."""
+        self.records.update(records)
+        self.byte_size += byte_size + _RECORD_BYTES * len(records)
+        self.sequence = sequence
+
+
+def sorted_runs(records: Mapping[bytes, bytes | None]) -> Iterator[Run]:
+    """All records in the order of their keys, in runs of bounded length.
+
+    Cost: no step runs for long without giving other threads a turn, as one large sort would:
+    keys are first dealt out to runs whose borders are a sorted sample of them.
+    """
+    keys = list(records)
+    if len(keys) <= 2 * _RUN_RECORDS:
+        runs = [keys]
+    else:
+        sample = sorted(keys[:: _RUN_RECORDS // _SAMPLES_PER_RUN])
+        borders = sample[_SAMPLES_PER_RUN::_SAMPLES_PER_RUN]
+        runs = [[] for _ in range(len(borders) + 1)]
+        for key in keys:
+            runs[bisect_right(borders, key)].append(key)
+    value_of = records.__getitem__
+    for run in runs:
+        if run:
+            run.sort()
+            yield run, list(map(value_of, run))
+
+
+def records_between(
+    records: Mapping[bytes, bytes | None], start: bytes, end: bytes | None
+) -> Mapping[bytes, bytes | None]:
+    """Those with start <= key < end."""
+    if end is None:
+        return records if not start else {key: records[key] for key in records if key >= start}
+    return {key: records[key] for key in records if start <= key < end}

@@ -1,0 +1,98 @@
+"""The logs of an engine that keeps its own: a batch per frame, a log per memtable.
+
+The sequences of batches are consecutive, so that a log that is missing, or too old, is noticed.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from engine.coding import DecodeError
+from engine.commitlog import FRAME_BYTES_MAX, CommitLogWriter, read_commit_log
+from engine.errors import CorruptionError, InvalidBatchError, StorageError, StorageFullError
+from engine.files import LOG, FileSystem, join, log_name, parse_name
+from engine.record import SequenceNumber, WriteBatch, decode_batch, encode_batch, encoded_size
+
+
+def replay(
+    file_system: FileSystem, directory: str, oldest: int, flushed: SequenceNumber
+) -> Iterator[tuple[int, SequenceNumber, dict[bytes, bytes | None]]]:
+    """Every batch after `flushed`: the log it is in, its sequence, its records.
+
+    Raises: CorruptionError.
+    """
+    numbers = log_numbers(file_system, directory)
+    path = join(directory, log_name(oldest))
+    if oldest not in numbers:
+        raise CorruptionError(path, 0, "the log is missing")
+    following: int | None = None
+    for number in numbers:
+        path = join(directory, log_name(number))
+        for payload in read_commit_log(file_system, path, newest=number == numbers[-1]):
+            try:
+                sequence, records = decode_batch(payload)
+            except DecodeError as error:
+                raise CorruptionError(path, 0, str(error)) from error
+            if sequence != following if following is not None else sequence > flushed + 1:
+                raise CorruptionError(path, 0, f"writes are missing before {sequence}")
+            following = sequence + 1
+            if sequence > flushed:
+                yield number, SequenceNumber(sequence), records
+
+
+def log_numbers(file_system: FileSystem, directory: str) -> list[int]:
+    """The numbers of the logs in a directory, oldest first."""
+    parsed = map(parse_name, file_system.list_directory(directory))
+    return sorted(found[1] for found in parsed if found and found[0] == LOG)
+
+
+def check_batch(batch: WriteBatch) -> None:
+    """Raises: InvalidBatchError, if it does not fit a frame."""
+    size = encoded_size(batch)
+    if size > FRAME_BYTES_MAX:
+        raise InvalidBatchError(f"a batch takes at most {FRAME_BYTES_MAX} bytes in the log, not {size}")
+
+
+class OwnLog:
+    """The log that is written, and those not yet needless."""
+
+    def __init__(self, file_system: FileSystem, directory: str, number: int) -> None:
+        """Begin the log of this number, or continue it."""
+        self._file_system = file_system
+        self._directory = directory
+        self._log = CommitLogWriter(file_system, join(directory, log_name(number)))
+
+    def append(self, sequence: int, records: Mapping[bytes, bytes | None]) -> None:
+        self._log.append(encode_batch(sequence, records))
+
+    def write_out(self) -> None:
+        """Let what was appended survive the process. Raises: StorageFullError, with none of it written."""
+        self._log.write_out()
+
+    def sync(self) -> None:
+        """Let what was written out survive the machine."""
+        self._log.sync()
+
+    def begin(self, number: int) -> None:
+        """Go on in a new log. Raises: StorageFullError, with the present one still in use."""
+        # Synced before the new one is there: only the newest log may be torn.
+        try:
+            self._log.sync()
+        except StorageFullError as error:
+            raise StorageError(error.path, error.number, error.reason) from error
+        path = join(self._directory, log_name(number))
+        try:
+            following = CommitLogWriter(self._file_system, path)
+        except StorageError:
+            if self._file_system.exists(path):
+                self._file_system.remove(path)
+            raise
+        self._log.close()
+        self._log = following
+
+    def drop_before(self, number: int) -> None:
+        """Remove the logs that tables have made needless."""
+        for old in log_numbers(self._file_system, self._directory):
+            if old < number:
+                self._file_system.remove(join(self._directory, log_name(old)))
+
+    def close(self) -> None:
+        self._log.close()

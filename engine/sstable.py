@@ -1,0 +1,381 @@
+"""SSTable: sorted records in a file that never changes.
+
+    table      := section* filter index footer
+    section    := body codec:u8 crc:u32                codec 0: body is the content; 1: LZ4 with its size before it
+    content    := block                                engine/block.py
+    filter     := section of a Bloom filter            engine/bloom.py
+    index      := section of count:u32 block_end:u64[count] key_end:u32[count] key*
+    footer     := filter_start:u64 index_start:u64 records:u64 tombstones:u64 version:u32 crc:u32 magic:u8[8]
+
+The index has the last key of each block, and where its section ends; it begins where the one before
+ends, the first at 0. A section's CRC32C starts from its position in the file (modulo 2^32) and covers
+body and codec; the footer's covers what is before it in the footer. Integers are little-endian.
+
+What does not match its checksum, or the grammar, is a CorruptionError.
+"""
+
+import struct
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate, chain, pairwise
+from operator import add
+
+import lz4.block
+
+from engine.block import Block, encode_block
+from engine.bloom import BloomFilter, probe
+from engine.cache import BlockCache
+from engine.coding import DecodeError, crc32c, decode_integers, encode_integers
+from engine.errors import CorruptionError, WouldBlockError
+from engine.files import FileSystem, ReadableFile
+from engine.options import Options
+from engine.record import ABSENT, Found, Run
+from engine.version import Table
+
+FORMAT_VERSION = 1
+FOOTER_BYTES = 48
+
+_MAGIC = b"ringkvst"
+_U32_MAX = (1 << 32) - 1
+_STORED = b"\0"
+_LZ4 = b"\1"
+_SEAL_BYTES = 5
+# A section with its checksum behind it has this checksum, whatever it started from.
+_RESIDUE = 0x48674BC7
+_footer = struct.Struct("<QQQQII8s")
+_crc = struct.Struct("<I")
+_count = struct.Struct("<I")
+_WRITE_BYTES = 256 << 10
+_SPAN_BYTES = 128 << 10
+
+
+def seal(content: bytes, position: int, *, compress: bool = True) -> bytes:
+    """The content as a section to be written at `position`."""
+    codec, body = _STORED, content
+    if compress:
+        packed: bytes = lz4.block.compress(content)
+        # Less than an eighth saved is not worth unpacking.
+        if len(packed) < len(content) - len(content) // 8:
+            codec, body = _LZ4, packed
+    sealed = body + codec
+    return sealed + _crc.pack(crc32c(sealed, position & _U32_MAX))
+
+
+def unseal(section: bytes, position: int) -> bytes:
+    """The content of a section read at `position`. Raises: DecodeError."""
+    if len(section) < _SEAL_BYTES:
+        raise DecodeError("a section is cut off")
+    if crc32c(section, position & _U32_MAX) != _RESIDUE:
+        raise DecodeError("the checksum of a section does not match")
+    codec = section[-_SEAL_BYTES]
+    if codec == 0:
+        return section[:-_SEAL_BYTES]
+    if codec != 1:
+        raise DecodeError(f"a section has the unknown codec {codec}")
+    try:
+        unpacked: bytes = lz4.block.decompress(section[:-_SEAL_BYTES])
+    except (lz4.block.LZ4BlockError, ValueError, MemoryError) as error:
+        raise DecodeError("a section cannot be decompressed") from error
+    return unpacked
+
+
+class SSTableWriter:
+    """Writes one table from sorted runs; either `finish` or `close` ends it."""
+
+    def __init__(self, file_system: FileSystem, path: str, number: int, options: Options) -> None:
+        self._file_system = file_system
+        self._path = path
+        self._number = number
+        self._options = options
+        self._file = file_system.open_append(path)
+        self._pieces: list[bytes] = []
+        self._buffered = 0
+        self._position = 0
+        # What is not in a block yet, and where it starts to be so.
+        self._keys: list[bytes] = []
+        self._values: list[bytes | None] = []
+        self._smallest = b""
+        self._last_keys: list[bytes] = []
+        self._block_ends: list[int] = []
+        self._probes: list[tuple[int, int]] = []
+        self._tombstones = 0
+
+    @property
+    def byte_size(self) -> int:
+        """Of the blocks written so far, compressed."""
+        return self._position
+
+    @property
+    def path(self) -> str:
+        return self._path
+
+    def add(self, keys: list[bytes], values: list[bytes | None]) -> None:
+        """Append records, whose keys follow all those before."""
+        if not self._probes:
+            self._smallest = keys[0]
+        self._probes += map(probe, keys)
+        try:
+            lengths = list(map(len, values))  # type: ignore[arg-type]  # a tombstone ends in the except
+        except TypeError:
+            lengths = [0 if value is None else len(value) for value in values]
+            self._tombstones += values.count(None)
+        if self._keys:
+            keys = self._keys + keys
+            values = self._values + values
+            lengths = [0 if value is None else len(value) for value in self._values] + lengths
+        self._cut_blocks(keys, values, list(accumulate(map(add, map(len, keys), lengths))))
+
+    def _cut_blocks(self, keys: list[bytes], values: list[bytes | None], sizes: list[int]) -> None:
+        start = done = 0
+        while sizes[-1] - done >= self._options.block_bytes:
+            end = bisect_left(sizes, done + self._options.block_bytes, start) + 1
+            self._write_block(keys[start:end], values[start:end])
+            start, done = end, sizes[end - 1]
+            if end == len(sizes):
+                break
+        self._keys, self._values = keys[start:], values[start:]
+
+    def _write_block(self, keys: list[bytes], values: list[bytes | None]) -> None:
+        self._write_section(seal(encode_block(keys, values), self._position))
+        self._last_keys.append(keys[-1])
+        self._block_ends.append(self._position)
+
+    def _write_section(self, section: bytes) -> None:
+        self._pieces.append(section)
+        self._position += len(section)
+        self._buffered += len(section)
+        if self._buffered >= _WRITE_BYTES:
+            self._write_out()
+
+    def _write_out(self) -> None:
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        self._buffered = 0
+        self._file.write(data)
+
+    def finish(self, cache: BlockCache) -> "SSTableReader":
+        """Make the table durable, but for its name in the directory, and open it."""
+        if self._keys:
+            self._write_block(self._keys, self._values)
+            self._keys, self._values = [], []
+        blocks_end = self._position
+        index = Index(self._last_keys, array("Q", self._block_ends))
+        bloom = BloomFilter.build(self._probes, self._options.filter_bits_per_key)
+        self._write_section(seal(bloom.encode(), self._position, compress=False))
+        index_start = self._position
+        self._write_section(seal(index.encode(), self._position))
+        records, tombstones = len(self._probes), self._tombstones
+        head = _footer.pack(blocks_end, index_start, records, tombstones, FORMAT_VERSION, 0, _MAGIC)
+        crc = crc32c(head[:36])
+        self._write_section(_footer.pack(blocks_end, index_start, records, tombstones, FORMAT_VERSION, crc, _MAGIC))
+        self._write_out()
+        self._file.sync()
+        self._file.close()
+        table = Table(self._number, self._position, self._smallest, self._last_keys[-1], records, tombstones)
+        reader = SSTableReader(self._file_system, self._path, table, cache)
+        reader.hand_over(index, bloom)
+        return reader
+
+    def close(self) -> None:
+        """Let go of a table that will not be finished."""
+        self._file.close()
+
+
+class Index:
+    """The last key of every block and the end of its section."""
+
+    __slots__ = ("block_ends", "last_keys")
+
+    def __init__(self, last_keys: list[bytes], block_ends: "array[int]") -> None:
+        self.last_keys = last_keys
+        self.block_ends = block_ends
+
+    def encode(self) -> bytes:
+        key_ends = encode_integers("I", accumulate(map(len, self.last_keys)))
+        block_ends = encode_integers("Q", self.block_ends)
+        return b"".join((_count.pack(len(self.last_keys)), block_ends, key_ends, *self.last_keys))
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Index":
+        """Raises: DecodeError."""
+        if len(data) < _count.size:
+            raise DecodeError("an index is cut off")
+        count = _count.unpack_from(data)[0]
+        key_ends_start = _count.size + 8 * count
+        keys_start = key_ends_start + 4 * count
+        if not count or keys_start > len(data):
+            raise DecodeError("an index is cut off")
+        block_ends = decode_integers("Q", data[_count.size : key_ends_start])
+        key_ends = decode_integers("I", data[key_ends_start:keys_start])
+        if key_ends[-1] != len(data) - keys_start:
+            raise DecodeError("the keys of an index do not fill it")
+        keys = data[keys_start:]
+        return cls([keys[start:end] for start, end in pairwise(chain((0,), key_ends))], block_ends)
+
+
+class SSTableReader:
+    """Reads one table, from any thread.
+
+    The index and the filter are read at the first use, and then kept. The file stays open, and
+    so readable, until the last reference is gone.
+    """
+
+    __slots__ = (
+        "_blocks", "_cache", "_count", "_file", "_id", "_index", "_last_keys", "_path", "_words", "largest",
+        "smallest", "table",
+    )  # fmt: skip
+
+    def __init__(self, file_system: FileSystem, path: str, table: Table, cache: BlockCache) -> None:
+        """Raises: CorruptionError, if the file is missing or has another size."""
+        if not file_system.exists(path):
+            raise CorruptionError(path, 0, "the table is missing")
+        size = file_system.size(path)
+        if size != table.byte_size or size < FOOTER_BYTES:
+            raise CorruptionError(path, min(size, table.byte_size), f"it has {size} of {table.byte_size} bytes")
+        self._file: ReadableFile = file_system.open_read(path)
+        self._path = path
+        self.table = table
+        self.smallest = table.smallest
+        self.largest = table.largest
+        self._cache = cache
+        self._blocks = cache.blocks
+        self._id = cache.table_id()
+        self._index: Index | None = None
+        self._last_keys: list[bytes] = []
+        self._words = array("Q")
+        self._count = 0
+
+    @property
+    def path(self) -> str:
+        return self._path
+
+    def get(self, key: bytes, spot: int, bits: int, wait: bool) -> Found:
+        """Look up a key not above the largest one; `spot` and `bits` are its probe.
+
+        Raises: WouldBlockError, if not `wait` and what is needed is not in memory.
+        """
+        if not self._count:
+            self._load(wait)
+        if self._words[spot % self._count] & bits != bits:
+            return ABSENT
+        number = bisect_left(self._last_keys, key)
+        block = self._blocks.get(self._id + number)
+        if block is None:
+            block = self._read_block(number, wait)
+        else:
+            block.referenced = True
+        return block.get(key)
+
+    def runs(self, start: bytes = b"", *, keep: bool = False) -> Iterator[Run]:
+        """All records from the block that may hold `start` on.
+
+        With `keep` the first block comes from the cache or goes there, for scans that end soon;
+        those that do not take larger and larger steps past it.
+        """
+        index = self.index()
+        count = len(index.last_keys)
+        number = bisect_left(index.last_keys, start)
+        if keep and number < count:
+            block = self._blocks.get(self._id + number) or self._read_block(number, True)
+            yield block.run()
+            number += 1
+        span_bytes = self._span_bytes(0) if keep else _SPAN_BYTES
+        while number < count:
+            begin = index.block_ends[number - 1] if number else 0
+            end = min(max(bisect_left(index.block_ends, begin + span_bytes, number), number + 1), count)
+            yield self._read_span(index, number, end)
+            number = end
+            span_bytes = self._span_bytes(span_bytes)
+
+    @staticmethod
+    def _span_bytes(before: int) -> int:
+        return min(_SPAN_BYTES, max(8 << 10, 2 * before))
+
+    def blocks(self) -> Iterator[Block]:
+        """Every block, from the file."""
+        for number in range(len(self.index().last_keys)):
+            yield self._fetch_block(number, True)
+
+    def index(self) -> Index:
+        if self._index is None:
+            self._load(True)
+        assert self._index is not None, "loading brings the index"
+        return self._index
+
+    def may_contain(self, key: bytes) -> bool:
+        self.index()
+        spot, bits = probe(key)
+        return self._words[spot % self._count] & bits == bits
+
+    def hand_over(self, index: Index, bloom: BloomFilter) -> None:
+        """Take the parts from the writer, which has just written them."""
+        self._index = index
+        self._last_keys = index.last_keys
+        self._words = bloom.words
+        # Last: it tells other threads that all is there.
+        self._count = len(bloom.words)
+
+    def _load(self, wait: bool) -> None:
+        if not wait:
+            raise WouldBlockError(f"the index of {self._path} is not in memory")
+        size = self.table.byte_size
+        footer = self._file.read(size - FOOTER_BYTES, FOOTER_BYTES)
+        if len(footer) != FOOTER_BYTES:
+            raise CorruptionError(self._path, size - FOOTER_BYTES, "the footer is cut off")
+        filter_start, index_start, records, tombstones, version, crc, magic = _footer.unpack(footer)
+        if magic != _MAGIC or crc32c(footer[:36]) != crc:
+            raise CorruptionError(self._path, size - FOOTER_BYTES, "the footer is not a table's, or damaged")
+        if version != FORMAT_VERSION:
+            raise CorruptionError(self._path, size - FOOTER_BYTES, f"format version {version} is not known here")
+        if not filter_start <= index_start <= size - FOOTER_BYTES:
+            raise CorruptionError(self._path, size - FOOTER_BYTES, "the footer points out of the file")
+        if (records, tombstones) != (self.table.records, self.table.tombstones):
+            raise CorruptionError(self._path, size - FOOTER_BYTES, "the manifest describes another table")
+        sections = self._file.read(filter_start, size - FOOTER_BYTES - filter_start)
+        at = filter_start
+        try:
+            bloom = BloomFilter.decode(unseal(sections[: index_start - filter_start], at))
+            at = index_start
+            index = Index.decode(unseal(sections[index_start - filter_start :], at))
+            if index.last_keys[-1] != self.largest or index.block_ends[-1] != filter_start:
+                raise DecodeError("the index belongs to another table")
+        except DecodeError as error:
+            raise CorruptionError(self._path, at, str(error)) from error
+        self.hand_over(index, bloom)
+
+    def _read_block(self, number: int, wait: bool) -> Block:
+        block = self._fetch_block(number, wait)
+        self._cache.add(self._id + number, block)
+        return block
+
+    def _fetch_block(self, number: int, wait: bool) -> Block:
+        ends = self.index().block_ends
+        start = ends[number - 1] if number else 0
+        if wait:
+            section = self._file.read(start, ends[number] - start)
+        else:
+            found = self._file.read_nowait(start, ends[number] - start)
+            if found is None:
+                raise WouldBlockError(f"a block of {self._path} is not in memory")
+            section = found
+        try:
+            return Block(unseal(section, start))
+        except DecodeError as error:
+            raise CorruptionError(self._path, start, str(error)) from error
+
+    def _read_span(self, index: Index, first: int, end: int) -> Run:
+        ends = index.block_ends
+        start = at = ends[first - 1] if first else 0
+        data = self._file.read(start, ends[end - 1] - start)
+        keys: list[bytes] = []
+        values: list[bytes | None] = []
+        for number in range(first, end):
+            try:
+                run = Block(unseal(data[at - start : ends[number] - start], at)).run()
+            except DecodeError as error:
+                raise CorruptionError(self._path, at, str(error)) from error
+            keys += run[0]
+            values += run[1]
+            at = ends[number]
+        return keys, values

@@ -1,0 +1,185 @@
+"""The tables of a directory, and the manifest that says which of its files count.
+
+Opening reads the manifest and no table: a table is read where it is used. Leftovers of a crash,
+files that the manifest in force does not speak of, are removed.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from engine.cache import BlockCache
+from engine.errors import CorruptionError, ForeignDirectoryError, StorageFullError
+from engine.files import (
+    CURRENT,
+    LOCK,
+    LOG,
+    MANIFEST,
+    TABLE,
+    TEMPORARY_SUFFIX,
+    FileSystem,
+    join,
+    manifest_name,
+    parse_name,
+    table_name,
+)
+from engine.jobs import Workshop, discard
+from engine.manifest import ManifestReader, ManifestWriter
+from engine.options import Options
+from engine.record import SequenceNumber
+from engine.sstable import SSTableReader
+from engine.version import Version, VersionEdit
+from engine.view import Levels
+
+
+class Store:
+    """The durable half of an engine, but for what is in the logs.
+
+    version   the tables there are
+    readers   the same, open, by number
+
+    Invariant: a table's file is removed only once a manifest without it is on disk, and never
+    while a checkpoint links it.
+    """
+
+    def __init__(self, file_system: FileSystem, directory: str, cache: BlockCache, manifest_bytes_max: int) -> None:
+        """Raises: LockedError, ForeignDirectoryError, CorruptionError, StorageError."""
+        self._file_system = file_system
+        self._directory = directory
+        self._cache = cache
+        self._manifest_bytes_max = manifest_bytes_max
+        self._number_lock = threading.Lock()
+        # Held while the manifest is written, by one job at a time; readers and writers never wait for it.
+        self._mutex = threading.Lock()
+        file_system.create_directory(directory)
+        check_directory(file_system, directory)
+        self._directory_lock = file_system.lock(join(directory, LOCK))
+        try:
+            self._open()
+        except BaseException:
+            self._directory_lock.close()
+            raise
+
+    def _open(self) -> None:
+        names = self._file_system.list_directory(self._directory)
+        manifest = ManifestReader(self._file_system, self._directory) if CURRENT in names else None
+        self.version = manifest.version if manifest else Version()
+        self.readers = {
+            table.number: SSTableReader(
+                self._file_system, join(self._directory, table_name(table.number)), table, self._cache
+            )
+            for table in self.version.tables()
+        }
+        used = [parsed[1] for parsed in map(parse_name, names) if parsed]
+        self._next_number = max([self.version.next_number, *[number + 1 for number in used]])
+        if manifest:
+            manifest.cut()
+            self._manifest = ManifestWriter(self._file_system, self._directory, manifest.number)
+        else:
+            number = self.next_number()
+            self._manifest = ManifestWriter.create(self._file_system, self._directory, number, self.version)
+        # Last: only a store that is whole knows what it does not need.
+        self._remove_leftovers(names)
+
+    def _remove_leftovers(self, names: list[str]) -> None:
+        oldest_log = self.version.oldest_log
+        for name in names:
+            kind, number = parse_name(name) or ("", 0)
+            if (
+                name == CURRENT + TEMPORARY_SUFFIX
+                or (kind == TABLE and number not in self.readers)
+                or (kind == MANIFEST and number != self._manifest.number)
+                or (kind == LOG and (not oldest_log or number < oldest_log))
+            ):
+                self._file_system.remove(join(self._directory, name))
+
+    def next_number(self) -> int:
+        """A number for a new file."""
+        with self._number_lock:
+            number = self._next_number
+            self._next_number += 1
+        return number
+
+    def workshop(self, options: Options, check: Callable[[], None]) -> Workshop:
+        """What jobs need to make tables for this store."""
+        return Workshop(self._file_system, self._directory, options, self._cache, self.next_number, check)
+
+    def install(
+        self, edit: VersionEdit, added: Iterable[SSTableReader] = (), publish: Callable[[Levels], None] | None = None
+    ) -> None:
+        """Make an edit durable, show its outcome to readers, and remove the files it makes needless.
+
+        Raises: StorageFullError, with nothing changed; another StorageError, with the manifest
+        closed to writes.
+        """
+        with self._mutex:
+            edit = replace(edit, next_number=self._next_number)
+            version = self.version.apply(edit)
+            self._manifest.append(edit)
+            readers = {**self.readers, **{reader.table.number: reader for reader in added}}
+            numbers = {table.number for table in version.tables()}
+            self.version = version
+            self.readers = {number: reader for number, reader in readers.items() if number in numbers}
+            if publish:
+                publish(Levels(version, self.readers))
+            for number in readers.keys() - numbers:
+                self._file_system.remove(join(self._directory, table_name(number)))
+            if self._manifest.byte_size > self._manifest_bytes_max:
+                self._renew_manifest()
+
+    def _renew_manifest(self) -> None:
+        number = self.next_number()
+        try:
+            renewed = ManifestWriter.create(self._file_system, self._directory, number, self.version)
+        except StorageFullError:
+            # The one in force still is; the next install tries again.
+            discard(self._file_system, join(self._directory, manifest_name(number)))
+            return
+        old, self._manifest = self._manifest, renewed
+        old.close()
+        self._file_system.remove(join(self._directory, manifest_name(old.number)))
+
+    def checkpoint(self, directory: str) -> SequenceNumber:
+        """Link every table into a new directory, which then opens as an engine.
+
+        Cost: one link per table, no data is copied. Raises: ForeignDirectoryError, if it is not empty.
+        """
+        self._file_system.create_directory(directory)
+        if self._file_system.list_directory(directory):
+            raise ForeignDirectoryError(directory, "a checkpoint needs an empty directory")
+        with self._mutex:
+            version = replace(self.version, oldest_log=0, next_number=self._next_number + 1)
+            try:
+                for table in version.tables():
+                    name = table_name(table.number)
+                    self._file_system.link(join(self._directory, name), join(directory, name))
+                manifest = ManifestWriter.create(self._file_system, directory, self._next_number, version)
+            except BaseException:
+                for name in self._file_system.list_directory(directory):
+                    discard(self._file_system, join(directory, name))
+                raise
+        manifest.close()
+        return version.flushed_sequence
+
+    def close(self) -> None:
+        try:
+            self._manifest.close()
+        finally:
+            self._directory_lock.close()
+
+
+def check_directory(file_system: FileSystem, directory: str) -> None:
+    """Refuse a directory that holds something, but no store.
+
+    Raises: ForeignDirectoryError; CorruptionError, if only CURRENT is missing.
+    """
+    names = file_system.list_directory(directory)
+    if CURRENT in names:
+        return
+    for name in names:
+        kind = (parse_name(name) or ("", 0))[0]
+        if kind in {TABLE, LOG}:
+            raise CorruptionError(join(directory, CURRENT), 0, f"it is missing, but {name} is there")
+        # These a crash while the store was made leaves behind.
+        if kind != MANIFEST and name not in {LOCK, CURRENT + TEMPORARY_SUFFIX}:
+            raise ForeignDirectoryError(directory, f"not a store: it holds {name}")

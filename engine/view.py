@@ -1,0 +1,116 @@
+"""What a reader pins: the memtables and tables of one moment, which no writer changes any more.
+
+Only the active memtable still grows; whoever needs it to stand still copies it. Tables that
+compaction replaced stay readable as long as a View refers to them.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+
+from engine.bloom import probe
+from engine.errors import ClosedError
+from engine.memtable import Memtable, records_between, sorted_runs
+from engine.merge import clip, merge
+from engine.record import ABSENT, KEY_BYTES_MAX, Run, check_key
+from engine.sstable import SSTableReader
+from engine.version import NOTHING, Version
+
+
+class Levels:
+    """The open tables of a Version; empty levels are left out.
+
+    level0    newest first
+    deeper    per level its largest keys, and the tables they are of
+    """
+
+    __slots__ = ("deeper", "level0")
+
+    def __init__(self, version: Version, readers: Mapping[int, SSTableReader]) -> None:
+        self.level0 = [readers[table.number] for table in version.levels[0]]
+        self.deeper = [
+            (list(largest_keys), [readers[table.number] for table in tables])
+            for largest_keys, tables in zip(version.largest_keys[1:], version.levels[1:], strict=True)
+            if tables
+        ]
+
+
+class View:
+    """Answers gets and scans; `records` are those of the active memtable."""
+
+    __slots__ = ("_deeper", "_level0", "active", "levels", "records", "sealed")
+
+    def __init__(self, active: Memtable, sealed: tuple[Memtable, ...], levels: Levels) -> None:
+        """`sealed` has the newest first."""
+        self.active = active
+        self.records = active.records
+        self.sealed = sealed
+        self.levels = levels
+        self._level0 = levels.level0
+        self._deeper = levels.deeper
+
+    def find(self, key: bytes, wait: bool) -> bytes | None:
+        """Look up a key that is not in the active memtable.
+
+        Raises: InvalidKeyError; WouldBlockError, if not `wait` and the disk is needed.
+        """
+        for memtable in self.sealed:
+            value = memtable.records.get(key, ABSENT)
+            if value is not ABSENT:
+                return value
+        if key.__class__ is not bytes or not 0 < len(key) <= KEY_BYTES_MAX:
+            check_key(key)
+        # Its fields are used here once per get and not once per table.
+        spot, bits = probe(key)
+        for table in self._level0:
+            if table.smallest <= key <= table.largest:
+                value = table.get(key, spot, bits, wait)
+                if value is not ABSENT:
+                    return value
+        for largest_keys, tables in self._deeper:
+            number = bisect_left(largest_keys, key)
+            if number < len(tables):
+                table = tables[number]
+                if table.smallest <= key:
+                    value = table.get(key, spot, bits, wait)
+                    if value is not ABSENT:
+                        return value
+        return None
+
+    def scan(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """The newest value of every key with start <= key < end, as of now."""
+        # A dict is copied in one step, which no writer can come between.
+        memtables = [self.records.copy(), *[memtable.records for memtable in self.sealed]]
+        streams = [sorted_runs(records_between(records, start, end)) for records in memtables]
+        streams += [_table_runs([table], start, end) for table in self._level0]
+        streams += [_table_runs(tables, start, end) for _, tables in self._deeper]
+        return _present(merge(streams))
+
+
+class ClosedView(View):
+    """What readers find once the engine is closed."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(Memtable(NOTHING), (), Levels(Version(), {}))
+
+    def find(self, key: bytes, wait: bool) -> bytes | None:  # noqa: ARG002  # as a View has it
+        raise ClosedError("the engine is closed")
+
+    def scan(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:  # noqa: ARG002  # as above
+        raise ClosedError("the engine is closed")
+
+
+def _table_runs(tables: list[SSTableReader], start: bytes, end: bytes | None) -> Iterator[Run]:
+    first = bisect_left(tables, start, key=lambda table: table.largest)
+    for table in tables[first:]:
+        if end is not None and table.smallest >= end:
+            return
+        yield from clip(table.runs(start, keep=True), start, end)
+
+
+def _present(runs: Iterator[Run]) -> Iterator[tuple[bytes, bytes]]:
+    for keys, values in runs:
+        for key, value in zip(keys, values, strict=True):
+            if value is not None:
+                yield key, value
