@@ -260,11 +260,12 @@ def test_every_exception_is_still_needed() -> None:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_every_package_is_typed_and_names_its_front_door(layer: str) -> None:
     front = ast.parse((ROOT / layer / "__init__.py").read_text())
-    names = [ast.unparse(node.targets[0]) for node in front.body if isinstance(node, ast.Assign)]
+    assigned = [node.targets[0] for node in front.body if isinstance(node, ast.Assign)]
+    assigned += [node.target for node in front.body if isinstance(node, ast.AnnAssign)]
 
     assert (ROOT / layer / "py.typed").exists()
     assert ast.get_docstring(front)
-    assert "__all__" in names
+    assert "__all__" in map(ast.unparse, assigned)
 
 
 @pytest.mark.parametrize("path", ["Makefile", ".ci/run"])

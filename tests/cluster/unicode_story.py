@@ -4,6 +4,7 @@ python -m tests.cluster.unicode_story /usr/share/unicode/UnicodeData.txt
 """
 
 import argparse
+import fcntl
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from tests.cluster.supervised import COMMAND, Supervised, has_ended
 LAYOUT = ("--format", "lines", "--delimiter", ";", "--key", "1")
 LOAD_SECONDS_MAX = 600.0
 RESTART_SECONDS_MAX = 30.0
+PIPE_BYTES = 4096
 
 
 def tell(file: Path, directory: Path, say: Callable[[str], None]) -> None:
@@ -64,7 +66,8 @@ def _load_with_a_kill(cluster: Supervised, lines: list[bytes], say: Callable[[st
     )
     try:
         assert loader.stdin is not None
-        # The loader takes in no more than it can store, so here about half of the file is in the store.
+        # The loader takes in no more than it can store, and the pipe is short: half of the file is nearly in the store.
+        fcntl.fcntl(loader.stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         loader.stdin.write(b"".join(lines[: len(lines) // 2]))
         loader.stdin.flush()
         os.kill(before, signal.SIGKILL)
