@@ -45,6 +45,7 @@ from raftgroups.messages import (
     WriteReturn,
 )
 from raftgroups.topology import Member, Topology
+from raftgroups.verify import verify_node
 
 __all__ = [
     "CallMessage",
@@ -94,4 +95,5 @@ __all__ = [
     "decode_item",
     "encode_command",
     "encode_item",
+    "verify_node",
 ]

@@ -120,7 +120,7 @@ class Host:
         # Apart from the engines', because a checkpoint waits for a flush.
         self._workers = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="storage")
         self._cache = BlockCache(options.cache_bytes)
-        self._syncer = Syncer(node_log.sync, self._synced)
+        self._syncer = Syncer(node_log.sync, self._synced, self._loop.time)
         me = Self(self.topology.cluster_id, options.name, options.http, options.zone, options.pid)
         addresses = {member.name: member.peer for member in self.topology.members}
         self.transport = Transport(me, addresses, options.secret, self, rng)
@@ -211,7 +211,12 @@ class Host:
 
     def _commit(self) -> None:
         try:
-            self._syncer.ask(self._node_log.write())
+            generation = self._node_log.write()
+            if self._syncer.is_inline:
+                self._syncer.sync_inline()
+                self._settle(generation)
+            else:
+                self._syncer.ask(generation)
         except EngineError as error:
             self._fail(f"the node log cannot be written: {error}")
 
@@ -221,13 +226,17 @@ class Host:
         if error is not None:
             self._fail(f"the node log cannot be synced: {error}")
             return
+        self._settle(generation)
+        self._turn()
+
+    def _settle(self, generation: int) -> None:
+        """A generation is on disk: what waited for it may leave, and leaders may count themselves."""
         self._node_log.synced(generation)
         for group in self.groups.values():
             if group.log.synced(generation):
                 group.consensus.synced()
-                self._touched_groups[group] = None
+                self._touch(group)
         self.transport.synced(generation)
-        self._turn()
 
     def _guarded(self, group: RaftGroup, step: Callable[[], None]) -> None:
         """An error in one group stops that group, not the node."""

@@ -86,9 +86,10 @@ class Remains:
         if isinstance(record, HardState):
             self.term, self.vote = Term(record.term), record.vote
         elif isinstance(record, Entries):
-            if not self.entries:
+            # What was written below the first entry before is in a segment that was dropped since.
+            if not self.entries or record.first < self.first:
                 self.first = LogIndex(record.first)
-            if not self.first <= record.first <= self.first + len(self.entries):
+            if record.first > self.first + len(self.entries):
                 raise ValueError(f"group {record.group}: entry {record.first} does not follow the log")
             del self.entries[record.first - self.first :]
             self.entries += record.entries
@@ -157,6 +158,9 @@ class NodeLog:
         """
         assert not self.is_syncing, "one generation at a time"
         if self._segments[-1].size >= self._segment_bytes:
+            # Synced after its mark, before the next is there: only the newest segment may be torn.
+            self._writer.mark()
+            self._writer.sync()
             self._writer.close()
             self._writer = self._start_segment()
         segment = self._segments[-1]
@@ -225,8 +229,18 @@ class NodeLog:
             except (CorruptionError, ValueError, msgspec.DecodeError) as error:
                 raise DamagedDirectoryError(f"node log {path}: {error}") from error
             self._segments.append(segment)
+        if numbers:
+            self._sync_segment(segment_path(self._directory, numbers[-1]))
         for group, remains in self.remains.items():
             self._hard_states[group] = HardState(group, remains.term, remains.vote)
+
+    def _sync_segment(self, path: str) -> None:
+        """After kill -9 the newest segment may hold what was never synced, and it counts as durable from now on."""
+        file = self._file_system.open_append(path)
+        try:
+            file.sync()
+        finally:
+            file.close()
 
     def _start_segment(self) -> CommitLogWriter:
         """Begin a new file. Its first frame repeats the hard states, so that dropping older ones forgets no vote."""

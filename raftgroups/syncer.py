@@ -1,39 +1,75 @@
-"""Syncs the node log in a thread of its own, so that a slow disk never holds up the event loop."""
+"""Syncs the node log: at once while the disk is quick, in a thread of its own while it is slow.
+
+A sync of a quick disk takes less time than waking a thread and being woken by it does (both
+wait for the interpreter lock), and what it delays is delayed by as much as it takes. A slow one
+must not hold up heartbeats, so it moves to the thread, after at most one sync that did.
+"""
 
 import asyncio
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
+SLOW_SECONDS = 0.02
+QUICK_SYNCS_NEEDED = 16
+
 
 class Syncer:
     """One sync at a time, in the order asked for.
 
-    sync    what waits for the disk; called in the thread
-    synced  told the generation and the error, if there was one; called on the event loop
+    sync    what waits for the disk
+    synced  told the generation and the error, if there was one; called on the event loop, and not
+            before `ask` has returned
+    clock   seconds, to tell a quick sync from a slow one
     """
 
-    def __init__(self, sync: Callable[[], None], synced: Callable[[int, Exception | None], None]) -> None:
+    def __init__(
+        self,
+        sync: Callable[[], object],
+        synced: Callable[[int, Exception | None], None],
+        clock: Callable[[], float],
+    ) -> None:
         self._sync = sync
         self._synced = synced
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._asked: SimpleQueue[int | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="node-log-sync", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        self._quick_syncs = QUICK_SYNCS_NEEDED
+
+    @property
+    def is_inline(self) -> bool:
+        return self._quick_syncs >= QUICK_SYNCS_NEEDED
+
+    def sync_inline(self) -> None:
+        """Sync on the caller's thread. Raises: StorageError; it must not be tried again."""
+        started = self._clock()
+        self._sync()
+        self._took(self._clock() - started)
 
     def ask(self, generation: int) -> None:
+        """Have the thread sync, and tell `synced`."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="node-log-sync", daemon=True)
+            self._thread.start()
         self._asked.put(generation)
 
     def close(self) -> None:
         """Finish what was asked for, then end the thread."""
-        self._asked.put(None)
-        self._thread.join()
+        if self._thread is not None:
+            self._asked.put(None)
+            self._thread.join()
+
+    def _took(self, seconds: float) -> None:
+        self._quick_syncs = self._quick_syncs + 1 if seconds < SLOW_SECONDS else 0
 
     def _run(self) -> None:
         while (generation := self._asked.get()) is not None:
             error: Exception | None = None
+            started = self._clock()
             try:
                 self._sync()
             except Exception as failure:  # noqa: BLE001  # whatever it is, the loop must hear of it
                 error = failure
+            self._took(self._clock() - started)
             self._loop.call_soon_threadsafe(self._synced, generation, error)

@@ -32,5 +32,5 @@ def verify_node(file_system: FileSystem, path: str) -> list[str]:
             problems.append(str(log.damage))
     for name in sorted(file_system.list_directory(path)):
         if name[:1] == "p" and file_system.exists(f"{path}/{name}/{CURRENT}"):
-            problems += [str(problem) for problem in verify_engine(f"{path}/{name}", file_system)]
+            problems += [str(problem) for problem in verify_engine(f"{path}/{name}", file_system=file_system)]
     return problems
