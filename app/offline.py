@@ -1,9 +1,8 @@
 """`ringkv verify`: reads every byte of a stopped node's data and says what is damaged."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-from engine import LockedError, OsFileSystem, verify_engine
+from engine import EngineError, LockedError, OsFileSystem, verify_engine
 from raftgroups import verify_node
 
 
@@ -16,31 +15,26 @@ def verify_directory(directory: Path) -> list[str]:
 
     Raises: VerifyError.
     """
-    if (directory / "cluster.json").exists():
-        nodes = sorted(path for path in directory.iterdir() if (path / "identity").exists())
-        return [problem for node in nodes for problem in _locked(node, _verify_node)]
-    if (directory / "identity").exists():
-        return _locked(directory, _verify_node)
-    if (directory / "CURRENT").exists():
-        return _locked(directory, _verify_engine)
+    try:
+        if (directory / "cluster.json").exists():
+            nodes = sorted(path for path in directory.iterdir() if (path / "identity").exists())
+            return [problem for node in nodes for problem in _verify_node(node)]
+        if (directory / "identity").exists():
+            return _verify_node(directory)
+        if (directory / "CURRENT").exists():
+            return [str(damage) for damage in verify_engine(str(directory))]
+    except LockedError as error:
+        raise VerifyError(f"{error}: stop its node first") from error
+    except EngineError as error:
+        raise VerifyError(str(error)) from error
     raise VerifyError(f"{directory} is no data directory of ringkv")
 
 
-def _verify_node(path: str) -> list[str]:
-    return verify_node(OsFileSystem(), path)
-
-
-def _verify_engine(path: str) -> list[str]:
-    return [str(damage) for damage in verify_engine(path)]
-
-
-def _locked(directory: Path, verify: Callable[[str], list[str]]) -> list[str]:
-    """Keeps the owner of the directory from starting meanwhile: what changes cannot be judged."""
+def _verify_node(directory: Path) -> list[str]:
+    """Keeps the node from starting meanwhile: what changes cannot be judged."""
+    file_system = OsFileSystem()
+    lock = file_system.lock(str(directory / "LOCK"))
     try:
-        lock = OsFileSystem().lock(str(directory / "LOCK"))
-    except LockedError as error:
-        raise VerifyError(f"{directory} is in use: stop its node first") from error
-    try:
-        return verify(str(directory))
+        return verify_node(file_system, str(directory))
     finally:
         lock.close()
