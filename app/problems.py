@@ -37,7 +37,7 @@ class Kind:
     """One row of the table.
 
     outcome      what became of the command: "not_applied" or "unknown"
-    retryable    the same request may succeed later, or at another node
+    retryable    the same request may succeed later, or at another node, and does no harm there
     retry_after  seconds, as a header
     """
 
@@ -82,7 +82,7 @@ DIVERGED = Kind(503, "DIVERGED", "Replica stopped", retryable=True, retry_after=
 UNAVAILABLE = Kind(503, "UNAVAILABLE", "Unavailable", retryable=True, retry_after=1)
 NOT_READY = Kind(503, "NOT_READY", "Node is not ready", retryable=True, retry_after=1)
 TOO_MANY_CONNECTIONS = Kind(503, "TOO_MANY_CONNECTIONS", "Too many connections", retryable=True, retry_after=1)
-OUTCOME_UNKNOWN = Kind(504, "OUTCOME_UNKNOWN", "Outcome unknown", outcome="unknown", retryable=True)
+OUTCOME_UNKNOWN = Kind(504, "OUTCOME_UNKNOWN", "Outcome unknown", outcome="unknown")
 READ_TIMED_OUT = Kind(504, "READ_TIMED_OUT", "Read timed out", retryable=True)
 STORAGE_FULL = Kind(507, "STORAGE_FULL", "No disk space for writes", retryable=True)
 

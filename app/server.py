@@ -78,9 +78,17 @@ def run_node(settings: Settings) -> int:
 class Server(uvicorn.Server):
     """uvicorn's server, without its own idea of signals, and with an end for those who will not leave."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
@@ -118,19 +126,19 @@ class _Node:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
         serving = asyncio.create_task(self._server.serve([self._listener]))
-        log.info("%s listens on http://%s, opening %s", self._settings.name, self._settings.http, self._settings.data)
+        await self._server.listening.wait()
         host: Host | None = None
         try:
             host = await Host.open(self._settings.host_options(os.getpid()))
             code = await self._serve(host, serving)
-        except HostError as error:
+        except (HostError, OSError) as error:
             code = _fail(str(error))
         self._server.should_exit = True
         await serving
         if host is not None:
             await host.close()
             _forget_process_id(self._settings.data)
-        log.info("%s stopped", self._settings.name)
+            log.info("%s has stopped", self._settings.name)
         return code
 
     async def _serve(self, host: Host, serving: asyncio.Task[None]) -> int:
@@ -138,7 +146,7 @@ class _Node:
         _write_process_id(self._settings.data)
         self._gateway.open(Coordinator(host))
         _settle_garbage_collector()
-        log.info("%s is open", self._settings.name)
+        log.info("%s serves http://%s from %s", self._settings.name, self._settings.http, self._settings.data)
         stopping = asyncio.create_task(self._stop.wait())
         ends: set[asyncio.Future[Any]] = {stopping, serving, host.failure}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.fields import read_key
-from app.problems import NO_SUCH_PARTITION, NOT_A_REPLICA, Problem
+from app.problems import NO_SUCH_PARTITION, NOT_A_REPLICA, OUTCOME_UNKNOWN, Problem
 from app.routes.responses import gateway_of, problem_response, problems, raw_target
 
 router = APIRouter(tags=["cluster"])
@@ -118,7 +118,7 @@ async def locate(request: Request) -> Any:
     "/v1/partitions/{partition}/leader",
     summary="Move a leadership",
     response_model=TransferModel,
-    responses=problems(400, 404, 422, 503),
+    responses=problems(400, 404, 422, 503, 504),
 )
 async def lead(request: Request, partition: int, wanted: LeaderModel) -> Any:
     """Hand the leadership of a partition to one of its replicas; answered once it leads."""
@@ -132,5 +132,8 @@ async def lead(request: Request, partition: int, wanted: LeaderModel) -> Any:
     if wanted.node not in known[partition].replicas:
         detail = f"{wanted.node} holds no replica of partition {partition}"
         return problem_response(Problem(NOT_A_REPLICA, detail, {"partition": partition}))
-    await gateway.coordinator.transfer(partition, wanted.node)
+    try:
+        await gateway.coordinator.transfer(partition, wanted.node)
+    except TimeoutError:
+        return problem_response(Problem(OUTCOME_UNKNOWN, f"{wanted.node} does not lead partition {partition} yet"))
     return TransferModel(partition=partition, leader=wanted.node)
