@@ -22,6 +22,7 @@ from engine.errors import (
 from engine.files import CURRENT, AppendableFile, DirectoryLock, FileSystem, OsFileSystem, ReadableFile
 from engine.options import Options
 from engine.record import KEY_BYTES_MAX, VALUE_BYTES_MAX, SequenceNumber, WriteBatch
+from engine.verify import verify_engine
 
 __all__ = [
     "CURRENT",
@@ -56,4 +57,5 @@ __all__ = [
     "WriteBatch",
     "crc32c",
     "read_commit_log",
+    "verify_engine",
 ]

@@ -17,7 +17,7 @@ from engine.memtable import Memtable, sorted_runs
 from engine.merge import merge
 from engine.options import Options
 from engine.record import Run
-from engine.sstable import SSTableReader, SSTableWriter
+from engine.sstable import SPAN_BYTES, SSTableReader, SSTableWriter
 from engine.version import Version
 
 
@@ -52,8 +52,10 @@ def compact(
     workshop: Workshop, compaction: Compaction, version: Version, readers: Mapping[int, SSTableReader]
 ) -> list[SSTableReader]:
     """Merge the tables of a compaction into new durable ones."""
-    upper = [readers[table.number].runs() for table in compaction.upper]
-    lower = chain.from_iterable(readers[table.number].runs() for table in compaction.lower)
+    # Steps are small beside a table, as tables are cut only between them.
+    span_bytes = min(SPAN_BYTES, workshop.options.table_bytes_max // 8)
+    upper = [readers[table.number].runs(span_bytes=span_bytes) for table in compaction.upper]
+    lower = chain.from_iterable(readers[table.number].runs(span_bytes=span_bytes) for table in compaction.lower)
     runs = _without_needless_tombstones(merge([*upper, lower]), compaction, version)
     return _write_tables(workshop, runs, workshop.options.table_bytes_max)
 

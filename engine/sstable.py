@@ -47,7 +47,8 @@ _footer = struct.Struct("<QQQQII8s")
 _crc = struct.Struct("<I")
 _count = struct.Struct("<I")
 _WRITE_BYTES = 256 << 10
-_SPAN_BYTES = 128 << 10
+SPAN_BYTES = 128 << 10
+_FIRST_SPAN_BYTES = 8 << 10
 
 
 def seal(content: bytes, position: int, *, compress: bool = True) -> bytes:
@@ -267,35 +268,31 @@ class SSTableReader:
             block.referenced = True
         return block.get(key)
 
-    def runs(self, start: bytes = b"", *, keep: bool = False) -> Iterator[Run]:
-        """All records from the block that may hold `start` on.
+    def runs(self, start: bytes = b"", *, keep: bool = False, span_bytes: int = SPAN_BYTES) -> Iterator[Run]:
+        """All records from the block that may hold `start` on, read in spans of about `span_bytes`.
 
         With `keep` the first block comes from the cache or goes there, for scans that end soon;
-        those that do not take larger and larger steps past it.
+        those that do not take larger and larger spans past it.
         """
         index = self.index()
         count = len(index.last_keys)
         number = bisect_left(index.last_keys, start)
+        step_bytes = span_bytes
         if keep and number < count:
             block = self._blocks.get(self._id + number) or self._read_block(number, True)
             yield block.run()
             number += 1
-        span_bytes = self._span_bytes(0) if keep else _SPAN_BYTES
+            step_bytes = _FIRST_SPAN_BYTES
         while number < count:
             begin = index.block_ends[number - 1] if number else 0
-            end = min(max(bisect_left(index.block_ends, begin + span_bytes, number), number + 1), count)
+            end = min(max(bisect_left(index.block_ends, begin + step_bytes, number), number + 1), count)
             yield self._read_span(index, number, end)
             number = end
-            span_bytes = self._span_bytes(span_bytes)
+            step_bytes = min(2 * step_bytes, span_bytes)
 
-    @staticmethod
-    def _span_bytes(before: int) -> int:
-        return min(_SPAN_BYTES, max(8 << 10, 2 * before))
-
-    def blocks(self) -> Iterator[Block]:
-        """Every block, from the file."""
-        for number in range(len(self.index().last_keys)):
-            yield self._fetch_block(number, True)
+    def read_block(self, number: int) -> Block:
+        """A block from the file, past the cache."""
+        return self._fetch_block(number, True)
 
     def index(self) -> Index:
         if self._index is None:

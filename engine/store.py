@@ -79,11 +79,11 @@ class Store:
             number = self.next_number()
             self._manifest = ManifestWriter.create(self._file_system, self._directory, number, self.version)
         # Last: only a store that is whole knows what it does not need.
-        self._remove_leftovers(names)
+        self._remove_leftovers()
 
-    def _remove_leftovers(self, names: list[str]) -> None:
+    def _remove_leftovers(self) -> None:
         oldest_log = self.version.oldest_log
-        for name in names:
+        for name in self._file_system.list_directory(self._directory):
             kind, number = parse_name(name) or ("", 0)
             if (
                 name == CURRENT + TEMPORARY_SUFFIX

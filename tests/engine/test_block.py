@@ -1,0 +1,82 @@
+"""Blocks hold what was put into them, and find each key however alike the keys are."""
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from engine.block import Block, encode_block
+from engine.coding import DecodeError
+from engine.record import ABSENT
+from tests.strategies import keys as any_key
+from tests.strategies import records
+
+
+def make(content: dict[bytes, bytes | None]) -> Block:
+    keys = sorted(content)
+    return Block(encode_block(keys, [content[key] for key in keys]))
+
+
+@given(records, any_key)
+def test_a_block_answers_as_a_dict_does(content: dict[bytes, bytes | None], other: bytes) -> None:
+    assume(content)
+    block = make(content)
+
+    for key, value in content.items():
+        assert block.get(key) == value
+    assert block.get(other) == content.get(other, ABSENT)
+    keys, values = block.run()
+    assert keys == sorted(content)
+    assert dict(zip(keys, values, strict=True)) == content
+    assert len(block) == len(content)
+
+
+@given(st.integers(1, 300), st.integers(1, 20), st.integers(0, 400))
+def test_records_of_one_size_are_read_the_quick_way(count: int, key_length: int, value_length: int) -> None:
+    content = {i.to_bytes(key_length, "big"): bytes([i % 256]) * value_length for i in range(min(count, 255))}
+
+    keys, values = make(dict(content)).run()
+
+    assert dict(zip(keys, values, strict=True)) == content
+
+
+def test_a_key_found_inside_others_is_not_taken_for_itself() -> None:
+    content = {b"ab": b"1", b"abab": b"2", b"b": None, b"ba": b"3", b"bab": b"4"}
+    block = make(content)
+
+    assert block.get(b"a") is ABSENT
+    assert block.get(b"aba") is ABSENT
+    assert block.get(b"abb") is ABSENT
+    assert [block.get(key) for key in content] == list(content.values())
+
+
+def test_a_value_is_not_a_key() -> None:
+    assert make({b"a": b"xyz"}).get(b"xyz") is ABSENT
+
+
+def test_a_block_may_be_larger_than_64_kib() -> None:
+    content: dict[bytes, bytes | None] = {b"a" * 65_536: b"1" * 100_000, b"b": None, b"c": b""}
+
+    assert [make(content).get(key) for key in content] == list(content.values())
+
+
+def test_a_block_knows_the_memory_it_takes() -> None:
+    block = make({b"%04d" % i: b"v" * 100 for i in range(40)})
+
+    assert len(block.raw) < block.byte_size < 2 * len(block.raw)
+
+
+@given(st.binary(max_size=60))
+def test_arbitrary_bytes_are_a_block_or_refused(data: bytes) -> None:
+    try:
+        block = Block(data)
+    except DecodeError:
+        return
+    block.get(b"a")
+
+
+@pytest.mark.parametrize("cut", range(1, 30))
+def test_a_block_that_was_cut_is_refused(cut: int) -> None:
+    raw = make({b"a": b"1", b"b": b"22"}).raw
+
+    with pytest.raises(DecodeError):
+        Block(raw[:-cut])

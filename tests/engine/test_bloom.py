@@ -1,0 +1,31 @@
+"""Bloom filters never deny what is there, and seldom confirm what is not."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.bloom import BloomFilter, probe
+from engine.coding import DecodeError
+
+
+@given(st.sets(st.binary(min_size=1, max_size=40)), st.integers(1, 20))
+def test_a_key_that_was_added_is_never_denied(keys: set[bytes], bits_per_key: int) -> None:
+    bloom = BloomFilter.decode(BloomFilter.build([probe(key) for key in keys], bits_per_key).encode())
+
+    assert all(bloom.may_contain(*probe(key)) for key in keys)
+
+
+@pytest.mark.parametrize(("bits_per_key", "most"), [(8, 0.045), (12, 0.014), (16, 0.006)])
+def test_few_absent_keys_get_through(bits_per_key: int, most: float) -> None:
+    """Each bound is a third above what the mathematics say."""
+    bloom = BloomFilter.build([probe(b"in%d" % i) for i in range(10_000)], bits_per_key)
+
+    wrong = sum(bloom.may_contain(*probe(b"out%d" % i)) for i in range(10_000))
+
+    assert wrong / 10_000 < most
+
+
+@pytest.mark.parametrize("data", [b"", b"1234567"])
+def test_a_filter_has_whole_words(data: bytes) -> None:
+    with pytest.raises(DecodeError):
+        BloomFilter.decode(data)

@@ -1,0 +1,125 @@
+"""Flush and compaction make the tables they should, or none."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from engine import BlockCache, Options, SequenceNumber, StorageError, WriteBatch
+from engine.compaction import Compaction
+from engine.jobs import JobStoppedError, Workshop, compact, flush
+from engine.memtable import Memtable
+from engine.sstable import SSTableReader
+from engine.version import Version, VersionEdit
+from tests.fakes import Fault, MemoryFileSystem
+
+
+def make_workshop(disk: MemoryFileSystem, check: Callable[[], None] = lambda: None, **options: int) -> Workshop:
+    disk.create_directory("/db")
+    numbers = iter(range(1, 1000))
+    return Workshop(disk, "/db", Options(**options), BlockCache(1 << 20), lambda: next(numbers), check)  # type: ignore[arg-type]  # own_log is not given
+
+
+def memtable(content: dict[bytes, bytes | None]) -> Memtable:
+    table = Memtable(SequenceNumber(0))
+    batch = WriteBatch()
+    for key, value in content.items():
+        batch.records[key] = value
+    table.write(batch.records, batch.byte_size, SequenceNumber(1))
+    return table
+
+
+def content(tables: list[SSTableReader]) -> dict[bytes, bytes | None]:
+    return {k: v for table in tables for keys, values in table.runs() for k, v in zip(keys, values, strict=True)}
+
+
+def leveled(levels: dict[int, list[SSTableReader]]) -> Version:
+    added = tuple((level, reader.table) for level, readers in levels.items() for reader in readers)
+    return Version().apply(VersionEdit(added=added))
+
+
+def run(workshop: Workshop, levels: dict[int, list[SSTableReader]], level: int = 0) -> list[SSTableReader]:
+    version = leveled(levels)
+    readers = {reader.table.number: reader for tables in levels.values() for reader in tables}
+    chosen = Compaction(level, version.levels[level], version.levels[level + 1])
+    return compact(workshop, chosen, version, readers)
+
+
+def test_a_flush_writes_one_durable_table() -> None:
+    disk = MemoryFileSystem()
+    workshop = make_workshop(disk, block_bytes=64, table_bytes_max=4096)
+    records: dict[bytes, bytes | None] = {b"%d" % i: None if i % 7 == 0 else b"v%d" % i for i in range(5000)}
+
+    tables = flush(workshop, memtable(records))
+    disk.restart()
+
+    assert len(tables) == 1
+    assert disk.list_directory("/db") == ["000001.sst"]
+    again = SSTableReader(disk, tables[0].path, tables[0].table, BlockCache(0))
+    assert content([again]) == records
+
+
+def test_an_empty_memtable_makes_no_table() -> None:
+    assert flush(make_workshop(MemoryFileSystem()), memtable({})) == []
+
+
+def test_compaction_keeps_the_newest_of_each_key() -> None:
+    workshop = make_workshop(MemoryFileSystem())
+    bottom = flush(workshop, memtable({b"a": b"1", b"b": b"1", b"c": b"1"}))
+    old = flush(workshop, memtable({b"b": b"2", b"c": b"2"}))
+    new = flush(workshop, memtable({b"c": b"3", b"d": b"3"}))
+
+    assert content(run(workshop, {1: bottom, 0: old + new})) == {b"a": b"1", b"b": b"2", b"c": b"3", b"d": b"3"}
+
+
+def test_a_tombstone_goes_when_nothing_below_can_hold_its_key() -> None:
+    workshop = make_workshop(MemoryFileSystem())
+    deep = flush(workshop, memtable({b"m": b"0", b"p": b"0"}))
+    middle = flush(workshop, memtable({b"a": b"1", b"n": b"1"}))
+    top = flush(workshop, memtable({b"a": None, b"n": None, b"z": None, b"k": b"1"}))
+
+    assert content(run(workshop, {0: top, 1: middle, 3: deep})) == {b"k": b"1", b"n": None}
+    assert content(run(workshop, {0: top, 1: middle})) == {b"k": b"1"}
+
+
+def test_a_compaction_may_leave_nothing() -> None:
+    workshop = make_workshop(MemoryFileSystem())
+
+    assert run(workshop, {0: flush(workshop, memtable({b"a": None}))}) == []
+
+
+def test_compaction_cuts_tables_at_their_size() -> None:
+    workshop = make_workshop(MemoryFileSystem(), block_bytes=256, table_bytes_max=8192)
+    records: dict[bytes, bytes | None] = {b"%06d" % i: b"%d" % (i * i) * 9 for i in range(6000)}
+    inputs = flush(workshop, memtable(records))
+
+    outputs = run(workshop, {0: inputs})
+
+    assert len(outputs) > 3
+    assert content(outputs) == records
+    assert all(left.largest < right.smallest for left, right in pairwise(outputs))
+
+
+@pytest.mark.parametrize("operation", ["open_append", "write", "sync", "sync_directory"])
+def test_a_job_that_fails_leaves_no_files(operation: str) -> None:
+    disk = MemoryFileSystem()
+    workshop = make_workshop(disk)
+    inputs = flush(workshop, memtable({b"a": b"1"}))
+    disk.faults.append(Fault(operation, StorageError("/db/000002.sst", 5, "Input/output error")))
+
+    with pytest.raises(StorageError):
+        run(workshop, {0: inputs})
+
+    assert disk.list_directory("/db") == ["000001.sst"]
+
+
+def test_a_job_ends_when_it_is_told_to() -> None:
+    def stop() -> None:
+        raise JobStoppedError
+
+    disk = MemoryFileSystem()
+
+    with pytest.raises(JobStoppedError):
+        flush(make_workshop(disk, stop), memtable({b"a": b"1"}))
+
+    assert disk.list_directory("/db") == []

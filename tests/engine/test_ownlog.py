@@ -1,0 +1,132 @@
+"""The engine's own logs: a gap is noticed, and the newest alone may be torn."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import CorruptionError, InvalidBatchError, SequenceNumber, StorageError, StorageFullError, WriteBatch
+from engine.coding import DecodeError
+from engine.ownlog import OwnLog, check_batch, replay
+from engine.record import decode_batch, encode_batch
+from tests.fakes import Fault, MemoryFileSystem
+from tests.strategies import records
+
+NONE = SequenceNumber(0)
+
+
+@pytest.fixture
+def disk() -> MemoryFileSystem:
+    disk = MemoryFileSystem()
+    disk.create_directory("/db")
+    return disk
+
+
+def fill(disk: MemoryFileSystem, logs: dict[int, list[int]]) -> OwnLog:
+    """Logs with one batch per sequence."""
+    first, *others = logs
+    log = OwnLog(disk, "/db", first)
+    for number in [first, *others]:
+        if number != first:
+            log.begin(number)
+        for sequence in logs[number]:
+            log.append(sequence, {b"%d" % sequence: b"v"})
+        log.write_out()
+        log.sync()
+    return log
+
+
+def sequences(disk: MemoryFileSystem, oldest: int, flushed: int = 0) -> list[tuple[int, int]]:
+    return [(number, sequence) for number, sequence, _ in replay(disk, "/db", oldest, SequenceNumber(flushed))]
+
+
+@given(st.integers(0, 1 << 60), records)
+def test_a_batch_is_decoded_as_encoded(sequence: int, content: dict[bytes, bytes | None]) -> None:
+    assert decode_batch(encode_batch(sequence, content)) == (sequence, content)
+
+
+@given(st.binary(max_size=60))
+def test_arbitrary_bytes_are_a_batch_or_refused(data: bytes) -> None:
+    try:
+        decode_batch(data)
+    except DecodeError:
+        pass
+
+
+def test_everything_after_what_was_flushed_is_replayed(disk: MemoryFileSystem) -> None:
+    fill(disk, {3: [1, 2], 5: [3], 8: [], 9: [4]})
+
+    assert sequences(disk, 3) == [(3, 1), (3, 2), (5, 3), (9, 4)]
+    assert sequences(disk, 3, 2) == [(5, 3), (9, 4)]
+    assert sequences(disk, 3, 9) == []
+
+
+@pytest.mark.parametrize(
+    ("logs", "missing", "reason"),
+    [
+        ({3: [1, 2], 5: [3], 9: [4]}, 3, "the log is missing"),
+        ({3: [1, 2], 5: [3], 9: [4]}, 5, "writes are missing before 4"),
+        ({3: [5, 6]}, None, "writes are missing before 5"),
+        ({3: [1, 3]}, None, "writes are missing before 3"),
+        ({3: [1, 1]}, None, "writes are missing before 1"),
+    ],
+)
+def test_a_gap_is_damage(disk: MemoryFileSystem, logs: dict[int, list[int]], missing: int | None, reason: str) -> None:
+    fill(disk, logs)
+    if missing:
+        disk.remove(f"/db/{missing:06}.log")
+
+    with pytest.raises(CorruptionError, match=reason):
+        sequences(disk, 3)
+
+
+def test_a_log_is_on_disk_before_the_next_one_is_there(disk: MemoryFileSystem) -> None:
+    log = OwnLog(disk, "/db", 3)
+    log.append(1, {b"a": b"1"})
+    log.write_out()
+
+    log.begin(5)
+    disk.restart()
+
+    assert sequences(disk, 3) == [(3, 1)]
+
+
+def test_a_log_that_cannot_be_begun_leaves_the_present_one(disk: MemoryFileSystem) -> None:
+    log = fill(disk, {3: [1]})
+    for operation in ("open_append", "sync_directory"):
+        disk.faults.append(Fault(operation, StorageFullError("/db/000005.log", 28, "No space left on device")))
+        with pytest.raises(StorageFullError):
+            log.begin(5)
+
+    log.append(2, {b"b": b"2"})
+    log.write_out()
+
+    assert sequences(disk, 3) == [(3, 1), (3, 2)]
+
+
+def test_a_log_that_cannot_be_synced_is_not_followed_by_another(disk: MemoryFileSystem) -> None:
+    """Whatever the reason: it is not the full disk that a write can recover from."""
+    log = fill(disk, {3: [1]})
+    disk.faults.append(Fault("sync", StorageFullError("/db/000003.log", 28, "No space left on device")))
+
+    with pytest.raises(StorageError) as caught:
+        log.begin(5)
+
+    assert not isinstance(caught.value, StorageFullError)
+    assert disk.list_directory("/db") == ["000003.log"]
+
+
+def test_needless_logs_are_dropped(disk: MemoryFileSystem) -> None:
+    log = fill(disk, {3: [1], 5: [2], 9: [3]})
+
+    log.drop_before(9)
+
+    assert disk.list_directory("/db") == ["000009.log"]
+
+
+def test_a_batch_must_fit_a_frame() -> None:
+    batch = WriteBatch()
+    for number in range(3):
+        batch.put(b"%d" % number, bytes(22 << 20))
+
+    with pytest.raises(InvalidBatchError):
+        check_batch(batch)

@@ -1,0 +1,203 @@
+"""SSTables: what is written is found, what is damaged is never taken for an answer."""
+
+import os
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import BlockCache, CorruptionError, Options, StorageError, WouldBlockError
+from engine.bloom import probe
+from engine.coding import DecodeError, crc32c
+from engine.record import ABSENT, Found
+from engine.sstable import FOOTER_BYTES, Index, SSTableReader, SSTableWriter, seal, unseal
+from tests.fakes import Fault, MemoryFileSystem
+from tests.strategies import records
+
+PATH = "/db/000001.sst"
+
+
+def write(
+    disk: MemoryFileSystem, content: dict[bytes, bytes | None], *, run_length: int = 7, block_bytes: int = 100
+) -> SSTableReader:
+    disk.create_directory("/db")
+    writer = SSTableWriter(disk, PATH, 1, Options(block_bytes=block_bytes))
+    keys = sorted(content)
+    for start in range(0, len(keys), run_length):
+        part = keys[start : start + run_length]
+        writer.add(part, [content[key] for key in part])
+    return writer.finish(BlockCache(1 << 20))
+
+
+def reopen(disk: MemoryFileSystem, table: SSTableReader, cache_bytes: int = 1 << 20) -> SSTableReader:
+    return SSTableReader(disk, PATH, table.table, BlockCache(cache_bytes))
+
+
+def get(table: SSTableReader, key: bytes, *, wait: bool = True) -> Found:
+    return table.get(key, *probe(key), wait) if key <= table.largest else ABSENT
+
+
+def content_of(table: SSTableReader, start: bytes = b"", *, keep: bool = False) -> dict[bytes, bytes | None]:
+    return {k: v for keys, values in table.runs(start, keep=keep) for k, v in zip(keys, values, strict=True)}
+
+
+def some(count: int) -> dict[bytes, bytes | None]:
+    rng = random.Random(3)
+    return {rng.randbytes(rng.randint(1, 12)): None if i % 9 == 0 else rng.randbytes(i % 50) for i in range(count)}
+
+
+@given(records, st.integers(1, 60), st.integers(64, 2000))
+def test_a_table_answers_as_a_dict_does(content: dict[bytes, bytes | None], run_length: int, block_bytes: int) -> None:
+    content[b"one"] = b"1"
+    disk = MemoryFileSystem()
+    written = write(disk, content, run_length=run_length, block_bytes=block_bytes)
+
+    for table in (written, reopen(disk, written)):
+        for key, value in content.items():
+            assert get(table, key) == value
+            assert get(table, key + b"!") == content.get(key + b"!", ABSENT)
+        assert content_of(table) == content
+    described = written.table
+    assert (described.smallest, described.largest) == (min(content), max(content))
+    assert (described.records, described.tombstones) == (len(content), list(content.values()).count(None))
+    assert described.byte_size == disk.size(PATH)
+
+
+def test_a_scan_may_begin_anywhere() -> None:
+    content = some(400)
+    table = write(MemoryFileSystem(), content)
+
+    for start in sorted(content)[::17]:
+        found = content_of(table, start, keep=True)
+        assert {k: v for k, v in found.items() if k >= start} == {k: v for k, v in content.items() if k >= start}
+
+
+def test_it_is_opened_without_being_read() -> None:
+    disk = MemoryFileSystem()
+    written = write(disk, some(100))
+    disk.faults.append(Fault("read", StorageError(PATH, 5, "Input/output error"), times=None))
+
+    table = reopen(disk, written)
+
+    with pytest.raises(StorageError):
+        get(table, written.smallest)
+    disk.faults.clear()
+    assert get(table, written.smallest) == some(100)[written.smallest]
+
+
+def test_a_block_in_memory_is_read_without_waiting() -> None:
+    disk = MemoryFileSystem()
+    content = some(100)
+    table = reopen(disk, write(disk, content))
+    key = next(key for key, value in content.items() if value)
+
+    with pytest.raises(WouldBlockError):  # its index is not in memory
+        get(table, key, wait=False)
+    table.index()
+    disk.nowait = False
+    with pytest.raises(WouldBlockError):  # nor is its block
+        get(table, key, wait=False)
+    disk.nowait = True
+    assert get(table, key, wait=False) == content[key]
+    disk.nowait = False
+    assert get(table, key, wait=False) == content[key]  # from the cache
+
+
+def test_a_missing_or_cut_file_is_noticed_at_once() -> None:
+    disk = MemoryFileSystem()
+    table = write(disk, some(20))
+    disk.replace(PATH, disk.content(PATH)[:-1])
+
+    with pytest.raises(CorruptionError, match="bytes"):
+        reopen(disk, table)
+    disk.remove(PATH)
+    with pytest.raises(CorruptionError, match="missing"):
+        reopen(disk, table)
+
+
+def test_every_flipped_bit_is_found_or_harmless() -> None:
+    """0 wrong answers: a damaged part is refused, the rest still answers right."""
+    disk = MemoryFileSystem()
+    content = {b"key%02d" % i: None if i == 5 else b"value%d" % i * 3 for i in range(12)}
+    table = write(disk, content, block_bytes=80)
+    whole = disk.content(PATH)
+    found = 0
+    for position in range(len(whole) * 8):
+        damaged = bytearray(whole)
+        damaged[position // 8] ^= 1 << (position % 8)
+        disk.replace(PATH, bytes(damaged))
+        refused = 0
+        opened = reopen(disk, table)
+        for key, value in content.items():
+            try:
+                assert get(opened, key) == value
+            except CorruptionError:
+                refused += 1
+        with pytest.raises(CorruptionError):
+            content_of(opened)
+        found += bool(refused)
+
+    assert found == len(whole) * 8
+
+
+def test_a_block_that_was_moved_is_refused() -> None:
+    """A checksum starts from where its section is."""
+    disk = MemoryFileSystem()
+    content: dict[bytes, bytes | None] = {bytes([65 + i]): b"x" * 70 for i in range(4)}
+    table = write(disk, content, block_bytes=64)
+    ends = table.index().block_ends
+    whole = disk.content(PATH)
+    first, second = whole[: ends[0]], whole[ends[0] : ends[1]]
+    assert len(first) == len(second)
+    disk.replace(PATH, second + first + whole[ends[1] :])
+
+    with pytest.raises(CorruptionError, match="checksum"):
+        get(reopen(disk, table), b"A")
+
+
+def test_another_format_version_is_named() -> None:
+    import engine.sstable as module
+
+    disk = MemoryFileSystem()
+    table = write(disk, some(5))
+    data = bytearray(disk.content(PATH))
+    footer = module._footer.unpack(data[-FOOTER_BYTES:])
+    head = module._footer.pack(*footer[:4], 99, 0, footer[6])
+    data[-FOOTER_BYTES:] = module._footer.pack(*footer[:4], 99, crc32c(head[:36]), footer[6])
+    disk.replace(PATH, bytes(data))
+
+    with pytest.raises(CorruptionError, match="format version 99"):
+        reopen(disk, table).index()
+
+
+@given(st.binary(max_size=3000), st.integers(0, 1 << 40), st.booleans())
+def test_a_section_is_unsealed_as_it_was_sealed(content: bytes, position: int, compress: bool) -> None:
+    section = seal(content, position, compress=compress)
+
+    assert unseal(section, position) == content
+    with pytest.raises(DecodeError):
+        unseal(section, position + 1)
+
+
+def test_what_can_be_compressed_is() -> None:
+    assert len(seal(bytes(4096), 0)) < 100
+    assert len(seal(os.urandom(4096), 0)) == 4096 + 5
+
+
+@given(st.binary(max_size=80))
+def test_arbitrary_bytes_are_an_index_or_refused(data: bytes) -> None:
+    try:
+        Index.decode(data)
+    except DecodeError:
+        pass
+
+
+def test_a_table_stays_readable_when_its_file_is_removed() -> None:
+    disk = MemoryFileSystem()
+    content = some(50)
+    table = write(disk, content)
+
+    disk.remove(PATH)
+
+    assert content_of(table) == content

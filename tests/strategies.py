@@ -1,0 +1,8 @@
+"""Generators of keys and records for property tests."""
+
+from hypothesis import strategies as st
+
+# Few and short, so that they collide, contain each other and share prefixes; and some of any kind.
+keys = st.one_of(st.text("ab\0", min_size=1, max_size=4).map(str.encode), st.binary(min_size=1, max_size=40))
+values = st.one_of(st.binary(max_size=8), st.integers(0, 300).map(lambda length: b"v" * length))
+records = st.dictionaries(keys, st.one_of(st.none(), values), max_size=60)
