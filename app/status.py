@@ -17,7 +17,7 @@ async def probe(cluster: dict[str, Any], timeout_seconds: float) -> dict[str, st
 def format_status(cluster: dict[str, Any], readiness: dict[str, str]) -> str:
     """Two tables for a person: nodes, then partitions."""
     nodes = [
-        (node["name"], node["http"], node.get("peer"), node.get("zone") or "-", readiness[str(node["name"])])
+        (node["name"], node["http"] or "-", node.get("peer"), node.get("zone") or "-", readiness[str(node["name"])])
         for node in cluster.get("nodes", [])
     ]
     partitions = [
@@ -43,9 +43,10 @@ def format_status(cluster: dict[str, Any], readiness: dict[str, str]) -> str:
 
 
 async def _readiness(http: str, timeout_seconds: float) -> str:
-    url = http if "://" in http else f"http://{http}"
+    if not http:
+        return "unreachable: it has not been seen since this gateway started"
     try:
-        async with Client([url], timeout_seconds=timeout_seconds) as client:
+        async with Client([f"http://{http}"], timeout_seconds=timeout_seconds) as client:
             response = await client.ask_once("/readyz?verbose")
     except ClientError as error:
         return f"unreachable: {error}"
