@@ -1,4 +1,4 @@
-"""What every ASGI answer gets, whatever route it came from: it is counted, and browsers must not guess its type."""
+"""Around every route: HEAD is answered wherever GET is, answers are counted, and browsers must not guess a type."""
 
 import time
 
@@ -30,3 +30,22 @@ class Observe:
             await send(message)
 
         await self._app(scope, receive, observed)
+
+
+class AnswerHead:
+    """Serves HEAD as GET without the body; a key's own HEAD is left alone."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD" or scope["path"].startswith("/v1/kv/"):
+            await self._app(scope, receive, send)
+            return
+
+        async def bodiless(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self._app({**scope, "method": "GET"}, receive, bodiless)

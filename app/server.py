@@ -28,7 +28,7 @@ from app import routes
 from app.coordinator import Coordinator
 from app.gateway import Gateway
 from app.logs import configure_logs
-from app.middleware import Observe
+from app.middleware import AnswerHead, Observe
 from app.settings import Settings, parse_address
 from raftgroups import Host, HostError
 
@@ -41,7 +41,7 @@ SHUTDOWN_SECONDS = 1
 
 def create_app(settings: Settings, coordinator: Coordinator | None = None) -> FastAPI:
     """The ASGI application; its `state.gateway` can be given the coordinator later."""
-    app = FastAPI(
+    app = routes.Api(
         title="ringkv",
         version=version("ringkv"),
         description="A strongly consistent, horizontally partitioned key-value store.",
@@ -57,6 +57,7 @@ def create_app(settings: Settings, coordinator: Coordinator | None = None) -> Fa
     for router in (routes.kv, routes.cluster, routes.limits, routes.health, routes.metrics, routes.docs):
         app.include_router(router)
     routes.install_errors(app)
+    app.add_middleware(AnswerHead)
     app.add_middleware(Observe, metrics=gateway.metrics)
     return app
 

@@ -7,9 +7,10 @@ from app.routes.health import router as health
 from app.routes.kv import router as kv
 from app.routes.limits import router as limits
 from app.routes.metrics import router as metrics
-from app.routes.responses import refuse_unknown_parameters
+from app.routes.responses import Api, refuse_unknown_parameters
 
 __all__ = [
+    "Api",
     "cluster",
     "docs",
     "health",

@@ -66,8 +66,9 @@ async def _failed(request: Request, error: Exception) -> Response:
 def _allowed_methods(request: Request) -> set[str]:
     """Of all routes on this path; the framework names those of the first only."""
     scopes = {method: {**request.scope, "method": method} for method in _METHODS}
-    return {"OPTIONS"} | {
+    allowed = {
         method
         for method, scope in scopes.items()
         if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
     }
+    return allowed | {"OPTIONS"} | ({"HEAD"} if "GET" in allowed else set())

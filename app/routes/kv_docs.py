@@ -51,8 +51,8 @@ _RECEIPT = {
     "KV-Served-By": _header("The node whose replica answered, and its role", "n2;role=leader"),
 }
 _BYTES = {
-    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
     "text/plain": {"schema": {"type": "string"}, "example": "hello"},
+    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
 }
 _WRITTEN = {
     "description": "Applied, and on disk at a majority",

@@ -1,15 +1,27 @@
 """What the routes have in common: the gateway behind them, and problems as responses."""
 
+import json
 from typing import Any, cast
 
-from fastapi import Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.answers import Answer, header_pairs
 from app.fields import read_query
 from app.gateway import Gateway
-from app.problems import Problem
+from app.problems import (
+    KEY_TOO_LONG,
+    NO_QUORUM,
+    NO_SUCH_KEY,
+    NOT_A_REPLICA,
+    OUTCOME_UNKNOWN,
+    PAIR_TOO_LARGE,
+    STORAGE_FULL,
+    UNKNOWN_PARAMETER,
+    Problem,
+    encode_problem,
+)
 
 
 class ProblemModel(BaseModel):
@@ -29,24 +41,64 @@ class ProblemModel(BaseModel):
 
 Documented = dict[int | str, dict[str, Any]]
 
+_SCHEMA = {"$ref": "#/components/schemas/ProblemModel"}
+_FAILURES: dict[int, tuple[str, Problem]] = {
+    400: (
+        "Malformed: an unknown, duplicate or bad parameter, header, key or body",
+        Problem(UNKNOWN_PARAMETER, "query parameter 'colour' is unknown here", {"parameter": "colour"}),
+    ),
+    404: ("Not found", Problem(NO_SUCH_KEY, "there is no such key")),
+    413: (
+        "Too large",
+        Problem(
+            PAIR_TOO_LARGE,
+            "10300 bytes were sent; key and value together may have 10240",
+            {"limit": 10_240, "size": 10_300},
+        ),
+    ),
+    414: (
+        "The key is too long",
+        Problem(KEY_TOO_LONG, "the key has 1025 bytes; at most 1024 are allowed", {"limit": 1_024, "size": 1_025}),
+    ),
+    422: ("Understood, but not possible", Problem(NOT_A_REPLICA, "n9 holds no replica of partition 7")),
+    503: (
+        "Not now: no quorum, electing, overloaded, starting or shutting down; not applied",
+        Problem(NO_QUORUM, "partition 7 has no leader that reaches a majority", {"partition": 7}),
+    ),
+    504: (
+        "The deadline passed after the proposal: whether it applied is unknown",
+        Problem(OUTCOME_UNKNOWN, "the deadline passed before partition 7 confirmed the write"),
+    ),
+    507: ("No disk space for writes", Problem(STORAGE_FULL, "the disk has no room for writes; reads still work")),
+}
+
 
 def problems(*statuses: int) -> Documented:
     """The documentation of a route's failures."""
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemModel"}}}
-    texts = {
-        400: "Malformed: an unknown, duplicate or bad parameter, header, key or body",
-        404: "Not found",
-        405: "Method not allowed",
-        413: "Too large",
-        414: "The key is too long",
-        422: "Understood, but not possible",
-        503: "Not now: no quorum, electing, overloaded, starting or shutting down; not applied",
-        504: "The deadline passed after the proposal: the outcome is unknown",
-        507: "No disk space for writes",
+    found: Documented = {}
+    for status in statuses:
+        text, problem = _FAILURES[status]
+        example = json.loads(encode_problem(problem, "9f86d081-2a"))
+        content = {"application/problem+json": {"schema": _SCHEMA, "example": example}}
+        found[status] = {"description": text, "content": content}
+        if problem.kind.retry_after is not None:
+            schema = {"description": "Seconds to wait before trying again", "schema": {"type": "integer"}}
+            found[status]["headers"] = {"Retry-After": schema}
+    found["default"] = {
+        "description": "Any other problem",
+        "content": {"application/problem+json": {"schema": _SCHEMA}},
     }
-    found: Documented = {status: {"description": texts[status], "content": content} for status in statuses}
-    found["default"] = {"description": "Any other problem", "model": ProblemModel}
     return found
+
+
+class Api(FastAPI):
+    """FastAPI, whose document knows what a problem is."""
+
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        schema = ProblemModel.model_json_schema(ref_template="#/components/schemas/{model}")
+        document.setdefault("components", {}).setdefault("schemas", {})["ProblemModel"] = schema
+        return document
 
 
 def gateway_of(request: Request) -> Gateway:

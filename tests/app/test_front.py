@@ -35,6 +35,18 @@ def eventually(claim: Callable[[], bool], seconds: float = 5.0) -> None:
         time.sleep(0.001)
 
 
+def is_cut_while(step: Callable[[], None]) -> bool:
+    """Whether the other side ends the connection while we go on with `step`."""
+    deadline = time.monotonic() + 5
+    try:
+        while time.monotonic() < deadline:
+            step()
+            time.sleep(0.001)
+    except OSError:
+        return True
+    return False
+
+
 @pytest.fixture(scope="module")
 def short() -> Iterator[Running]:
     """A gateway with little patience."""
@@ -126,10 +138,9 @@ def test_a_slow_head_is_cut(short: Running) -> None:
 
 
 def test_a_head_that_trickles_in_gains_no_time(short: Running) -> None:
-    with short.connect() as client, pytest.raises((AssertionError, OSError)):
-        for _ in range(1_000):
-            client.send(b"X")
-            time.sleep(0.01)
+    with short.connect() as client:
+        client.send(b"GET /v1/kv/k HTTP/1.1\r\nX: ")
+        assert is_cut_while(lambda: client.send(b"x"))
     assert short.app.state.gateway.metrics.refused["TOO_SLOW"] >= 1
 
 
@@ -176,9 +187,7 @@ def test_a_client_that_does_not_read_is_cut(short: Running) -> None:
     with short.connect() as client:
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.socket.settimeout(5)
-        with pytest.raises(ConnectionError):
-            while True:
-                client.send(b"GET /v1/kv/big HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+        assert is_cut_while(lambda: client.send(b"GET /v1/kv/big HTTP/1.1\r\nHost: x\r\n\r\n" * 100))
 
 
 # Heads.
@@ -247,8 +256,8 @@ def test_a_refused_head_that_ended_keeps_the_connection(gateway: Running) -> Non
         b"GET /v1/kv/k HTTP/1.1\r\nHost : x\r\n\r\n",
         b"GET /v1/kv/k HTTP/1.1\r\nHost: x\r\nX: a\x00b\r\n\r\n",
         b"GET /v1/kv/k HTTP/1.1\r\nHost: x\r\nX: a\r\n b\r\n\r\n",
-        b"PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nv\r\n0\r\n\r\n",
-        b"PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n1\r\nv\r\n0\r\n\r\n",
+        b"PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
         b"PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nv",
         b"PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nv",
         b"PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\nv",
@@ -423,7 +432,7 @@ def test_an_absolute_target_is_its_path(gateway: Running) -> None:
 def test_options_of_the_server(gateway: Running) -> None:
     with gateway.connect() as client:
         assert client.ask(b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n").headers["allow"]
-        assert client.ask(b"OPTIONS /v1/limits HTTP/1.1\r\nHost: x\r\n\r\n").headers["allow"] == "GET, OPTIONS"
+        assert client.ask(b"OPTIONS /v1/limits HTTP/1.1\r\nHost: x\r\n\r\n").headers["allow"] == "GET, HEAD, OPTIONS"
 
 
 @pytest.mark.parametrize(
