@@ -33,6 +33,9 @@ class GroupLog:
         self.durable_index = self.last_index
         self.term_generation = 0
         self.entry_generation = 0
+        if remains.entries and self.first_index == self.last_index == applied:
+            # The engine is ahead of the node log: say so there, before an entry that would not follow.
+            self.entry_generation = node_log.add(Reset(group, applied, applied_term))
 
     @property
     def last_index(self) -> LogIndex:
