@@ -1,0 +1,102 @@
+"""Settings: where they come from, and what is refused."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.settings import Limits, Settings, SettingsError, parse_address, parse_seeds
+
+NEEDED = {"name": "n1", "data": "d", "http": "127.0.0.1:8001", "peer": "127.0.0.1:9001"}
+SECRET = b"0123456789abcdef"
+
+
+def test_an_option_wins_over_the_environment_and_that_over_the_default() -> None:
+    environ = {"RINGKV_ZONE": "east", "RINGKV_PARTITIONS": "8", "RINGKV_HEAD_SECONDS": "2.5", "OTHER": "x"}
+
+    settings = Settings.load({**NEEDED, "zone": "west", "secret_file": None}, environ)
+
+    assert (settings.zone, settings.partitions, settings.replication_factor) == ("west", 8, 3)
+    assert settings.limits.head_seconds == 2.5
+    assert settings.limits.body_seconds == Limits().body_seconds
+
+
+def test_everything_may_come_from_the_environment() -> None:
+    environ = {f"RINGKV_{name.upper()}": value for name, value in NEEDED.items()}
+    environ["RINGKV_SEEDS"] = "n1=127.0.0.1:9001, n2=127.0.0.1:9002"
+
+    settings = Settings.load({}, environ)
+
+    assert settings.seeds == {"n1": "127.0.0.1:9001", "n2": "127.0.0.1:9002"}
+
+
+def test_a_secret_comes_from_a_file_and_is_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(SECRET + b"\n")
+
+    settings = Settings.load({**NEEDED, "peer": "10.0.0.1:9001", "secret_file": str(path)}, {})
+
+    assert settings.secret == SECRET
+    assert SECRET.decode() not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"name": None}, "name is required"),
+        ({"name": "a/b"}, "name must be"),
+        ({"http": "8001"}, "http: expected HOST:PORT"),
+        ({"http": ":8001"}, "http: expected HOST:PORT"),
+        ({"http": "127.0.0.1:http"}, "http: expected HOST:PORT"),
+        ({"http": "127.0.0.1:65536"}, "http: expected HOST:PORT"),
+        ({"peer": "::1:9001"}, "needs brackets"),
+        ({"peer": "10.0.0.1:9001"}, "is not loopback"),
+        ({"peer": "n1.example:9001"}, "is not loopback"),
+        ({"seeds": "n1=127.0.0.1:9001,n2=10.0.0.2:9001"}, "is not loopback"),
+        ({"seeds": "n2=127.0.0.1:9002"}, "must include this node itself"),
+        ({"seeds": "n1=127.0.0.1:9009"}, "must include this node itself"),
+        ({"seeds": "n1"}, "expected NAME=HOST:PORT"),
+        ({"seeds": "n1=127.0.0.1:9001,n1=127.0.0.1:9002"}, "named twice"),
+        ({"partitions": 12}, "power of two"),
+        ({"partitions": 2048}, "power of two"),
+        ({"partitions": "many"}, "expected a number"),
+        ({"replication_factor": 0}, "at least 1"),
+        ({"head_bytes_max": 0}, "greater than 0"),
+        ({"timeout_ms": 70_000}, "must not exceed"),
+        ({"secret": b"short"}, "at least 16 bytes"),
+        ({"secret_file": "/nowhere/at/all"}, "cannot read"),
+    ],
+)
+def test_what_is_wrong_is_named(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(text)):
+        Settings.load({**NEEDED, **options}, {})
+
+
+def test_loopback_needs_no_secret() -> None:
+    for host in ("127.0.0.1", "127.1.2.3", "localhost", "[::1]"):
+        assert Settings.load({**NEEDED, "peer": f"{host}:9001"}, {}).secret == b""
+
+
+def test_an_empty_secret_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(b"\n")
+
+    with pytest.raises(SettingsError, match="is empty"):
+        Settings.load({**NEEDED, "secret_file": str(path)}, {})
+
+
+def test_addresses() -> None:
+    assert parse_address("http", "[::1]:80") == ("::1", 80)
+    assert parse_address("http", "localhost:0") == ("localhost", 0)
+    assert parse_seeds("") == {}
+
+
+def test_the_host_is_told_everything() -> None:
+    settings = Settings.load({**NEEDED, "seeds": "n1=127.0.0.1:9001", "zone": "z", "secret": SECRET}, {})
+
+    options = settings.host_options(42)
+
+    assert (options.name, options.directory, options.pid, options.zone) == ("n1", "d", 42, "z")
+    assert (options.http, options.peer, options.seeds) == (settings.http, settings.peer, settings.seeds)
+    assert (options.secret, options.partitions, options.replication_factor) == (SECRET, 16, 3)
