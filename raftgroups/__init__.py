@@ -46,7 +46,6 @@ from raftgroups.messages import (
 )
 from raftgroups.topology import Member, Topology
 from raftgroups.verify import verify_node
-from raftgroups.verify import verify_node
 
 __all__ = [
     "CallMessage",

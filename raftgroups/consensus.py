@@ -62,8 +62,8 @@ from raftgroups.votes import Tally, Voter, decide
 
 PYSYNCOBJ_VERSION = "0.3.17"
 PYSYNCOBJ_SHA256 = "e8bdf06797085d734df86e24ab4802fe87893dff77268565ec036f7ad4a1cfe4"
-APPEND_BYTES = 1 << 20
-APPENDS_IN_FLIGHT = 32
+APPEND_BYTES = 512 << 10
+APPENDS_IN_FLIGHT = 16
 
 
 @dataclass(frozen=True, slots=True)

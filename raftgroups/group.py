@@ -13,6 +13,7 @@ from raftgroups.errors import (
     OutcomeUnknownError,
     OverloadedError,
     RaftGroupError,
+    StorageFullError,
 )
 from raftgroups.ids import COMMANDS_PER_ENTRY_MAX, LogIndex, PartitionId, Term
 from raftgroups.journal import GroupLog
@@ -35,6 +36,7 @@ class RaftGroup(Port):
 
     send       hands a message for a peer to the transport, with the generation it waits for
     touched    tells the host that this group has something to do at the turn's end
+    is_full    says that the node log has no room
     elsewhere  runs a function in a worker thread and gives its result, or exception, to a callback
     """
 
@@ -52,6 +54,7 @@ class RaftGroup(Port):
         clock_ms: Callable[[], int],
         send: Callable[[str, RaftMessage, int], None],
         touched: Callable[["RaftGroup"], None],
+        is_full: Callable[[], bool],
         elsewhere: Callable[[Callable[[], bytes | None], Callable[[bytes | BaseException | None], None]], None],
         leader_changed: Callable[["RaftGroup"], None],
         snapshot_needed: Callable[["RaftGroup", str], None],
@@ -63,6 +66,7 @@ class RaftGroup(Port):
         self._clock_ms = clock_ms
         self._send = send
         self._touched = touched
+        self._is_full = is_full
         self._elsewhere = elsewhere
         self._leader_changed = leader_changed
         self._snapshot_needed = snapshot_needed
@@ -92,6 +96,8 @@ class RaftGroup(Port):
         """
         if not self.is_leader:
             done(NotLeaderError(self.partition, self.leader))
+        elif self._is_full():
+            done(StorageFullError("this node has no room on its disk for writes; reads still work"))
         elif len(self._pending) >= PENDING_COMMANDS_MAX or self.machine.engine.is_stalled:
             done(OverloadedError(f"partition {self.partition} has more writes waiting than it can take"))
         else:

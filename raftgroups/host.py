@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from engine import BlockCache, Engine, EngineError, FileSystem, Options, OsFileSystem
+from engine import BlockCache, Engine, EngineError, FileSystem, Options, OsFileSystem, StorageFullError
 from raftgroups.consensus import Timing, check_library
 from raftgroups.directory import DataDirectory
 from raftgroups.errors import DamagedDirectoryError, NotLeaderError
@@ -111,6 +111,7 @@ class Host:
         self.groups: dict[PartitionId, RaftGroup] = {}
         self.gateway: Gateway | None = None
         self.is_draining = False
+        self.is_full = False
         self.failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._directory = directory
         self._node_log = node_log
@@ -168,6 +169,7 @@ class Host:
                 clock_ms=lambda: time.time_ns() // 1_000_000,
                 send=self.transport.send,
                 touched=self._touch,
+                is_full=lambda: self.is_full,
                 elsewhere=self._elsewhere,
                 leader_changed=self._leader_changed,
                 snapshot_needed=self.snapshots.needed,
@@ -217,6 +219,10 @@ class Host:
                 self._settle(generation)
             else:
                 self._syncer.ask(generation)
+            self._set_full(False)
+        except StorageFullError as error:
+            # Nothing was written, and nothing that waits for it leaves; the next tick tries again.
+            self._set_full(True, str(error))
         except EngineError as error:
             self._fail(f"the node log cannot be written: {error}")
 
@@ -228,6 +234,11 @@ class Host:
             return
         self._settle(generation)
         self._turn()
+
+    def _set_full(self, is_full: bool, reason: str = "") -> None:
+        if is_full != self.is_full:
+            log.warning("no room for writes: %s" if is_full else "there is room for writes again%s", reason)
+            self.is_full = is_full
 
     def _settle(self, generation: int) -> None:
         """A generation is on disk: what waited for it may leave, and leaders may count themselves."""

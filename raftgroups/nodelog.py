@@ -15,18 +15,19 @@ segment is dropped once each group in it has flushed. A torn frame at the end of
 segment was never synced and is cut off; damage anywhere else is a DamagedDirectoryError.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
-from engine import CommitLogWriter, CorruptionError, FileSystem, read_commit_log
+from engine import CommitLogWriter, CorruptionError, FileSystem, StorageFullError, read_commit_log
 from raftgroups.errors import DamagedDirectoryError
 from raftgroups.ids import LogIndex, PartitionId, Term
 
 SEGMENT_SUFFIX = ".log"
 SEGMENT_BYTES = 8 << 20
 RETAINED_BYTES = 32 << 20
+FRAME_PAYLOAD_BYTES = 16 << 20
 
 
 class HardState(msgspec.Struct, frozen=True, array_like=True, tag=0):
@@ -134,7 +135,7 @@ class NodeLog:
         file_system.create_directory(directory)
         self._replay()
         self._writer = self._start_segment()
-        self._sync_current()
+        self._writer.sync()
 
     @property
     def has_gathered(self) -> bool:
@@ -154,21 +155,19 @@ class NodeLog:
     def write(self) -> int:
         """Hand all that was gathered to the file as one frame; gives its generation.
 
-        Raises: StorageError. What the disk then holds is not known: the node must stop.
+        Raises: StorageFullError, and all is as before: it may be tried again when there is room.
+        StorageError, and what the disk holds is not known: the node must stop.
         """
         assert not self.is_syncing, "one generation at a time"
         if self._segments[-1].size >= self._segment_bytes:
-            # Synced after its mark, before the next is there: only the newest segment may be torn.
-            self._writer.mark()
-            self._writer.sync()
-            self._writer.close()
-            self._writer = self._start_segment()
+            self._roll()
+        for records in _frames(self._gathered):
+            self._writer.append(_encode(records))
+        self._writer.write_out()
         segment = self._segments[-1]
-        self._writer.append(_encode(self._gathered))
+        segment.size = self._writer.position
         for record in self._gathered:
             segment.note(record)
-        self._writer.write_out()
-        segment.size = self._writer.position
         self._gathered = []
         self.is_syncing = True
         self.generation += 1
@@ -242,19 +241,44 @@ class NodeLog:
         finally:
             file.close()
 
+    def _roll(self) -> None:
+        """Go on in a new segment."""
+        # Synced after its mark, before the next is there: only the newest segment may be torn.
+        self._writer.mark()
+        self._writer.sync()
+        full, self._writer = self._writer, self._start_segment()
+        full.close()
+
     def _start_segment(self) -> CommitLogWriter:
         """Begin a new file. Its first frame repeats the hard states, so that dropping older ones forgets no vote."""
         number = 1 + max(segment_numbers(self._file_system, self._directory), default=0)
         path = segment_path(self._directory, number)
         writer = CommitLogWriter(self._file_system, path)
-        self._segments.append(_Segment(path, 0, {}))
         if self._hard_states:
             writer.append(_encode(list(self._hard_states.values())))
+            try:
+                writer.write_out()
+            except StorageFullError:
+                # The segment before this one goes on as the newest.
+                writer.close()
+                self._file_system.remove(path)
+                raise
+        self._segments.append(_Segment(path, writer.position, {}))
         return writer
 
-    def _sync_current(self) -> None:
-        self._writer.write_out()
-        self._writer.sync()
+
+def _frames(records: list[Record]) -> Iterator[list[Record]]:
+    """The records in pieces that fit a frame; nearly always that is one."""
+    piece: list[Record] = []
+    size = 0
+    for record in records:
+        if isinstance(record, Entries):
+            size += sum(len(payload) for _, payload in record.entries)
+            if size > FRAME_PAYLOAD_BYTES and piece:
+                yield piece
+                piece, size = [], 0
+        piece.append(record)
+    yield piece
 
 
 def segment_path(directory: str, number: int) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import StorageError
+from engine import StorageError, StorageFullError
 from raftgroups.errors import DamagedDirectoryError
 from raftgroups.ids import PartitionId
 from raftgroups.nodelog import (
@@ -454,3 +454,19 @@ def test_what_is_dropped_is_only_what_was_flushed(seed: int) -> None:
         actual = dict(enumerate(kept.entries, kept.first))
         assert actual.items() <= expected.items()
         assert all(index in actual for index in expected if index > flushed[PartitionId(group)])
+
+
+def test_a_full_disk_loses_nothing_and_is_tried_again() -> None:
+    """What could not be written stays gathered, and is durable once there is room."""
+    disk = MemoryFileSystem()
+    log = open_log(disk)
+    log.add(entries(1, 1, b"kept"))
+    disk.faults.append(Fault("write", StorageFullError("log", 28, "no space left"), ".log"))
+
+    with pytest.raises(StorageFullError):
+        log.commit()
+    assert log.has_gathered
+    log.commit()
+    disk.restart()
+
+    assert open_log(disk).remains[PartitionId(1)].entries == [(1, b"kept")]
