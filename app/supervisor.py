@@ -29,6 +29,7 @@ from app.client import Client, ClientError
 READY_POLL_SECONDS = 0.1
 PROBE_SECONDS = 2.0
 STOP_SECONDS_MAX = 10.0
+HAND_OVER_SECONDS_MAX = 3.0
 RESTART_SECONDS_MIN = 0.25
 RESTART_SECONDS_MAX = 10.0
 STEADY_SECONDS = 60.0  # a node that ran this long starts its next life without a delay carried over
@@ -246,10 +247,18 @@ class Supervisor:
         self._say(f"ringkv is ready: {urls} (Ctrl-C stops it)")
 
     async def _stop(self, keepers: list[asyncio.Task[None]]) -> bool:
-        """Asks every node to end, and makes those that do not. True when all of them ended well."""
+        """Asks every node to end, and makes those that do not. True when all of them ended well.
+
+        One after the other, so that leaderships go to nodes that stay, and not in circles.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + STOP_SECONDS_MAX
         for process in self._processes.values():
             _signal(process, signal.SIGTERM)
-        _, late = await asyncio.wait(keepers, timeout=STOP_SECONDS_MAX)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(min(loop.time() + HAND_OVER_SECONDS_MAX, deadline)):
+                    await process.wait()
+        _, late = await asyncio.wait(keepers, timeout=max(0.0, deadline - loop.time()))
         for name, process in self._processes.items():
             if process.returncode is None:
                 self._log(f"{name} did not stop within {STOP_SECONDS_MAX:g} s and is killed")

@@ -42,6 +42,7 @@ def test_a_stop_is_clean_and_what_was_stored_is_there_again(cluster: Supervised,
     assert cluster.wait(15) == 0
     assert time.monotonic() - begun < 10
     assert all(map(has_ended, pids))
+    assert "not every leadership could be handed over" not in cluster.log_text()
 
     cluster.start_ready()
 
@@ -58,6 +59,16 @@ def test_a_node_that_dies_is_started_again(cluster: Supervised) -> None:
 
     assert "n3 ended unexpectedly (killed by SIGKILL); it starts again" in cluster.log_text()
     assert cluster.ringkv("put", "k", "v").returncode == 0
+
+
+def test_a_node_that_does_not_stop_is_killed(cluster: Supervised) -> None:
+    cluster.start_ready()
+    os.kill(cluster.node_pid("n2"), signal.SIGSTOP)
+
+    cluster.send(signal.SIGTERM)
+
+    assert cluster.wait(20) == 1
+    assert "n2 did not stop within 10 s and is killed" in cluster.log_text()
 
 
 def test_the_nodes_die_with_their_supervisor(cluster: Supervised) -> None:
