@@ -11,7 +11,6 @@ from app.problems import (
     BAD_BODY,
     BAD_HEADER,
     BAD_PARAMETER,
-    BAD_REQUEST,
     METHOD_NOT_ALLOWED,
     NO_SUCH_ROUTE,
     Problem,
@@ -42,7 +41,7 @@ async def _refused(request: Request, error: Exception) -> Response:
         if request.method == "OPTIONS":
             return Response(status_code=204, headers={"allow": allowed})
         return problem_response(Problem(METHOD_NOT_ALLOWED, f"{request.method} is not allowed here", head=head))
-    return problem_response(Problem(BAD_REQUEST, str(cast(HTTPException, error).detail)))
+    return problem_response(Problem(BAD_BODY, "the body cannot be read"))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
