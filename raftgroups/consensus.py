@@ -367,7 +367,11 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
         """The state machine jumped to `index`; the log starts after it."""
         self._now = now
         assert index > self.applied_index, "a snapshot never moves state back"
-        self._log.reset(index, term)
+        if self._log.first_index <= index <= self._log.last_index and self._log.term_at(index) == term:
+            # What follows is in the log of whoever made it, and may have been acknowledged: it stays.
+            self._log.forget_before(index)
+        else:
+            self._log.reset(index, term)
         self._verified = max(self._verified, index)
         self._SyncObj__raftLastApplied = index
         self._SyncObj__raftCommitIndex = max(self.commit_index, index)
@@ -681,7 +685,9 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
             if isinstance(read, LocalRead):
                 local.append(read)
             else:
-                self._send(read.node, ReadIndexReply(self._group, self.term, read.read, effect.index))
+                self._send(
+                    read.node, ReadIndexReply(self._group, self.term, read.read, effect.index, self.commit_index)
+                )
         if local:
             self._port.may_serve(local, effect.index)
 
@@ -704,7 +710,7 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
         self._step_down(Term(reply.term))
         reads = self._asked.pop(reply.read, ())
         if reply.index and reply.term == self.term:
-            self._commit_up_to(reply.index)
+            self._commit_up_to(reply.commit)
             self._port.may_serve(reads, LogIndex(reply.index))
         else:
             for read in reads:
@@ -714,7 +720,7 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
         if isinstance(read, LocalRead):
             read.abandon()
         else:
-            self._send(read.node, ReadIndexReply(self._group, self.term, read.read, 0))
+            self._send(read.node, ReadIndexReply(self._group, self.term, read.read, 0, 0))
 
     def _send(self, peer: str, message: RaftMessage) -> None:
         """Send what reflects the term and vote, but no entries."""

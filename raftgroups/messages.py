@@ -111,12 +111,16 @@ class ReadIndexRequest(Message, frozen=True, tag=8):
 
 
 class ReadIndexReply(Message, frozen=True, tag=9):
-    """Leader → follower. `index` 0 is a refusal: not the leader, or not for that term."""
+    """Leader → follower. `index` 0 is a refusal: not the leader, or not for that term.
+
+    commit     the leader's commit index; `index` may be its first entry, not committed yet
+    """
 
     group: int
     term: int
     read: int
     index: int
+    commit: int
 
 
 class SnapshotOffer(Message, frozen=True, tag=10):
