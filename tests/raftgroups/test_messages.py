@@ -36,7 +36,7 @@ ONE_OF_EACH: list[AnyMessage] = [
     VoteReply(3, 8, probe=True, granted=True),
     TimeoutNow(3, 7),
     ReadIndexRequest(3, 7, 5),
-    ReadIndexReply(3, 7, 5, 43),
+    ReadIndexReply(3, 7, 5, 43, 42),
     SnapshotOffer(3, 7, 1, 43, [("000001.sst", 4096), ("CURRENT", 16)]),
     SnapshotChunk(3, 1, 4096, b"\x00\xff"),
     SnapshotReply(3, 7, 1, 4112, installed=True, failed=False),
