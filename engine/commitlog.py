@@ -37,8 +37,8 @@ _unpack_header = struct.Struct("<IIII").unpack
 class CommitLogWriter:
     """Appends frames to a log, new or whole, and makes them durable.
 
-    One thread appends and writes out; `sync` may run in another meanwhile. A log must be synced
-    before the next one is begun: only the newest may be torn.
+    One thread appends and writes out; `sync` may run in another meanwhile. A log must be finished or
+    closed before the next one is begun: only the newest may be torn.
 
     Invariant: after a failed write or sync nothing is written any more, as nobody knows what the
     disk holds. The one exception is a full disk: what did not fit is cut off again.
@@ -143,16 +143,23 @@ class CommitLogWriter:
                 return
             self._marked = marked
 
+    def finish(self) -> None:
+        """Make everything durable, and a mark that says so: now another log may follow."""
+        self.write_out()
+        if max(self._synced, self._marked) < self._written:
+            self.sync()
+        self.mark()
+        if self._synced < self._marked:
+            # A mark that a crash tears would be damage, once this log is not the newest any more.
+            self.sync()
+
     def close(self) -> None:
-        """Make everything durable, unless writing failed before."""
+        """Finish, unless writing failed before."""
         if self._file is None:
             return
         try:
             if self._failure is None:
-                self.write_out()
-                if max(self._synced, self._marked) < self._written:
-                    self.sync()
-                self.mark()
+                self.finish()
         finally:
             file, self._file = self._file, None
             file.close()

@@ -362,16 +362,24 @@ class Engine:
         """
         with self._write_lock:
             self._check_writable()
-            if not self._active.is_untouched:
+            # Not onto a pile that does not shrink: what is active now is sealed later.
+            is_piled_up = len(self._tree.view.sealed) >= self._options.sealed_memtables_max
+            if not (self._active.is_untouched or is_piled_up):
                 self._seal()
         self._background.request()
 
     def flush(self) -> None:
         """Return once everything written before is in tables and manifest."""
+        target = self.applied_sequence
         self.request_flush()
-        # A write that comes meanwhile makes this wait a little longer, but no less than needed.
-        target = self._tree.sealed_sequence
-        self._background.wait_for_flush(lambda: self.flushed_sequence >= target)
+        self._background.wait_for_flush(self._is_sealed_flushed)
+        while self.flushed_sequence < target:
+            # There were too many sealed memtables to seal this one as well.
+            self.request_flush()
+            self._background.wait_for_flush(self._is_sealed_flushed)
+
+    def _is_sealed_flushed(self) -> bool:
+        return self.flushed_sequence >= self._tree.sealed_sequence
 
     def compact(self) -> None:
         """Flush, and merge all tables into one level: what was deleted or replaced takes no space any more."""

@@ -73,9 +73,9 @@ class OwnLog:
 
     def begin(self, number: int) -> None:
         """Go on in a new log. Raises: StorageFullError, with the present one still in use."""
-        # Synced before the new one is there: only the newest log may be torn.
+        # Finished before the new one is there: only the newest log may be torn.
         try:
-            self._log.sync()
+            self._log.finish()
         except StorageFullError as error:
             raise StorageError(error.path, error.number, error.reason) from error
         path = join(self._directory, log_name(number))

@@ -1,0 +1,172 @@
+"""The engine beside a dict, whatever is done to both: writes, flushes, crashes, full disks.
+
+After a crash the engine may have any prefix of the writes since the last one that was promised to
+be on disk, in order and whole; the model then goes on from that one.
+"""
+
+import random
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from engine import Engine, EngineError, Options, SequenceNumber, StorageFullError, WriteBatch, verify_engine
+from tests.fakes import Fault, InlineExecutor, MemoryFileSystem, PowerLostError
+from tests.models import ModelMap
+from tests.strategies import keys, records
+
+OPTIONS: dict[str, Any] = {
+    "memtable_bytes_max": 4096,
+    "table_bytes_max": 4096,
+    "level1_bytes_max": 8192,
+    "level_bytes_ratio": 2,
+    "block_bytes": 64,
+    "level0_tables_compact": 2,
+    "manifest_bytes_max": 4096,
+    "cache_bytes_max": 20_000,
+}
+
+
+class EngineMachine(RuleBasedStateMachine):
+    """`promised` is how many of `writes` must survive a crash of the machine."""
+
+    @initialize(own_log=st.booleans())
+    def start(self, own_log: bool) -> None:
+        self.disk = MemoryFileSystem()
+        self.options = Options(own_log=own_log, **OPTIONS)
+        self.model = ModelMap()
+        self.writes: list[tuple[SequenceNumber, dict[bytes, bytes | None]]] = []
+        self.promised = 0
+        self.checkpoints = 0
+        self.open()
+
+    def open(self) -> None:
+        self.engine = Engine.open("/db", self.options, file_system=self.disk, executor=InlineExecutor())
+
+    @rule(content=records, sync=st.booleans())
+    def write(self, content: dict[bytes, bytes | None], sync: bool) -> None:
+        batch = WriteBatch()
+        for key, value in content.items():
+            batch.delete(key) if value is None else batch.put(key, value)
+        sequence = SequenceNumber(self.engine.applied_sequence + (1 if self.options.own_log else 3))
+        # Before it is written: if the power goes meanwhile, it may be there or not.
+        self.writes.append((sequence, content))
+        given = None if self.options.own_log else sequence
+        assert self.engine.write(batch, sequence=given, sync=sync) == sequence == self.engine.applied_sequence
+        self.model.apply(content.items())
+        if sync and self.options.own_log:
+            self.promised = len(self.writes)
+
+    @rule(content=records)
+    def write_to_a_full_disk(self, content: dict[bytes, bytes | None]) -> None:
+        if not self.options.own_log:
+            return
+        self.disk.faults = [Fault("write", StorageFullError("/db", 28, "No space left on device"), times=None)]
+        batch = WriteBatch()
+        for key, value in content.items():
+            batch.delete(key) if value is None else batch.put(key, value)
+        try:
+            self.engine.write(batch)
+        except StorageFullError:
+            pass
+        else:
+            raise AssertionError("a write that cannot be on disk was acknowledged")
+        self.disk.faults = []
+
+    @rule()
+    def flush(self) -> None:
+        self.engine.flush()
+        assert self.engine.flushed_sequence == self.engine.applied_sequence
+        self.promised = len(self.writes)
+
+    @rule()
+    def request_flush(self) -> None:
+        self.engine.request_flush()
+        self.promised = len(self.writes)
+
+    @rule()
+    def compact(self) -> None:
+        self.engine.compact()
+        assert sum(bool(level.tables) for level in self.engine.stats().levels) <= 1
+        assert sum(level.records for level in self.engine.stats().levels) == len(self.model.scan())
+        self.promised = len(self.writes)
+
+    @rule()
+    def checkpoint(self) -> None:
+        self.checkpoints += 1
+        directory = f"/copies/{self.checkpoints}"
+        assert self.engine.checkpoint(directory) == self.engine.applied_sequence
+        self.promised = len(self.writes)
+        copy = Engine.open(directory, self.options, file_system=self.disk, executor=InlineExecutor())
+        assert list(copy.scan()) == self.model.scan()
+        copy.close()
+
+    @rule()
+    def reopen(self) -> None:
+        self.engine.close()
+        assert verify_engine("/db", file_system=self.disk) == []
+        self.open()
+        if self.options.own_log:
+            self.promised = len(self.writes)
+        self.resume()
+
+    @rule()
+    def kill(self) -> None:
+        """Of a process: what was written to the operating system is still there."""
+        self.disk.kill()
+        self.open()
+        written, promised = len(self.writes), self.promised
+        self.resume()
+        if self.options.own_log:
+            assert len(self.writes) == written
+            self.promised = promised
+
+    @rule(seed=st.one_of(st.none(), st.integers(0, 1 << 16)))
+    def lose_power(self, seed: int | None) -> None:
+        self.disk.restart(None if seed is None else random.Random(seed))
+        assert verify_engine("/db", file_system=self.disk) == []
+        self.open()
+        self.resume()
+
+    @rule(moment=st.integers(1, 40), seed=st.integers(0, 1 << 16))
+    def lose_power_while_working(self, moment: int, seed: int) -> None:
+        self.disk.power_lost_at = self.disk.changes + moment
+        try:
+            for number in range(10):
+                self.write({b"%d" % number: b"w" * 500}, sync=number % 3 == 0)
+            self.compact()
+        except (PowerLostError, EngineError):
+            pass
+        self.disk.restart(random.Random(seed))
+        self.open()
+        self.resume()
+
+    def resume(self) -> None:
+        """Find the prefix of the writes that is there, and go on from it."""
+        applied = self.engine.applied_sequence
+        kept = [write for write in self.writes if write[0] <= applied]
+        assert len(kept) >= self.promised, f"{self.promised} writes were promised, {len(kept)} are there"
+        self.writes = kept
+        self.promised = len(kept) if self.options.own_log else self.promised
+        self.model = ModelMap()
+        for _, content in kept:
+            self.model.apply(content.items())
+        assert list(self.engine.scan()) == self.model.scan()
+
+    @rule(key=keys)
+    def get(self, key: bytes) -> None:
+        assert self.engine.get(key) == self.engine.multi_get([key])[0] == self.model.get(key)
+
+    @rule(start=st.one_of(st.just(b""), keys), end=st.one_of(st.none(), keys))
+    def scan(self, start: bytes, end: bytes | None) -> None:
+        assert list(self.engine.scan(start, end)) == self.model.scan(start, end)
+
+    @invariant()
+    def memory_is_bounded(self) -> None:
+        if hasattr(self, "engine"):
+            assert self.engine.stats().cache_bytes <= OPTIONS["cache_bytes_max"]
+
+
+EngineMachine.TestCase.settings = settings(stateful_step_count=40)
+TestEngine = EngineMachine.TestCase
