@@ -43,7 +43,9 @@ def _problems(file_system: FileSystem, directory: str) -> Iterator[CorruptionErr
         yield _as_damage(error)
         return
     if manifest.damage is not None and not manifest.is_torn:
+        # Which files count is not known, so neither is what is wrong with them.
         yield manifest.damage
+        return
     for table in manifest.version.tables():
         yield from _problems_of_table(file_system, directory, table)
     if manifest.version.oldest_log:

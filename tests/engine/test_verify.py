@@ -1,0 +1,104 @@
+"""verify_engine finds every damage there is, and no other."""
+
+from pathlib import Path
+
+import pytest
+
+from engine import Engine, ForeignDirectoryError, LockedError, StorageError, WriteBatch, verify_engine
+from tests.engine.test_engine import batch, open_engine
+from tests.fakes import Fault, MemoryFileSystem
+
+
+def made(*, own_log: bool = True) -> MemoryFileSystem:
+    """A small closed store with a table of several blocks, and one more write in the log."""
+    disk = MemoryFileSystem()
+    engine = open_engine(disk, own_log=own_log, block_bytes=64)
+    content = WriteBatch()
+    for number in range(8):
+        content.put(b"key%d" % number, b"value%d" % number * 4)
+    content.delete(b"key3")
+    engine.write(content, sequence=None if own_log else engine.applied_sequence)
+    engine.flush()
+    if own_log:
+        engine.write(batch((b"key9", b"in the log")))
+    engine.close()
+    return disk
+
+
+def test_a_whole_store_has_no_problems(tmp_path: Path) -> None:
+    engine = Engine.open(str(tmp_path / "db"))
+    engine.write(batch((b"a", b"1")))
+    engine.flush()
+    with pytest.raises(LockedError):
+        verify_engine(str(tmp_path / "db"))
+    engine.close()
+
+    assert verify_engine(str(tmp_path / "db")) == []
+
+
+def test_there_must_be_a_store(tmp_path: Path) -> None:
+    with pytest.raises(ForeignDirectoryError):
+        verify_engine(str(tmp_path))
+    with pytest.raises(StorageError):
+        verify_engine(str(tmp_path / "missing"))
+
+
+def test_every_flipped_bit_of_every_file_is_named() -> None:
+    """All but those of the marks that end logs and manifests, which hold nothing."""
+    disk = made()
+    expected = {b"key%d" % i: b"value%d" % i * 4 for i in range(8) if i != 3} | {b"key9": b"in the log"}
+    for name in disk.list_directory("/db"):
+        path = f"/db/{name}"
+        whole = disk.content(path)
+        ends_with_mark = name.endswith(".log") or name.startswith("MANIFEST")
+        for position in range(0, len(whole) * 8, 3):
+            damaged = bytearray(whole)
+            damaged[position // 8] ^= 1 << (position % 8)
+            disk.replace(path, bytes(damaged))
+            problems = verify_engine("/db", file_system=disk)
+            if ends_with_mark and position // 8 >= len(whole) - 16:
+                assert problems == []
+            else:
+                assert [problem.path for problem in problems] == [path], position
+            assert disk.content(path) == damaged
+        disk.replace(path, whole)
+    assert dict(open_engine(disk).scan()) == expected
+
+
+@pytest.mark.parametrize("suffix", [".sst", ".log", "CURRENT", "MANIFEST-000001"])
+def test_a_missing_file_is_named(suffix: str) -> None:
+    disk = made()
+    path = next(f"/db/{name}" for name in disk.list_directory("/db") if name.endswith(suffix))
+    disk.remove(path)
+
+    assert [problem.path for problem in verify_engine("/db", file_system=disk)] == [path]
+
+
+def test_every_damaged_block_is_named() -> None:
+    disk = made(own_log=False)
+    path = next(f"/db/{name}" for name in disk.list_directory("/db") if name.endswith(".sst"))
+    data = bytearray(disk.content(path))
+    data[0] ^= 1
+    data[150] ^= 1
+    disk.replace(path, bytes(data))
+
+    offsets = [problem.offset for problem in verify_engine("/db", file_system=disk)]
+
+    assert len(offsets) == 2
+    assert offsets[0] == 0 < offsets[1] <= 150
+
+
+def test_a_file_that_cannot_be_read_is_a_problem() -> None:
+    disk = made()
+    disk.faults.append(Fault("read", StorageError("/db/x", 5, "Input/output error"), suffix=".sst", times=None))
+
+    assert [problem.reason for problem in verify_engine("/db", file_system=disk)] == ["Input/output error"]
+
+
+def test_a_torn_tail_of_the_newest_log_is_no_damage() -> None:
+    disk = made()
+    path = next(f"/db/{name}" for name in disk.list_directory("/db") if name.endswith(".log"))
+    whole = disk.content(path)
+    for length in range(len(whole)):
+        disk.replace(path, whole[:length])
+        assert verify_engine("/db", file_system=disk) == []
