@@ -32,7 +32,7 @@ Reply = Callable[[Answer], None]
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
-def encode_answer(answer: Answer, common: bytes, *, is_head: bool, keep_alive: bool) -> bytes:
+def encode_answer(answer: Answer, common: bytes, is_head: bool, keep_alive: bool) -> bytes:
     """The whole response as bytes; `common` are the header lines that every response carries."""
     status = answer.status
     body = answer.body

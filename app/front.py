@@ -10,23 +10,20 @@ A refused request keeps its connection where its end can be found within `drain_
 """
 
 import asyncio
-import itertools
 import re
 import time
-from collections import deque
-from typing import Any, ClassVar
+from typing import Any
 
 import httptools
-from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from app.answers import NO_SNIFFING, Answer, encode_answer
+from app.answers import Answer, encode_answer
 from app.exchange import Exchange
 from app.fields import read_fields
-from app.kv import ALLOW, PREFIX, KvHandler
-from app.metrics import Metrics
+from app.kv import ALLOW, PREFIX
+from app.line import LineProtocol
+from app.patrol import Patrol
 from app.problems import (
     BAD_HEADER,
     BAD_REQUEST,
@@ -36,9 +33,7 @@ from app.problems import (
     TOO_MANY_CONNECTIONS,
     TOO_SLOW,
     Problem,
-    problem_of,
 )
-from app.settings import Limits
 
 _IDLE, _HEAD, _BODY, _LINGER = range(4)
 _NEVER = float("inf")
@@ -55,60 +50,18 @@ class _StopParsingError(Exception):
     """Makes httptools give up a request that has been refused."""
 
 
-class Front:
-    """What all connections of one server share: the handler, the bounds and the coarse timer."""
-
-    def __init__(self, limits: Limits, kv: KvHandler, metrics: Metrics) -> None:
-        self.limits = limits
-        self.kv = kv
-        self.metrics = metrics
-        self._connections: set[FrontProtocol] = set()
-        self._interval = min(1.0, limits.head_seconds / 4, limits.body_seconds / 4, limits.keep_alive_seconds / 4)
-        self._timer: asyncio.TimerHandle | None = None
-        self._common: tuple[list[tuple[bytes, bytes]] | None, bytes] = (None, b"")
-        metrics.connections = lambda: len(self._connections)
-
-    def protocol(self) -> type["FrontProtocol"]:
-        """The protocol class to give to uvicorn as `http=`."""
-        return type("BoundFrontProtocol", (FrontProtocol,), {"front": self})
-
-    def joined(self, connection: "FrontProtocol", loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether there is room for one more connection, which is then looked after."""
-        if len(self._connections) >= self.limits.connections_max:
-            return False
-        self._connections.add(connection)
-        if self._timer is None:
-            self._timer = loop.call_later(self._interval, self._look, loop)
-        return True
-
-    def left(self, connection: "FrontProtocol") -> None:
-        self._connections.discard(connection)
-        if not self._connections and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def common_lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """The header lines of every answer; uvicorn makes a new list of them each second."""
-        known, lines = self._common
-        if known is not headers:
-            lines = NO_SNIFFING + b"".join(b"%b: %b\r\n" % header for header in headers)
-            self._common = (headers, lines)
-        return lines
-
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = time.monotonic()
-        for connection in list(self._connections):
-            connection.look(now)
-        self._timer = loop.call_later(self._interval, self._look, loop) if self._connections else None
+def front_protocol(patrol: Patrol) -> type["FrontProtocol"]:
+    """The protocol class to give to uvicorn as `http=`, for connections that `patrol` looks after."""
+    return type("BoundFrontProtocol", (FrontProtocol,), {"patrol": patrol, "__slots__": ()})
 
 
-class FrontProtocol(HttpToolsProtocol):
-    """One connection.
+class FrontProtocol(LineProtocol):
+    """The bounding half of a connection: a request passes through _HEAD and _BODY, then joins the line."""
 
-    A request passes through _HEAD and _BODY, then joins the line; the first `_running` of the line have been started.
-    """
-
-    front: ClassVar[Front]
+    __slots__ = (
+        *("_body_bytes", "_body_bytes_max", "_deadline", "_deaf", "_held", "_incoming", "_owes_continue", "_phase"),
+        *("_phase_bytes", "_phase_is_new", "_pieces", "_slice_bytes", "_timed", "_unfinished", "_unread_since"),
+    )
 
     def __init__(
         self,
@@ -118,12 +71,7 @@ class FrontProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.metrics = self.front.metrics
-        self._limits = self.front.limits
-        self._kv = self.front.kv
-        self._line: deque[Exchange] = deque()
-        self._running = 0
-        self._pumping = False
+        self._slice_bytes = self._limits.head_bytes_max
         self._deaf = False  # what comes in from now on is not a request
         self._unfinished = False  # the client is still sending what was refused
         self._owes_continue = False
@@ -137,7 +85,6 @@ class FrontProtocol(HttpToolsProtocol):
         self._phase_bytes = 0  # taken in by it since
         self._timed = _IDLE  # the phase that the deadline is for
         self._deadline = _NEVER
-        self._idle_since = 0.0
         self._unread_since = _NEVER
 
     # The transport's side.
@@ -146,25 +93,25 @@ class FrontProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         # A new connection has as long for its first byte as a request has for its head.
         self._idle_since = time.monotonic() - self._limits.keep_alive_seconds + self._limits.head_seconds
-        if not self.front.joined(self, self.loop):
+        if not self.patrol.add(self, self.loop):
             self._deaf = True
             self.metrics.refused[TOO_MANY_CONNECTIONS.code] += 1
             limit = self._limits.connections_max
             problem = Problem(TOO_MANY_CONNECTIONS, f"{limit} connections are open already", {"limit": limit})
-            common = self.front.common_lines(self.server_state.default_headers)
-            transport.write(encode_answer(problem.answer(), common, is_head=False, keep_alive=False))
+            common = self.patrol.common_lines(self.server_state.default_headers)
+            transport.write(encode_answer(problem.answer(), common, False, False))
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self.front.left(self)
+        self.patrol.discard(self)
         self._forget()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn never keeps a half-closed connection
         if not self._line or self._phase != _IDLE:
             return None
         self._deaf = True
-        self._close_after(self._line[-1])
+        self._close_after_line()
         return True
 
     def shutdown(self) -> None:
@@ -173,7 +120,7 @@ class FrontProtocol(HttpToolsProtocol):
         while len(self._line) > self._running:
             self._line.pop()
         if self._line:
-            self._close_after(self._line[-1])
+            self._close_after_line()
         elif self._phase != _LINGER:
             self.transport.close()
 
@@ -206,7 +153,7 @@ class FrontProtocol(HttpToolsProtocol):
         if self._held or self.flow.write_paused:
             self._held += data
             self._pause()
-        elif len(data) <= self._limits.head_bytes_max:
+        elif len(data) <= self._slice_bytes:
             self._feed(data)
             if len(self._line) >= self._limits.pipeline_max:
                 self._pause()
@@ -215,7 +162,7 @@ class FrontProtocol(HttpToolsProtocol):
 
     def _feed_slices(self, data: bytes) -> None:
         """Feed so little at a time that neither a head nor the line can outgrow its bound unseen."""
-        step = self._limits.head_bytes_max
+        step = self._slice_bytes
         view = memoryview(data)
         for start in range(0, len(data), step):
             if self._deaf:
@@ -304,7 +251,10 @@ class FrontProtocol(HttpToolsProtocol):
             self._decline(fields)
         else:
             exchange.fields = fields
-            self._route(exchange, headers)
+            if exchange.target.startswith(PREFIX) and b"#" not in exchange.target:
+                self._body_bytes_max = limits.pair_bytes_max
+            else:
+                self._route(exchange, headers)
             if b"host" not in fields or not exchange.keep_alive or not _FRAMING.isdisjoint(fields):
                 self._check_framing(exchange, fields)
             length = fields.get(b"content-length")
@@ -339,9 +289,7 @@ class FrontProtocol(HttpToolsProtocol):
 
     def _route(self, exchange: Exchange, headers: list[tuple[bytes, bytes]]) -> None:
         """Choose the door, and with it the bound of the body."""
-        target = exchange.target
-        if not target.startswith(PREFIX):
-            target = exchange.target = _origin_form(target)
+        target = exchange.target = _origin_form(exchange.target)
         if b"#" in target:
             self._decline(Problem(BAD_REQUEST, "a '#' in the request target must be sent as %23"))
         elif target.startswith(PREFIX):
@@ -373,9 +321,6 @@ class FrontProtocol(HttpToolsProtocol):
 
     def _should_upgrade(self) -> bool:
         return False
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        """Keep the cycle that uvicorn has just made from starting before its turn."""
 
     def _check_framing(self, exchange: Exchange, fields: dict[bytes, bytes]) -> None:
         """Look at what most requests lack: another version, an expectation, a transfer coding, an upgrade."""
@@ -453,110 +398,32 @@ class FrontProtocol(HttpToolsProtocol):
         self._deadline = _NEVER
         self._enter(exchange)
 
-    # What goes out.
+    # The line's side.
 
-    def _enter(self, exchange: Exchange) -> None:
-        """Join the line; an exchange that is alone in it starts at once."""
-        exchange.received = time.monotonic()
-        self._line.append(exchange)
-        if len(self._line) == 1:
-            self._running = 1
-            self._start(exchange)
-        else:
-            self.answered()
-
-    def answered(self) -> None:
-        """Let the answers at the front of the line leave, and start whatever may start now."""
-        if self._pumping:
-            return
-        self._pumping = True
-        line = self._line
-        while line:
-            answer = line[0].answer
-            if answer is not None:
-                self._send(line.popleft(), answer)
-            elif self._may_start():
-                self._running += 1
-                self._start(line[self._running - 1])
-            else:
-                break
-        self._pumping = False
-        if not line:
-            self._idle_since = time.monotonic()
-            if self._owes_continue:
-                self._continue()
+    def _some_left(self) -> None:
+        if self._owes_continue and not self._line:
+            self._continue()
         if self._held or self.flow.read_paused:
             self._release()
-
-    def _may_start(self) -> bool:
-        if self._running == len(self._line):
-            return False
-        candidate = self._line[self._running]
-        return all(candidate.may_join(other) for other in itertools.islice(self._line, self._running))
-
-    def _start(self, exchange: Exchange) -> None:
-        cycle = exchange.cycle
-        if exchange.prepared is not None:
-            exchange.reply(exchange.prepared)
-        elif cycle is None:
-            try:
-                self._kv.handle(exchange)
-            except Exception as error:  # the other requests of this connection, and its parser, must go on
-                self.logger.exception("a request failed")
-                exchange.reply(problem_of(error).answer())
-        else:
-            self.cycle = cycle
-            cycle.keep_alive = exchange.keep_alive
-            cycle.body += exchange.body
-            cycle.more_body = False
-            cycle.message_event.set()
-            super()._start_asgi_task(cycle, self.app)
-
-    def _send(self, exchange: Exchange, answer: Answer) -> None:
-        self._running -= 1
-        keep_alive = exchange.keep_alive
-        common = self.front.common_lines(self.server_state.default_headers)
-        is_head = exchange.method == b"HEAD"
-        self.transport.write(encode_answer(answer, common, is_head=is_head, keep_alive=keep_alive))
-        if not keep_alive:
-            self._end()
-
-    def on_response_complete(self) -> None:
-        """Called by uvicorn when the ASGI request at the front of the line has its whole answer out."""
-        self.server_state.total_requests += 1
-        self._line.popleft()
-        self._running -= 1
-        self.cycle = None  # type: ignore[assignment]  # as in the beginning
-        if self.transport.is_closing():
-            self._forget()
-        else:
-            self.answered()
 
     def _continue(self) -> None:
         self._owes_continue = False
         self.transport.write(_CONTINUE)
 
-    def _close_after(self, exchange: Exchange) -> None:
-        exchange.keep_alive = False
-        if exchange.cycle is not None:
-            exchange.cycle.keep_alive = False
-
     def _end(self) -> None:
         """Close, now or once the client had time to read why."""
-        unfinished = self._unfinished
-        self._forget()
-        if not unfinished:
-            self.transport.close()
+        if not self._unfinished:
+            super()._end()
             return
+        self._forget()
         self.transport.write_eof()
         self._phase = _LINGER
         self._deadline = time.monotonic() + self._limits.linger_seconds
         self.flow.resume_reading()
 
     def _forget(self) -> None:
+        super()._forget()
         self._deaf = True
-        self._line.clear()
-        self._running = 0
         self._held = b""
         self._incoming = None
         self._pieces.clear()

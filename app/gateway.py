@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from app.front import Front
 from app.kv import KvHandler
 from app.metrics import Metrics
+from app.patrol import Patrol
 from app.problems import NOT_READY, Problem
 from app.settings import Settings
 
@@ -22,7 +22,7 @@ class Gateway:
         self.settings = settings
         self.metrics = Metrics()
         self.kv = KvHandler(settings.limits)
-        self.front = Front(settings.limits, self.kv, self.metrics)
+        self.patrol = Patrol(settings.limits, self.kv, self.metrics)
         self.coordinator: Coordinator | None = None
         self.is_draining = False
 

@@ -4,8 +4,9 @@ A latency falls into the bucket of the number of bits of its microseconds: bucke
 that finding it costs one int.bit_length().
 """
 
+import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -18,57 +19,55 @@ _OTHER = b"other"
 Statistics = Callable[[], Mapping[str, float]]
 
 
-class Latency:
-    """A histogram of durations, in powers of two of a microsecond."""
+class Tally:
+    """The requests of one method that got one status, by how long they took."""
 
-    __slots__ = ("counts", "sum_seconds")
+    __slots__ = ("buckets", "seconds")
 
     def __init__(self) -> None:
-        self.counts = [0] * BUCKETS
-        self.sum_seconds = 0.0
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Cumulative counts by upper bound in seconds."""
-        total = 0
-        found: list[tuple[str, float]] = []
-        for bits, count in enumerate(self.counts[:-1]):
-            total += count
-            if bits >= FIRST_SHOWN:
-                found.append((repr((1 << bits) / 1e6), total))
-        return [*found, ("+Inf", total + self.counts[-1])]
+        self.buckets = [0] * BUCKETS
+        self.seconds = 0.0
 
 
 class Metrics:
     """What the gateway counts.
 
-    requests  by method and status
-    refused   requests and connections that never became a request, by code
+    refused  requests and connections that were refused before they reached a route, by code
     """
 
     def __init__(self) -> None:
-        self.requests: defaultdict[tuple[bytes, int], int] = defaultdict(int)
-        self.latencies: defaultdict[bytes, Latency] = defaultdict(Latency)
         self.refused: defaultdict[str, int] = defaultdict(int)
         self.connections: Callable[[], int] = lambda: 0
         self.statistics: Statistics = dict
+        self._tallies: dict[tuple[bytes, int], Tally] = {}
         self._registry = CollectorRegistry()
         self._registry.register(_Collector(self))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
 
     def observe(self, method: bytes, status: int, seconds: float) -> None:
-        """Count one answered request; whatever method a client makes up is one label, not many."""
-        if method not in _METHODS:
-            method = _OTHER
-        self.requests[method, status] += 1
-        latency = self.latencies[method]
+        """Count one answered request."""
+        tally = self._tallies.get((method, status)) or self._tally(method, status)
+        tally.seconds += seconds
         bits = int(seconds * 1e6).bit_length()
-        latency.counts[bits if bits < BUCKETS else BUCKETS - 1] += 1
-        latency.sum_seconds += seconds
+        tally.buckets[bits if bits < BUCKETS else -1] += 1
+
+    def count(self, method: bytes, status: int) -> int:
+        """How many requests of `method` have been answered with `status`."""
+        tally = self._tallies.get((method, status))
+        return sum(tally.buckets) if tally is not None else 0
+
+    def tallies(self) -> dict[tuple[str, int], Tally]:
+        """By method and status."""
+        return {(method.decode(), status): tally for (method, status), tally in sorted(self._tallies.items())}
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format."""
         return generate_latest(self._registry)
+
+    def _tally(self, method: bytes, status: int) -> Tally:
+        """The tally to count in; whatever methods clients make up share one."""
+        return self._tallies.setdefault((method if method in _METHODS else _OTHER, status), Tally())
 
 
 class _Collector:
@@ -80,14 +79,18 @@ class _Collector:
     def collect(self) -> Iterator[Metric]:
         metrics = self._metrics
         requests = CounterMetricFamily("ringkv_http_requests", "Requests answered.", labels=("method", "status"))
-        for (method, status), count in sorted(metrics.requests.items()):
-            requests.add_metric((method.decode(), str(status)), count)
-        yield requests
         durations = HistogramMetricFamily(
             "ringkv_http_request_duration_seconds", "From the whole request to its answer.", labels=("method",)
         )
-        for method, latency in sorted(metrics.latencies.items()):
-            durations.add_metric((method.decode(),), latency.buckets(), latency.sum_seconds)
+        by_method: defaultdict[str, Tally] = defaultdict(Tally)
+        for (method, status), tally in metrics.tallies().items():
+            requests.add_metric((method, str(status)), sum(tally.buckets))
+            total = by_method[method]
+            total.seconds += tally.seconds
+            total.buckets = list(map(sum, zip(total.buckets, tally.buckets, strict=True)))
+        for method, total in by_method.items():
+            durations.add_metric((method,), cumulate(total.buckets), total.seconds)
+        yield requests
         yield durations
         refused = CounterMetricFamily(
             "ringkv_http_refused", "Requests and connections refused before they reached a route.", labels=("code",)
@@ -97,6 +100,13 @@ class _Collector:
         yield refused
         yield GaugeMetricFamily("ringkv_http_connections", "Open client connections.", value=metrics.connections())
         yield from _families(metrics.statistics())
+
+
+def cumulate(buckets: Sequence[int]) -> list[tuple[str, float]]:
+    """Cumulative counts by upper bound in seconds."""
+    sums = list(itertools.accumulate(buckets))
+    bounds = [(repr((1 << bits) / 1e6), float(sums[bits])) for bits in range(FIRST_SHOWN, BUCKETS - 1)]
+    return [*bounds, ("+Inf", float(sums[-1]))]
 
 
 def _families(statistics: Mapping[str, float]) -> Iterator[Metric]:

@@ -26,6 +26,7 @@ from fastapi import Depends, FastAPI
 
 from app import routes
 from app.coordinator import Coordinator
+from app.front import front_protocol
 from app.gateway import Gateway
 from app.logs import configure_logs
 from app.middleware import AnswerHead, Observe
@@ -108,7 +109,7 @@ class _Node:
         self._gateway: Gateway = self._app.state.gateway
         config = uvicorn.Config(
             self._app,
-            http=self._gateway.front.protocol(),
+            http=front_protocol(self._gateway.patrol),
             loop="none",
             ws="none",
             lifespan="off",

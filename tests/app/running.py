@@ -11,6 +11,7 @@ from typing import Any, Self
 import uvicorn
 import uvloop
 
+from app.front import front_protocol
 from app.server import Server, create_app
 from app.settings import Limits, Settings
 from tests.app.fake_coordinator import FakeCoordinator
@@ -119,7 +120,7 @@ def running(settings: Settings = SETTINGS, *, is_fast: bool = True, is_open: boo
     app = create_app(settings, fake if is_open else None)  # type: ignore[arg-type]  # has the methods that are used
     config = uvicorn.Config(
         app,
-        http=app.state.gateway.front.protocol() if is_fast else "httptools",
+        http=front_protocol(app.state.gateway.patrol) if is_fast else "httptools",
         loop="none",
         ws="none",
         lifespan="off",

@@ -46,5 +46,5 @@ def test_an_answer_is_counted_and_told_to_the_line() -> None:
     one.reply(Answer(200, b""))
 
     assert line.count == 1
-    assert line.metrics.requests[b"GET", 200] == 1
+    assert line.metrics.count(b"GET", 200) == 1
     assert one.answer is not None

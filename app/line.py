@@ -1,0 +1,142 @@
+"""The line of a connection: exchanges leave in the order in which they came (RFC 9112, section 9.3.2).
+
+The first `_running` of them have been started. Several may run side by side, as `Exchange.may_join` says; the answer
+of one that is done early waits. An ASGI exchange runs alone, because uvicorn writes its answer as it comes.
+"""
+
+import asyncio
+import itertools
+import time
+from collections import deque
+from typing import Any, ClassVar
+
+from uvicorn._types import ASGI3Application
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from app.answers import Answer, encode_answer
+from app.exchange import Exchange
+from app.patrol import Patrol
+from app.problems import problem_of
+
+
+class LineProtocol(HttpToolsProtocol):
+    """The answering half of a connection; the other half puts exchanges in."""
+
+    # Slots, not the instance's dict: uvicorn's own attributes fill the part of it that is quick to reach.
+    __slots__ = ("_idle_since", "_kv", "_limits", "_line", "_pumping", "_running", "metrics")
+
+    patrol: ClassVar[Patrol]
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.metrics = self.patrol.metrics
+        self._limits = self.patrol.limits
+        self._kv = self.patrol.kv
+        self._line: deque[Exchange] = deque()
+        self._running = 0
+        self._pumping = False
+        self._idle_since = 0.0
+
+    def _enter(self, exchange: Exchange) -> None:
+        """Join the line; an exchange that is alone in it starts at once."""
+        exchange.received = time.monotonic()
+        self._line.append(exchange)
+        if len(self._line) == 1:
+            self._running = 1
+            self._start(exchange)
+        else:
+            self.answered()
+
+    def answered(self) -> None:
+        """Let the answers at the front of the line leave, and start whatever may start now."""
+        if self._pumping:
+            return
+        line = self._line
+        self._pumping = True
+        try:
+            while line:
+                answer = line[0].answer
+                if answer is not None:
+                    self._send(line.popleft(), answer)
+                elif self._running < len(line) and self._may_start():
+                    self._running += 1
+                    self._start(line[self._running - 1])
+                else:
+                    break
+        finally:
+            self._pumping = False
+        if not line:
+            self._idle_since = time.monotonic()
+        self._some_left()
+
+    def _may_start(self) -> bool:
+        candidate = self._line[self._running]
+        return all(candidate.may_join(other) for other in itertools.islice(self._line, self._running))
+
+    def _start(self, exchange: Exchange) -> None:
+        cycle = exchange.cycle
+        if exchange.prepared is not None:
+            exchange.reply(exchange.prepared)
+        elif cycle is None:
+            try:
+                self._kv.handle(exchange)
+            except Exception as error:  # the other requests of this connection, and its parser, must go on
+                self.logger.exception("a request failed")
+                exchange.reply(problem_of(error).answer())
+        else:
+            self.cycle = cycle
+            cycle.keep_alive = exchange.keep_alive
+            cycle.body += exchange.body
+            cycle.more_body = False
+            cycle.message_event.set()
+            super()._start_asgi_task(cycle, self.app)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Keep the cycle that uvicorn has just made from starting before its turn."""
+
+    def _send(self, exchange: Exchange, answer: Answer) -> None:
+        self._running -= 1
+        keep_alive = exchange.keep_alive
+        common = self.patrol.common_lines(self.server_state.default_headers)
+        self.transport.write(encode_answer(answer, common, exchange.method == b"HEAD", keep_alive))
+        if not keep_alive:
+            self._end()
+
+    def on_response_complete(self) -> None:
+        """Called by uvicorn when the ASGI exchange at the front of the line has its whole answer out."""
+        self.server_state.total_requests += 1
+        self._line.popleft()
+        self._running -= 1
+        self.cycle = None  # type: ignore[assignment]  # as in the beginning
+        if self.transport.is_closing():
+            self._forget()
+        else:
+            self.answered()
+
+    def _close_after_line(self) -> None:
+        """Let the last of the line be the last of the connection."""
+        exchange = self._line[-1]
+        exchange.keep_alive = False
+        if exchange.cycle is not None:
+            exchange.cycle.keep_alive = False
+
+    def _forget(self) -> None:
+        """Nobody waits for these answers any more."""
+        self._line.clear()
+        self._running = 0
+
+    def _some_left(self) -> None:
+        """There may be room in the line again."""
+
+    def _end(self) -> None:
+        """The last answer is out."""
+        self._forget()
+        self.transport.close()

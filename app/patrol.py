@@ -1,0 +1,63 @@
+"""Patrol: what all connections of one server share, and the one coarse timer that looks after them."""
+
+import asyncio
+import time
+from typing import Protocol
+
+from app.answers import NO_SNIFFING
+from app.kv import KvHandler
+from app.metrics import Metrics
+from app.settings import Limits
+
+
+class Watched(Protocol):
+    """A connection, as the timer sees it."""
+
+    def look(self, now: float) -> None:
+        """Act on whatever is overdue at `now`."""
+
+
+class Patrol:
+    """The open connections, and what each needs to serve.
+
+    A timer per request would cost more than the request; here one looks at everybody, about once a second.
+    """
+
+    def __init__(self, limits: Limits, kv: KvHandler, metrics: Metrics) -> None:
+        self.limits = limits
+        self.kv = kv
+        self.metrics = metrics
+        self._open: set[Watched] = set()
+        self._interval = min(1.0, limits.head_seconds / 4, limits.body_seconds / 4, limits.keep_alive_seconds / 4)
+        self._timer: asyncio.TimerHandle | None = None
+        self._common: tuple[list[tuple[bytes, bytes]] | None, bytes] = (None, b"")
+        metrics.connections = lambda: len(self._open)
+
+    def add(self, connection: Watched, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether there was room for it."""
+        if len(self._open) >= self.limits.connections_max:
+            return False
+        self._open.add(connection)
+        if self._timer is None:
+            self._timer = loop.call_later(self._interval, self._look, loop)
+        return True
+
+    def discard(self, connection: Watched) -> None:
+        self._open.discard(connection)
+        if not self._open and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def common_lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """The header lines of every answer; uvicorn makes a new list of them each second."""
+        known, lines = self._common
+        if known is not headers:
+            lines = NO_SNIFFING + b"".join(b"%b: %b\r\n" % header for header in headers)
+            self._common = (headers, lines)
+        return lines
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = time.monotonic()
+        for connection in list(self._open):
+            connection.look(now)
+        self._timer = loop.call_later(self._interval, self._look, loop) if self._open else None
