@@ -19,7 +19,7 @@ import struct
 from collections.abc import Iterator
 
 from engine.coding import DecodeError, crc32c
-from engine.errors import ClosedError, CorruptionError, StorageError, StorageFullError
+from engine.errors import ClosedError, CorruptionError, StorageError, StorageFullError, uncertain
 from engine.files import AppendableFile, FileSystem, ReadableFile, parent
 
 FRAME_BYTES_MAX = 64 << 20
@@ -120,15 +120,18 @@ class CommitLogWriter:
             self._failure = error
 
     def sync(self) -> int:
-        """Make durable what was written out; returns the position up to which it is."""
+        """Make durable what was written out; returns the position up to which it is.
+
+        Raises: StorageError, with the log closed to writes.
+        """
         file = self._writable()
         written = self._written
         try:
             file.sync()
         except StorageError as error:
             # Never tried again: the kernel may have dropped the pages it failed to write.
-            self._failure = error
-            raise
+            self._failure = uncertain(error)
+            raise self._failure from error
         self._synced = max(self._synced, written)
         return self._synced
 

@@ -71,7 +71,12 @@ class StorageError(EngineError):
 
 
 class StorageFullError(StorageError):
-    """No space is left for what had to be written."""
+    """No space is left for what had to be written; it was not, and may be tried again."""
+
+
+def uncertain(error: StorageError) -> StorageError:
+    """The same failure where a part may be on disk all the same: also a full disk is final then."""
+    return StorageError(error.path, error.number, error.reason)
 
 
 def refusal(cause: EngineError) -> EngineError:

@@ -128,6 +128,17 @@ class FileSystem(Protocol):
         """Raises: LockedError, if anyone else holds it."""
 
 
+def remove_needless(file_system: FileSystem, path: str) -> None:
+    """Remove a file nothing refers to any more.
+
+    Some file systems need space to remove a file: on a full disk it stays until the next open.
+    """
+    try:
+        file_system.remove(path)
+    except StorageFullError:
+        pass
+
+
 class _OsAppendableFile:
     __slots__ = ("_descriptor", "_path")
 

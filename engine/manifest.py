@@ -18,7 +18,7 @@ a CorruptionError. A new manifest is complete and synced before CURRENT is renam
 
 from engine.coding import DecodeError, Decoder, crc32c, encode_bytes, encode_varint
 from engine.commitlog import CommitLogReader, CommitLogWriter
-from engine.errors import CorruptionError
+from engine.errors import CorruptionError, StorageError, uncertain
 from engine.files import CURRENT, TEMPORARY_SUFFIX, FileSystem, join, manifest_name, parse_name
 from engine.record import SequenceNumber
 from engine.version import LEVELS, InvalidEditError, Table, Version, VersionEdit
@@ -130,7 +130,11 @@ def _point_to(file_system: FileSystem, directory: str, name: str) -> None:
     finally:
         file.close()
     file_system.rename(temporary, join(directory, CURRENT))
-    file_system.sync_directory(directory)
+    try:
+        file_system.sync_directory(directory)
+    except StorageError as error:
+        # The new manifest is in force already, or will not be after a crash.
+        raise uncertain(error) from error
 
 
 class ManifestReader:

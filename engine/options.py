@@ -19,7 +19,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "level0_tables_max": (2, 256),
     "level1_bytes_max": (4 * _KIB, 1 << 40),
     "level_bytes_ratio": (2, 64),
-    "manifest_bytes_max": (4 * _KIB, _GIB),
+    "manifest_bytes_max": (256, _GIB),
     "stall_seconds_max": (0, 3600),
 }
 

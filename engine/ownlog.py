@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from engine.coding import DecodeError
 from engine.commitlog import FRAME_BYTES_MAX, CommitLogWriter, read_commit_log
-from engine.errors import CorruptionError, InvalidBatchError, StorageError, StorageFullError
-from engine.files import LOG, FileSystem, join, log_name, parse_name
+from engine.errors import CorruptionError, InvalidBatchError, StorageError
+from engine.files import LOG, FileSystem, join, log_name, parse_name, remove_needless
 from engine.record import SequenceNumber, WriteBatch, decode_batch, encode_batch, encoded_size
 
 
@@ -74,10 +74,7 @@ class OwnLog:
     def begin(self, number: int) -> None:
         """Go on in a new log. Raises: StorageFullError, with the present one still in use."""
         # Finished before the new one is there: only the newest log may be torn.
-        try:
-            self._log.finish()
-        except StorageFullError as error:
-            raise StorageError(error.path, error.number, error.reason) from error
+        self._log.finish()
         path = join(self._directory, log_name(number))
         try:
             following = CommitLogWriter(self._file_system, path)
@@ -92,7 +89,7 @@ class OwnLog:
         """Remove the logs that tables have made needless."""
         for old in log_numbers(self._file_system, self._directory):
             if old < number:
-                self._file_system.remove(join(self._directory, log_name(old)))
+                remove_needless(self._file_system, join(self._directory, log_name(old)))
 
     def close(self) -> None:
         self._log.close()

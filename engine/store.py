@@ -21,6 +21,7 @@ from engine.files import (
     join,
     manifest_name,
     parse_name,
+    remove_needless,
     table_name,
 )
 from engine.jobs import Workshop, discard
@@ -123,7 +124,7 @@ class Store:
             if publish:
                 publish(Levels(version, self.readers))
             for number in readers.keys() - numbers:
-                self._file_system.remove(join(self._directory, table_name(number)))
+                remove_needless(self._file_system, join(self._directory, table_name(number)))
             if self._manifest.byte_size > self._manifest_bytes_max:
                 self._renew_manifest()
 
@@ -137,7 +138,7 @@ class Store:
             return
         old, self._manifest = self._manifest, renewed
         old.close()
-        self._file_system.remove(join(self._directory, manifest_name(old.number)))
+        remove_needless(self._file_system, join(self._directory, manifest_name(old.number)))
 
     def checkpoint(self, directory: str) -> SequenceNumber:
         """Link every table into a new directory, which then opens as an engine.

@@ -23,7 +23,7 @@ OPTIONS: dict[str, Any] = {
     "level_bytes_ratio": 2,
     "block_bytes": 64,
     "level0_tables_compact": 2,
-    "manifest_bytes_max": 4096,
+    "manifest_bytes_max": 1024,
     "cache_bytes_max": 20_000,
 }
 
