@@ -58,7 +58,7 @@ from raftgroups.replication import (
     quorum_match,
     reconcile,
 )
-from raftgroups.votes import Tally, Voter, decide
+from raftgroups.votes import Ballot, Tally, Voter, decide
 
 PYSYNCOBJ_VERSION = "0.3.17"
 PYSYNCOBJ_SHA256 = "e8bdf06797085d734df86e24ab4802fe87893dff77268565ec036f7ad4a1cfe4"
@@ -480,6 +480,8 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
         log = self._log
         voter = Voter(self.term, log.vote, log.last_term, log.last_index, self._hears_leader())
         ballot = decide(voter, sender, request)
+        if ballot.granted and request.probe and self._outbids(sender, request):
+            ballot = Ballot(granted=False, adopt=False)
         if ballot.adopt:
             self._step_down(Term(request.term))
         if ballot.granted and not request.probe:
@@ -487,6 +489,17 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
             self._await_leader()
         term = request.term if ballot.granted else self.term
         self._send(sender, VoteReply(self._group, term, request.probe, ballot.granted))
+
+    def _outbids(self, rival: str, request: VoteRequest) -> bool:
+        """Two forecasts crossed. One gives way, or each would vote for itself and nobody be elected."""
+        tally = self._tally
+        if tally is None or not tally.probe or tally.term != request.term:
+            return False
+        log = self._log
+        if (log.last_term, log.last_index, self._name) > (request.last_term, request.last_index, rival):
+            return True
+        self._tally = None
+        return False
 
     def _on_vote_reply(self, sender: str, reply: VoteReply) -> None:
         tally = self._tally
@@ -579,9 +592,12 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
         self._port.send(leader, reply, max(self._log.entry_generation, self._log.term_generation))
 
     def _on_heartbeat(self, sender: str, message: Heartbeat) -> None:
-        if message.term >= self.term:
-            self._follow(sender, Term(message.term))
-            self._commit_up_to(message.commit)
+        if message.term < self.term:
+            # Its round is of an older reign, perhaps of the same leader: an echo would confirm a newer one.
+            self._send(sender, HeartbeatReply(self._group, self.term, 0))
+            return
+        self._follow(sender, Term(message.term))
+        self._commit_up_to(message.commit)
         self._send(sender, HeartbeatReply(self._group, self.term, message.round))
 
     def _commit_up_to(self, leader_commit: int) -> None:

@@ -1,0 +1,904 @@
+"""Scenarios: one behaviour of a group each, every step in the open."""
+
+import pytest
+
+from raftgroups.consensus import APPENDS_IN_FLIGHT, Timing, check_library
+from raftgroups.errors import DivergedError
+from raftgroups.ids import LogIndex
+from raftgroups.messages import (
+    Append,
+    AppendReply,
+    Heartbeat,
+    HeartbeatReply,
+    TimeoutNow,
+    VoteReply,
+    VoteRequest,
+)
+from tests.raftgroups.wire import GROUP, NO_OP, Wire
+
+TIMING = Timing()
+
+
+def led_by(name: str, names: str = "abc", seed: int = 0) -> Wire:
+    """A calm group: `name` leads term 1, and its no-op is applied everywhere."""
+    wire = Wire(names, seed)
+    wire.elect(name)
+    wire.run(0.2)
+    return wire
+
+
+def test_the_library_is_the_one_this_was_written_against() -> None:
+    check_library()
+
+
+# Elections.
+
+
+@pytest.mark.parametrize("names", ["a", "ab", "abc", "abcde"])
+def test_a_leader_is_elected_and_known_to_all(names: str) -> None:
+    wire = Wire(names)
+
+    wire.elect("a")
+
+    assert {node.consensus.leader for node in wire.nodes.values()} == {"a"}
+    assert {node.consensus.term for node in wire.nodes.values()} == {1}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_somebody_is_elected_without_help(seed: int) -> None:
+    wire = Wire("abc", seed)
+
+    wire.run(2 * TIMING.election_seconds_max)
+
+    assert wire.leader is not None
+
+
+def test_a_vote_leaves_only_once_it_is_on_disk() -> None:
+    wire = Wire("abc")
+    wire["a"].tick(TIMING.election_seconds_max)
+    wire.deliver("a", "b")
+    wire.deliver("b", "a")
+    assert wire.in_flight("a", "b") == [], "the candidate's own vote is not on disk yet"
+    wire["a"].sync()
+    wire.deliver("a", "b")
+
+    assert wire.in_flight("b", "a") == []
+    wire["b"].sync()
+    assert wire.in_flight("b", "a") == [VoteReply(GROUP, 1, probe=False, granted=True)]
+
+
+def test_a_restart_keeps_the_vote() -> None:
+    wire = led_by("a")
+    wire["b"].crash()
+    node = wire.restart("b")
+
+    assert (node.consensus.term, node.log.vote) == (1, "a")
+    node.receive("c", VoteRequest(GROUP, 1, 99, 1, probe=False, transfer=False))
+    assert wire.in_flight("b", "c")[-1] == VoteReply(GROUP, 1, probe=False, granted=False)
+
+
+def test_a_vote_that_was_lost_in_a_crash_was_never_counted() -> None:
+    wire = Wire("abc")
+    wire["a"].tick(TIMING.election_seconds_max)
+    wire.deliver("a", "b")
+    wire.deliver("b", "a")
+    wire["a"].sync()
+    wire.deliver("a", "b")
+    wire["b"].crash()
+    node = wire.restart("b")
+
+    assert (node.consensus.term, node.log.vote) == (0, None)
+    assert not wire["a"].is_leader
+
+
+def test_a_node_that_was_cut_off_does_not_depose_the_leader() -> None:
+    """PreVote: it uses up no term while it cannot win (thesis, section 9.6)."""
+    wire = led_by("a")
+    wire.cut("c")
+    wire.run(30.0)
+    assert wire["c"].consensus.term == 1
+    wire.heal()
+
+    wire.run(5.0)
+
+    assert wire["a"].is_leader
+    assert wire["a"].consensus.term == 1
+    assert wire["c"].consensus.leader == "a"
+
+
+def test_a_node_that_only_some_reach_does_not_depose_the_leader() -> None:
+    """The partial partition of audit M9: 49 leader changes in a minute there, none here."""
+    wire = led_by("a")
+    wire.cut("a", "c")
+
+    wire.run(60.0)
+
+    assert wire["a"].is_leader
+    assert wire["a"].consensus.term == 1
+
+
+def test_who_hears_a_leader_gives_no_vote_and_adopts_no_term() -> None:
+    wire = led_by("a")
+
+    for name in "ab":
+        wire[name].receive("c", VoteRequest(GROUP, 9, 99, 9, probe=False, transfer=False))
+
+    assert wire["a"].is_leader
+    assert {wire[name].consensus.term for name in "ab"} == {1}
+
+
+def test_who_has_not_heard_the_leader_for_long_gives_its_vote() -> None:
+    wire = led_by("a")
+    wire["b"].now += TIMING.election_seconds_max
+
+    wire["b"].receive("c", VoteRequest(GROUP, 9, 99, 9, probe=False, transfer=False))
+
+    assert (wire["b"].consensus.term, wire["b"].log.vote) == (9, "c")
+
+
+def test_a_candidate_that_lacks_entries_is_not_elected() -> None:
+    wire = led_by("a")
+    wire.cut("c")
+    wire["a"].propose(b"x")
+    wire.settle()
+    wire["a"].crash()
+    wire.heal()
+
+    wire["c"].tick(TIMING.election_seconds_max)
+    wire.settle()
+
+    assert not wire["c"].is_leader
+    wire.elect("b")
+    assert wire["c"].log.last_index == wire["b"].log.last_index
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_lost_leader_is_replaced_promptly(seed: int) -> None:
+    """Not after an election timeout, but 50 to 150 ms after its link is lost, and a tick or two."""
+    wire = led_by("a", seed=seed)
+    wire["a"].crash()
+    waited = 0.0
+    while wire.leader is None:
+        wire.run(0.05)
+        waited += 0.05
+
+    assert waited <= 0.4
+
+
+def test_a_leader_that_nobody_answers_steps_down() -> None:
+    """CheckQuorum, within two election timeouts, though its links look up."""
+    wire = led_by("a")
+    leader, waited = wire["a"], 0.0
+    while leader.is_leader:
+        leader.tick(0.05)
+        waited += 0.05
+        for link in wire.links.values():
+            link.clear()
+
+    assert waited <= 2 * TIMING.election_seconds_min + 0.1
+    assert leader.consensus.leader is None
+
+
+def test_a_leader_with_a_majority_stays() -> None:
+    wire = led_by("a", "abcde")
+    wire.cut("d")
+    wire.cut("e")
+
+    wire.run(10.0)
+
+    assert wire["a"].is_leader
+
+
+def test_messages_of_strangers_are_ignored() -> None:
+    wire = led_by("a")
+    node = wire["b"]
+    before = (node.consensus.term, node.log.vote, node.log.last_index, node.consensus.leader)
+
+    for message in (
+        VoteRequest(GROUP, 9, 99, 9, probe=False, transfer=True),
+        Append(GROUP, 9, 1, 1, [(9, b"x")], 2, 1),
+        Heartbeat(GROUP, 9, 1, 0),
+        VoteReply(GROUP, 9, probe=False, granted=False),
+        AppendReply(GROUP, 9, 1, ok=True, match=9),
+        TimeoutNow(GROUP, 1),
+    ):
+        node.receive("stranger", message)
+
+    assert (node.consensus.term, node.log.vote, node.log.last_index, node.consensus.leader) == before
+
+
+def test_a_vote_counts_once() -> None:
+    wire = Wire("abcde")
+    wire["a"].tick(TIMING.election_seconds_max)
+    for voter in "bc":
+        wire["a"].receive(voter, VoteReply(GROUP, 1, probe=True, granted=True))
+    wire["a"].sync()
+
+    for _ in range(5):
+        wire["a"].receive("b", VoteReply(GROUP, 1, probe=False, granted=True))
+    assert not wire["a"].is_leader
+    wire["a"].receive("c", VoteReply(GROUP, 1, probe=False, granted=True))
+    assert wire["a"].is_leader
+
+
+def test_an_old_leader_learns_of_the_new_term_from_an_answer() -> None:
+    wire = led_by("a")
+    wire.cut("a")
+    wire.elect("b")
+    wire["a"].propose(b"never")
+    wire.heal()
+    wire["a"].sync()
+    for link in ("b", "c"):
+        wire.links[link, "a"].clear()
+
+    wire["a"].tick(0.2)
+    wire.deliver("a", "c")
+    answers = wire.in_flight("c", "a")
+    wire.deliver("c", "a")
+
+    assert {type(answer) for answer in answers} == {AppendReply, HeartbeatReply}
+    assert {answer.term for answer in answers if isinstance(answer, AppendReply | HeartbeatReply)} == {2}
+    assert not wire["a"].is_leader
+    assert wire["a"].consensus.term == 2
+
+
+# Replication.
+
+
+def test_a_write_is_applied_everywhere_in_order() -> None:
+    wire = led_by("a")
+    for payload in (b"x", b"y", b"z"):
+        wire["a"].propose(payload)
+
+    wire.run(0.2)
+
+    assert [node.commands for node in wire.nodes.values()] == [[b"x", b"y", b"z"]] * 3
+    assert sorted(wire.acknowledged.values()) == [b"x", b"y", b"z"]
+
+
+def test_an_entry_is_committed_once_a_majority_has_it_on_disk() -> None:
+    wire = led_by("a")
+    index = wire["a"].propose(b"x")
+    assert wire.in_flight("a", "b") == [], "it leaves once the leader has it on disk"
+    wire["a"].sync()
+    wire.deliver("a", "b")
+    assert wire["b"].log.last_index == index
+    assert wire.in_flight("b", "a") == [], "the answer leaves once the follower has it on disk"
+    assert wire["a"].consensus.commit_index < index
+
+    wire["b"].sync()
+    wire.deliver("b", "a")
+
+    assert wire["a"].consensus.commit_index == index
+    assert wire.acknowledged == {index: b"x"}
+
+
+def test_a_leader_alone_counts_itself_only_once_it_is_on_disk() -> None:
+    """Audit D8: a group of one must not answer before its sync."""
+    wire = led_by("a", "a")
+
+    index = wire["a"].propose(b"x")
+    assert wire.acknowledged == {}
+    wire["a"].begin_sync()
+    wire["a"].tick(0.2)
+    assert wire.acknowledged == {}
+    wire["a"].end_sync()
+
+    assert wire.acknowledged == {index: b"x"}
+
+
+@pytest.mark.parametrize(("names", "enough"), [("ab", "b"), ("abc", "b"), ("abcd", "bc"), ("abcde", "bc")])
+def test_a_majority_commits_and_less_does_not(names: str, enough: str) -> None:
+    wire = led_by("a", names)
+    index = wire["a"].propose(b"x")
+    wire["a"].sync()
+    for follower in enough:
+        assert wire["a"].consensus.commit_index < index
+        wire.deliver("a", follower)
+        wire[follower].sync()
+        wire.deliver(follower, "a")
+
+    assert wire["a"].consensus.commit_index == index
+
+
+def test_appends_are_pipelined_up_to_a_window() -> None:
+    wire = led_by("a")
+    for number in range(2 * APPENDS_IN_FLIGHT):
+        wire["a"].propose(b"%d" % number)
+        wire["a"].sync()
+
+    appends = [message for message in wire.in_flight("a", "b") if isinstance(message, Append)]
+    assert len(appends) == APPENDS_IN_FLIGHT
+    wire.settle()
+    assert wire["b"].log.last_index == wire["a"].log.last_index
+    assert len(wire.acknowledged) == 2 * APPENDS_IN_FLIGHT
+
+
+def test_entries_of_an_older_term_are_committed_by_one_of_the_leaders_own() -> None:
+    """Figure 8 of the Raft paper: a majority with an old entry is not enough."""
+    wire = led_by("a")
+    wire.cut("a")
+    old = wire["a"].propose(b"old")
+    wire["a"].sync()
+    wire.elect("b")
+    wire.cut("b")
+    wire["a"].now += TIMING.election_seconds_max
+    wire["b"].crash()
+    wire["c"].crash()
+    wire.restart("c")
+    wire.heal()
+    wire["a"].tick()
+    wire.run(3.0)
+
+    # Whoever leads now, the old entry is there only under a newer one.
+    leader = wire.leader
+    assert leader is not None
+    assert leader.consensus.commit_index == leader.log.last_index
+    assert leader.log.last_term > 1
+    assert (old in wire.acknowledged) is (b"old" in leader.commands)
+
+
+def test_a_heartbeat_commits_only_what_is_known_to_match() -> None:
+    """The follower's own tail is as long as the leader's, but another (defect R1)."""
+    wire = led_by("a")
+    wire.cut("a")
+    for _ in range(3):
+        wire["a"].propose(b"lost")
+    wire["a"].sync()
+    wire.elect("b")
+    for payload in (b"x", b"y", b"z"):
+        wire["b"].propose(payload)
+    wire.settle()
+    commit = wire["b"].consensus.commit_index
+    wire.link("a", "b")
+
+    wire["a"].receive("b", Heartbeat(GROUP, wire["b"].consensus.term, commit, 0))
+
+    assert wire["a"].consensus.commit_index == 1
+    assert wire["a"].commands == []
+    wire.settle()
+    wire.run(0.2)
+    assert wire["a"].commands == [b"x", b"y", b"z"]
+
+
+def test_an_old_append_does_not_shorten_the_log() -> None:
+    """A matching suffix stays: it may have been acknowledged (defect R2)."""
+    wire = led_by("a")
+    for number in range(5):
+        wire["a"].propose(b"%d" % number)
+    wire.settle()
+    before = wire["b"].entries
+
+    wire["b"].receive("a", Append(GROUP, 1, 1, 1, [(1, b"0")], 1, 1))
+
+    assert wire["b"].entries == before
+    wire["b"].sync()
+    reply = wire.in_flight("b", "a")[-1]
+    assert isinstance(reply, AppendReply)
+    assert reply.match == 2
+
+
+def test_a_conflict_with_a_committed_entry_stops_the_replica() -> None:
+    wire = led_by("a")
+    wire["a"].propose(b"x")
+    wire.run(0.2)
+    wire["b"].receive("c", Append(GROUP, 2, 1, 1, [(2, b"other")], 1, 1))
+
+    assert isinstance(wire["b"].failure, DivergedError)
+    assert "contradicts committed entry 2" in str(wire["b"].failure)
+    assert wire["b"].commands == [b"x"]
+
+
+def test_a_long_divergent_suffix_is_repaired_in_few_rounds() -> None:
+    """Hints skip a term at a time (defect R5: for ever, or an index a heartbeat)."""
+    wire = led_by("a")
+    wire.cut("a")
+    for number in range(200):
+        wire["a"].propose(b"lost %d" % number)
+    wire["a"].sync()
+    wire.elect("b")
+    for number in range(200):
+        wire["b"].propose(b"kept %d" % number)
+    wire.settle()
+    wire.link("a", "b")
+    rounds = 0
+    while wire["a"].entries != wire["b"].entries:
+        for name in "ab":
+            wire[name].sync()
+        wire.deliver("b", "a")
+        wire["a"].sync()
+        wire.deliver("a", "b")
+        rounds += 1
+
+    assert rounds <= 5
+
+
+def test_a_lost_link_loses_no_entry() -> None:
+    wire = led_by("a")
+    for number in range(5):
+        wire["a"].propose(b"%d" % number)
+        wire["a"].sync()
+        wire.cut("a", "b")
+        wire.link("a", "b")
+
+    wire.settle()
+
+    assert wire["b"].entries == wire["a"].entries
+
+
+def test_a_replica_restarts_with_what_it_had() -> None:
+    wire = led_by("a")
+    for number in range(3):
+        wire["a"].propose(b"%d" % number)
+    wire.run(0.2)
+    for name in "abc":
+        wire[name].crash()
+    for name in "abc":
+        wire.restart(name)
+    assert [node.commands for node in wire.nodes.values()] == [[]] * 3, "nothing was flushed"
+
+    wire.run(3.0)
+
+    assert [node.commands for node in wire.nodes.values()] == [[b"0", b"1", b"2"]] * 3
+
+
+def test_a_restart_does_not_apply_again_what_was_flushed() -> None:
+    wire = led_by("a")
+    wire["a"].propose(b"x")
+    wire.run(0.2)
+    wire["b"].compact()
+    wire["b"].crash()
+
+    node = wire.restart("b")
+
+    assert node.commands == [b"x"]
+    assert node.consensus.applied_index == 2
+
+
+# Snapshots.
+
+
+def behind_a_compacted_leader() -> Wire:
+    """c is far behind; a's log starts after what c lacks."""
+    wire = led_by("a")
+    wire.cut("c")
+    for number in range(4):
+        wire["a"].propose(b"%d" % number)
+    wire.run(0.2)
+    wire["a"].compact()
+    wire.heal()
+    wire.settle()
+    return wire
+
+
+def test_a_follower_behind_the_log_gets_a_snapshot() -> None:
+    wire = behind_a_compacted_leader()
+    assert wire["a"].snapshots_needed == ["c"]
+
+    wire["a"].send_snapshot("c")
+    wire.settle()
+    wire["a"].propose(b"after")
+    wire.run(0.2)
+
+    assert wire["c"].commands == wire["a"].commands
+    assert wire["c"].log.first_index == 5
+    wire["c"].crash()
+    assert wire.restart("c").consensus.applied_index == 5
+
+
+def test_a_snapshot_is_asked_for_once() -> None:
+    wire = behind_a_compacted_leader()
+
+    wire.run(1.0)
+
+    assert wire["a"].snapshots_needed == ["c"]
+
+
+def test_a_crash_between_snapshot_and_reset_loses_nothing() -> None:
+    """The engine is in place, and the node log never heard of it (defect R6)."""
+    wire = behind_a_compacted_leader()
+    wire["a"].send_snapshot("c")
+    wire.deliver("a", "c")
+    assert wire["c"].consensus.applied_index == 5
+    wire["c"].crash()
+
+    wire.restart("c")
+    wire["a"].send_snapshot("c")
+    wire["a"].propose(b"after")
+    wire.run(0.2)
+    wire["c"].crash()
+    wire.restart("c")
+    wire.run(0.2)
+
+    assert wire["c"].commands == wire["a"].commands
+
+
+def test_a_snapshot_never_moves_a_replica_back() -> None:
+    wire = led_by("a")
+    for number in range(4):
+        wire["a"].propose(b"%d" % number)
+    wire.run(0.2)
+
+    with pytest.raises(AssertionError):
+        wire["b"].consensus.snapshot_installed(LogIndex(3), wire["b"].consensus.term, 0.0)
+
+
+def test_a_late_snapshot_keeps_the_entries_after_it() -> None:
+    """They match, and another leader has counted them: dropping them loses an acknowledged write."""
+    wire = behind_a_compacted_leader()
+    seventh = wire["a"].propose(b"known to a alone to be committed")
+    wire["a"].sync()
+    wire.deliver("a", "b")
+    wire["b"].sync()
+    wire.deliver("b", "a")
+    wire["a"].send_snapshot("c")
+    wire.deliver("a", "c", 1 + [type(message).__name__ for message in wire.in_flight("a", "c")].index("SnapshotOffer"))
+    wire["a"].consensus.transfer("b", wire["a"].now)
+    wire.deliver("a", "b")
+    wire["b"].sync()
+    wire.deliver("b", "c")
+    wire["c"].sync()
+    wire.deliver("c", "b")
+    assert wire["b"].is_leader
+    written = wire["b"].propose(b"acknowledged")
+    for _ in range(4):
+        wire["b"].sync()
+        wire.deliver("b", "c")
+        wire["c"].sync()
+        wire.deliver("c", "b")
+        if written in wire.acknowledged:
+            break
+    assert written in wire.acknowledged
+    assert wire["c"].consensus.applied_index < seventh, "c has not heard that it is committed"
+
+    wire.deliver("a", "c")
+    wire["c"].sync()
+    wire["b"].crash()
+    wire.run(5.0)
+
+    assert wire.leader is not None
+    assert b"acknowledged" in wire.leader.commands
+
+
+# Handing over.
+
+
+def test_leadership_is_handed_over_without_waiting() -> None:
+    wire = led_by("a")
+    wire["a"].propose(b"x")
+
+    wire["a"].consensus.transfer("b", wire["a"].now)
+    assert wire["a"].consensus.is_transferring
+    wire.settle()
+
+    assert wire["b"].is_leader
+    assert wire["b"].consensus.term == 2
+    assert not wire["a"].consensus.is_transferring
+    assert b"x" in wire.acknowledged.values() or b"x" in wire["b"].commands
+
+
+def test_a_leader_hands_over_only_to_one_that_has_every_entry() -> None:
+    wire = led_by("a")
+    wire["a"].propose(b"x")
+    wire["a"].consensus.transfer("b", wire["a"].now)
+    assert not [message for message in wire.in_flight("a", "b") if isinstance(message, TimeoutNow)]
+    wire["a"].sync()
+    wire.deliver("a", "b")
+    wire["b"].sync()
+
+    wire.deliver("b", "a")
+
+    assert wire.in_flight("a", "b")[-1] == TimeoutNow(GROUP, 1)
+
+
+def test_nothing_is_proposed_while_handing_over() -> None:
+    wire = led_by("a")
+    wire["a"].consensus.transfer("b", wire["a"].now)
+
+    with pytest.raises(AssertionError):
+        wire["a"].propose(b"x")
+
+
+def test_a_transfer_that_fails_ends() -> None:
+    wire = led_by("a")
+    wire["a"].consensus.transfer("b", wire["a"].now)
+    wire.links["a", "b"].clear()
+
+    wire["a"].tick(TIMING.election_seconds_min)
+
+    assert not wire["a"].consensus.is_transferring
+    assert wire["a"].is_leader
+    wire["a"].propose(b"x")
+    wire.run(0.5)
+    assert b"x" in wire.acknowledged.values()
+
+
+def test_nobody_but_the_leader_starts_an_election() -> None:
+    wire = led_by("a")
+
+    wire["b"].receive("c", TimeoutNow(GROUP, 1))
+    wire["b"].receive("a", TimeoutNow(GROUP, 0))
+
+    assert wire["b"].consensus.term == 1
+
+
+# Reads.
+
+
+@pytest.mark.parametrize("names", ["a", "abc", "abcde"])
+@pytest.mark.parametrize("reader", ["a", "c"])
+def test_a_read_sees_every_acknowledged_write(names: str, reader: str) -> None:
+    if reader not in names:
+        reader = "a"
+    wire = led_by("a", names)
+    wire["a"].propose(b"x")
+    wire.settle()
+    assert wire.acknowledged
+
+    read = wire[reader].read()
+    wire.settle()
+    wire.run(0.1)
+
+    assert read.is_served
+    assert b"x" in wire[reader].commands
+
+
+@pytest.mark.parametrize(("names", "echoes"), [("a", ""), ("ab", "b"), ("abc", "b"), ("abcde", "bc")])
+def test_a_leaders_read_waits_for_a_majority(names: str, echoes: str) -> None:
+    wire = led_by("a", names)
+    read = wire["a"].read()
+    for follower in echoes:
+        assert not read.is_served
+        wire.deliver("a", follower)
+        wire.deliver(follower, "a")
+
+    assert read.is_served
+
+
+def test_a_followers_read_asks_the_leader() -> None:
+    wire = led_by("a")
+    wire.cut("a", "c")
+
+    read = wire["b"].read()
+    wire.deliver("b", "a")
+    assert not read.is_served
+    wire.deliver("a", "b")
+
+    assert read.is_served, "leader and follower are a majority of three"
+
+
+def test_a_followers_read_waits_until_it_has_applied_enough() -> None:
+    wire = led_by("a")
+    wire.links["a", "b"].clear()
+    wire["a"].propose(b"x")
+    wire["a"].sync()
+    held = wire.links["a", "b"].copy()
+    wire.links["a", "b"].clear()
+    wire.deliver("a", "c")
+    wire["c"].sync()
+    wire.deliver("c", "a")
+    assert wire.acknowledged
+
+    read = wire["b"].read()
+    wire.deliver("b", "a")
+    wire.deliver("a", "b")
+    assert not read.is_served
+    wire.links["a", "b"].extendleft(reversed(held))
+    wire.settle()
+    wire.run(0.2)
+
+    assert read.is_served
+    assert wire["b"].commands == [b"x"]
+
+
+def test_an_isolated_leader_serves_no_read() -> None:
+    wire = led_by("a")
+    wire.cut("a")
+    before = wire["a"].read()
+    wire.elect("b")
+    wire["b"].propose(b"new")
+    wire.settle()
+    after = wire["a"].read()
+
+    wire["a"].tick(2 * TIMING.election_seconds_max)
+
+    assert before.is_abandoned
+    assert after.is_abandoned
+
+
+def test_a_leader_that_lost_its_term_serves_no_read_even_where_one_still_answers() -> None:
+    wire = led_by("a")
+    wire.cut("a", "b")
+    wire["c"].now += TIMING.election_seconds_min
+    wire["b"].tick(TIMING.election_seconds_max)
+    for _ in range(4):
+        for node in "bc":
+            wire[node].sync()
+        wire.deliver("b", "c")
+        wire.deliver("c", "b")
+    assert wire["b"].is_leader
+
+    read = wire["a"].read()
+    wire.deliver("a", "c")
+    wire.deliver("c", "a")
+
+    assert not read.is_served
+    assert read.is_abandoned
+
+
+def test_a_new_leader_serves_no_read_before_its_no_op_is_committed() -> None:
+    """Until then it does not know what its predecessors committed (thesis, section 6.4)."""
+    wire = led_by("a")
+    wire["a"].propose(b"x")
+    wire["a"].sync()
+    wire.deliver("a", "b")
+    wire["b"].sync()
+    wire.deliver("b", "a")
+    assert wire.acknowledged
+    assert wire["b"].commands == []
+    wire["a"].crash()
+    wire["b"].tick(TIMING.election_seconds_max)
+    for _ in range(3):
+        wire.deliver("b", "c")
+        wire["c"].sync()
+        wire.deliver("c", "b")
+        if not wire["b"].is_leader:
+            wire["b"].sync()
+    assert wire["b"].is_leader
+
+    read = wire["b"].read()
+    wire.deliver("b", "c")
+    wire.deliver("c", "b")
+    assert not read.is_served
+    wire.settle()
+
+    assert read.is_served
+    assert wire["b"].commands == [b"x"]
+
+
+def test_reads_of_a_lost_leader_are_given_up() -> None:
+    wire = led_by("a")
+    wire["b"].now += 1.0
+    read = wire["b"].read()
+
+    wire.cut("a", "b")
+
+    assert read.is_abandoned
+    assert wire["b"].read().is_abandoned, "no leader is known"
+
+
+def test_an_echo_of_an_older_reign_confirms_nothing() -> None:
+    """A follower may meet a heartbeat of the leader's former reign when it knows the new one."""
+    wire = led_by("a")
+    for _ in range(5):
+        wire["a"].read()
+        wire.deliver("a", "c")
+        wire.deliver("c", "a")
+    stale = wire.links["a", "b"].copy()
+    assert len(stale) == 5
+    # b leads term 2, unnoticed by a; then a leads term 3; b hears of both from c alone.
+    wire["c"].now += TIMING.election_seconds_max
+    talk(wire, "b", "c", stand="b")
+    assert wire["b"].is_leader
+    wire["a"].tick(0.2)
+    wire.deliver("a", "c")
+    wire.deliver("c", "a")
+    assert not wire["a"].is_leader
+    wire["c"].now += TIMING.election_seconds_max
+    talk(wire, "a", "c", stand="a")
+    for _ in range(2):
+        wire["a"].sync()
+        wire.deliver("a", "c")
+        wire["c"].sync()
+        wire.deliver("c", "a")
+    assert (wire["a"].consensus.term, wire["a"].consensus.applied_index) == (3, 2)
+    wire["b"].tick(0.2)
+    wire.deliver("b", "c")
+    wire.deliver("c", "b")
+    wire["b"].sync()
+    assert wire["b"].consensus.term == 3
+    # The heartbeats of term 1 come at last, and are answered in term 3.
+    wire.deliver("a", "b", 5)
+    wire.deliver("b", "a")
+    wire.cut("a")
+    wire.elect("c")
+    wire["c"].propose(b"new")
+    wire.settle()
+    assert wire.acknowledged
+
+    read = wire["a"].read()
+
+    assert not read.is_served
+
+
+def talk(wire: Wire, one: str, other: str, stand: str) -> None:
+    """`stand` stands for election; only these two hear each other."""
+    wire[stand].tick(TIMING.election_seconds_max)
+    while not wire[stand].is_leader:
+        wire[one].sync()
+        wire[other].sync()
+        assert wire.links[one, other] or wire.links[other, one], f"{stand} is not elected"
+        wire.deliver(one, other)
+        wire[other].sync()
+        wire.deliver(other, one)
+
+
+def test_a_read_index_is_no_promise_that_it_is_committed() -> None:
+    """The index of a read may be the leader's no-op, which a follower must not apply on that word alone."""
+    wire = led_by("b")
+    wire.cut("b")
+    wire["b"].propose(b"never acknowledged")
+    wire["b"].sync()
+    while wire["b"].is_leader:
+        wire["b"].tick(0.5)
+    wire.link("a", "b")
+    talk(wire, "b", "a", stand="b")
+    # a takes the entries, but they are not on its disk yet.
+    wire["b"].sync()
+    wire.deliver("b", "a", 1)
+    wire["a"].sync()
+    wire.deliver("b", "a")
+    wire.deliver("a", "b")
+    wire.deliver("b", "a")
+    assert wire["a"].log.last_index > wire["a"].log.durable_index
+
+    read = wire["a"].read()
+    wire.deliver("a", "b")
+    wire.deliver("b", "a")
+
+    assert not read.is_abandoned
+    assert not read.is_served
+    wire["a"].crash()
+    wire["b"].crash()
+    wire.restart("a")
+    wire.run(5.0)
+    assert wire.leader is not None
+    wire.leader.propose(b"instead")
+    wire.run(0.2)
+    assert wire["a"].commands == [b"instead"]
+
+
+# What a replica says about itself.
+
+
+def test_a_follower_knows_when_it_last_held_everything() -> None:
+    wire = led_by("a")
+    wire.run(1.0)
+    fresh = wire["b"].consensus.fresh_at
+    assert fresh is not None
+    assert wire["b"].now - fresh <= 2 * TIMING.heartbeat_seconds
+    wire.cut("b")
+
+    wire.run(1.0)
+
+    assert wire["b"].consensus.fresh_at == fresh
+
+
+def test_a_leaders_freshness_is_its_majoritys() -> None:
+    wire = led_by("a", "abcde")
+    wire.run(1.0)
+    for name in "cde":
+        wire.cut(name)
+    before = wire["a"].now
+    wire.run(0.5)
+
+    fresh = wire["a"].consensus.fresh_at
+
+    assert fresh is not None
+    assert fresh <= before
+
+
+def test_the_group_knows_how_many_links_a_majority_needs() -> None:
+    wire = led_by("a")
+    links = [wire["a"].consensus.has_quorum_links]
+    for other in "bc":
+        wire.cut("a", other)
+        links.append(wire["a"].consensus.has_quorum_links)
+
+    assert links == [True, True, False]
+
+
+def test_a_no_op_begins_every_reign() -> None:
+    wire = led_by("a")
+
+    assert wire["a"].entries == [(1, NO_OP)]
