@@ -38,15 +38,15 @@ State = dict[LogIndex, StoredEntry]
 
 @dataclass(slots=True)
 class ReadAttempt:
-    """A linearizable read, and what became of it: `seen` is the index applied when it was served."""
+    """A linearizable read, and what became of it.
+
+    seen    the index applied when it was served
+    fate    "waiting", "served" or "abandoned"
+    """
 
     must_see: LogIndex
-    seen: LogIndex | None = None
-    is_abandoned: bool = False
-
-    @property
-    def is_served(self) -> bool:
-        return self.seen is not None
+    seen: LogIndex = LogIndex(0)
+    fate: str = "waiting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +110,13 @@ class Node(Port):
         attempt = ReadAttempt(self._wire.newest_acknowledged)
 
         def serve() -> None:
-            assert not attempt.is_served and not attempt.is_abandoned, "a read is answered once"
-            attempt.seen = self.consensus.applied_index
+            assert attempt.fate == "waiting", "a read is answered once"
+            attempt.seen, attempt.fate = self.consensus.applied_index, "served"
             self._wire.served(attempt)
 
         def abandon() -> None:
-            assert not attempt.is_served and not attempt.is_abandoned, "a read is answered once"
-            attempt.is_abandoned = True
+            assert attempt.fate == "waiting", "a read is answered once"
+            attempt.fate = "abandoned"
 
         self.consensus.read(LocalRead(serve, abandon))
         self.turn()
@@ -401,7 +401,6 @@ class Wire:
         return max(self.newest_seen, max(self.acknowledged, default=LogIndex(0)))
 
     def served(self, attempt: ReadAttempt) -> None:
-        assert attempt.seen is not None
         assert attempt.seen >= attempt.must_see, f"a read saw {attempt.seen}, but {attempt.must_see} came before it"
         self.newest_seen = max(self.newest_seen, attempt.seen)
 
