@@ -4,7 +4,7 @@ A head is whole header lines, each ended by CRLF, because the fast door sends th
 Content-Length nor Connection: those belong to the door.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
 NO_SNIFFING = b"x-content-type-options: nosniff\r\n"
@@ -32,16 +32,20 @@ Reply = Callable[[Answer], None]
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
-def encode_answer(answer: Answer, common: bytes, is_head: bool, keep_alive: bool) -> bytes:
-    """The whole response as bytes; `common` are the header lines that every response carries."""
+def encode_starts(headers: Iterable[tuple[bytes, bytes]]) -> dict[int, bytes]:
+    """By status: its line, and the header lines that every answer carries."""
+    common = NO_SNIFFING + b"".join(b"%b: %b\r\n" % header for header in headers)
+    return {status: line + common for status, line in STATUS_LINES.items()}
+
+
+def encode_answer(answer: Answer, start: bytes, is_head: bool, keep_alive: bool) -> bytes:
+    """The whole response as bytes; `start` is its status line and whatever headers the server adds."""
     status = answer.status
     body = answer.body
+    tail = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
     if status == 204 or status == 304:
-        tail = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
-        return b"".join((STATUS_LINES[status], common, answer.head, tail))
-    tail = b"content-length: %d\r\n\r\n" if keep_alive else b"content-length: %d\r\nconnection: close\r\n\r\n"
-    parts = (STATUS_LINES[status], common, answer.head, tail % len(body), b"" if is_head else body)
-    return b"".join(parts)
+        return b"".join((start, answer.head, tail))
+    return b"%b%bcontent-length: %d\r\n%b%b" % (start, answer.head, len(body), tail, b"" if is_head else body)
 
 
 def header_pairs(answer: Answer) -> list[tuple[bytes, bytes]]:

@@ -1,9 +1,8 @@
 """Exchanges: one request each, and its place in its connection's line of answers."""
 
-import time
+from time import monotonic
 from typing import Protocol
 
-from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.answers import Answer
@@ -30,29 +29,28 @@ class Exchange(Request):
     keep_alive  the connection may be used after it
     prepared    the answer of a request that is not served: a refusal, mostly
     answer      the answer, while it waits for those before it to leave
-    cycle, app  of an ASGI request; None on the fast door
+    cycle       of an ASGI request; None on the fast door
     """
 
-    __slots__ = ("_key", "_line", "answer", "app", "cycle", "keep_alive", "prepared")
+    __slots__ = ("_key", "_line", "answer", "cycle", "keep_alive", "prepared")
 
-    def __init__(self, line: Line, method: bytes, target: bytes) -> None:
+    def __init__(self, line: Line, method: bytes, target: bytes, keep_alive: bool) -> None:
         self._line = line
         self._key: bytes | None = None
         self.method = method
         self.target = target
-        self.fields = {}
         self.body = b""
         self.received = 0.0
-        self.keep_alive = True
+        self.keep_alive = keep_alive
         self.prepared: Answer | None = None
         self.answer: Answer | None = None
         self.cycle: RequestResponseCycle | None = None
-        self.app: ASGI3Application | None = None
 
     def reply(self, answer: Answer) -> None:
-        self._line.metrics.observe(self.method, answer.status, time.monotonic() - self.received)
+        line = self._line
+        line.metrics.observe(self.method, answer.status, monotonic() - self.received)
         self.answer = answer
-        self._line.answered()
+        line.answered()
 
     def may_join(self, other: "Exchange") -> bool:
         """Whether it may run while `other`, sent before it, still runs.

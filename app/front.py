@@ -11,14 +11,14 @@ A refused request keeps its connection where its end can be found within `drain_
 
 import asyncio
 import re
-import time
+from time import monotonic
 from typing import Any
 
 import httptools
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from app.answers import Answer, encode_answer
+from app.answers import Answer, encode_answer, encode_starts
 from app.exchange import Exchange
 from app.fields import read_fields
 from app.kv import ALLOW, PREFIX
@@ -35,7 +35,7 @@ from app.problems import (
     Problem,
 )
 
-_IDLE, _HEAD, _BODY, _LINGER = range(4)
+_IDLE, _HEAD, _BODY = range(3)
 _NEVER = float("inf")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -92,14 +92,14 @@ class FrontProtocol(LineProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         super().connection_made(transport)
         # A new connection has as long for its first byte as a request has for its head.
-        self._idle_since = time.monotonic() - self._limits.keep_alive_seconds + self._limits.head_seconds
+        self._idle_since = monotonic() - self._limits.keep_alive_seconds + self._limits.head_seconds
         if not self.patrol.add(self, self.loop):
             self._deaf = True
             self.metrics.refused[TOO_MANY_CONNECTIONS.code] += 1
             limit = self._limits.connections_max
             problem = Problem(TOO_MANY_CONNECTIONS, f"{limit} connections are open already", {"limit": limit})
-            common = self.patrol.common_lines(self.server_state.default_headers)
-            transport.write(encode_answer(problem.answer(), common, False, False))
+            start = encode_starts(self.server_state.default_headers)[TOO_MANY_CONNECTIONS.status]
+            transport.write(encode_answer(problem.answer(), start, False, False))
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -121,11 +121,11 @@ class FrontProtocol(LineProtocol):
             self._line.pop()
         if self._line:
             self._close_after_line()
-        elif self._phase != _LINGER:
+        elif not self._unfinished:
             self.transport.close()
 
     def pause_writing(self) -> None:
-        self._unread_since = time.monotonic()
+        self._unread_since = monotonic()
         super().pause_writing()
 
     def resume_writing(self) -> None:
@@ -136,7 +136,7 @@ class FrontProtocol(LineProtocol):
     def look(self, now: float) -> None:
         """Act on whatever is overdue at `now`; called about once a second."""
         limits = self._limits
-        if now - self._unread_since > limits.send_seconds or (self._phase == _LINGER and now >= self._deadline):
+        if now - self._unread_since > limits.send_seconds or (self._unfinished and now >= self._deadline):
             self.transport.abort()
         elif now >= self._deadline:
             part, seconds = ("head", limits.head_seconds) if self._phase == _HEAD else ("body", limits.body_seconds)
@@ -181,7 +181,7 @@ class FrontProtocol(LineProtocol):
         except httptools.HttpParserError as error:
             if not self._deaf:
                 self._refuse(self._unparsed(error))
-        if self._phase == _HEAD or self._phase == _BODY:
+        if self._phase:
             self._bound(len(data))
 
     def _unparsed(self, error: httptools.HttpParserError) -> Problem:
@@ -196,7 +196,7 @@ class FrontProtocol(LineProtocol):
         if self._timed != self._phase:
             self._timed = self._phase
             seconds = limits.head_seconds if self._phase == _HEAD else limits.body_seconds
-            self._deadline = time.monotonic() + seconds
+            self._deadline = monotonic() + seconds
         if self._phase_is_new:
             self._phase_is_new = False
             self._phase_bytes = 0
@@ -239,10 +239,9 @@ class FrontProtocol(LineProtocol):
         self._phase_is_new = True
         self._body_bytes = 0
         limits = self._limits
-        headers, self.headers = self.headers, []  # what may still come are trailers, and nobody's
+        headers = self.headers
         parser = self.parser
-        exchange = Exchange(self, parser.get_method(), self.url)
-        exchange.keep_alive = parser.should_keep_alive()
+        exchange = Exchange(self, parser.get_method(), self.url, parser.should_keep_alive())
         self._incoming = exchange
         fields = read_fields(headers)
         if len(headers) > limits.headers_max or not (whole or _head_bytes(self.url, headers) <= limits.head_bytes_max):
@@ -317,7 +316,7 @@ class FrontProtocol(LineProtocol):
         except httptools.HttpParserInvalidURLError:
             self._decline(Problem(BAD_REQUEST, "the request target is not a path"))
         self.cycle = running
-        self.headers = []
+        self.headers = headers
 
     def _should_upgrade(self) -> bool:
         return False
@@ -326,6 +325,7 @@ class FrontProtocol(LineProtocol):
         """Look at what most requests lack: another version, an expectation, a transfer coding, an upgrade."""
         version = self.parser.get_http_version()
         coding = fields.get(b"transfer-encoding")
+        self.headers = []  # trailers may come, and are nobody's
         expectation = fields.get(b"expect")
         if version not in {"1.0", "1.1"}:
             self._stop(Problem(BAD_REQUEST, f"HTTP/{version} is not spoken here"))
@@ -386,7 +386,7 @@ class FrontProtocol(LineProtocol):
     def _refuse(self, problem: Problem | None) -> None:
         """Answer with `problem`, or with what was prepared, in turn, and close: where the request ends is unknown."""
         if self._incoming is None:
-            self._incoming = Exchange(self, b"", b"")
+            self._incoming = Exchange(self, b"", b"", False)
         exchange = self._incoming
         if problem is not None:
             self._decline(problem)
@@ -417,8 +417,7 @@ class FrontProtocol(LineProtocol):
             return
         self._forget()
         self.transport.write_eof()
-        self._phase = _LINGER
-        self._deadline = time.monotonic() + self._limits.linger_seconds
+        self._deadline = monotonic() + self._limits.linger_seconds
         self.flow.resume_reading()
 
     def _forget(self) -> None:

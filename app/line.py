@@ -6,8 +6,8 @@ of one that is done early waits. An ASGI exchange runs alone, because uvicorn wr
 
 import asyncio
 import itertools
-import time
 from collections import deque
+from time import monotonic
 from typing import Any, ClassVar
 
 from uvicorn._types import ASGI3Application
@@ -15,7 +15,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from app.answers import Answer, encode_answer
+from app.answers import encode_answer
 from app.exchange import Exchange
 from app.patrol import Patrol
 from app.problems import problem_of
@@ -25,7 +25,7 @@ class LineProtocol(HttpToolsProtocol):
     """The answering half of a connection; the other half puts exchanges in."""
 
     # Slots, not the instance's dict: uvicorn's own attributes fill the part of it that is quick to reach.
-    __slots__ = ("_idle_since", "_kv", "_limits", "_line", "_pumping", "_running", "metrics")
+    __slots__ = ("_idle_since", "_kv", "_limits", "_line", "_patrol", "_pumping", "_running", "metrics")
 
     patrol: ClassVar[Patrol]
 
@@ -37,9 +37,10 @@ class LineProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.metrics = self.patrol.metrics
+        self._patrol = self.patrol
         self._limits = self.patrol.limits
         self._kv = self.patrol.kv
+        self.metrics = self.patrol.metrics
         self._line: deque[Exchange] = deque()
         self._running = 0
         self._pumping = False
@@ -47,7 +48,7 @@ class LineProtocol(HttpToolsProtocol):
 
     def _enter(self, exchange: Exchange) -> None:
         """Join the line; an exchange that is alone in it starts at once."""
-        exchange.received = time.monotonic()
+        exchange.received = monotonic()
         self._line.append(exchange)
         if len(self._line) == 1:
             self._running = 1
@@ -63,9 +64,8 @@ class LineProtocol(HttpToolsProtocol):
         self._pumping = True
         try:
             while line:
-                answer = line[0].answer
-                if answer is not None:
-                    self._send(line.popleft(), answer)
+                if line[0].answer is not None:
+                    self._send(line.popleft())
                 elif self._running < len(line) and self._may_start():
                     self._running += 1
                     self._start(line[self._running - 1])
@@ -74,7 +74,7 @@ class LineProtocol(HttpToolsProtocol):
         finally:
             self._pumping = False
         if not line:
-            self._idle_since = time.monotonic()
+            self._idle_since = monotonic()
         self._some_left()
 
     def _may_start(self) -> bool:
@@ -102,11 +102,16 @@ class LineProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Keep the cycle that uvicorn has just made from starting before its turn."""
 
-    def _send(self, exchange: Exchange, answer: Answer) -> None:
+    def _send(self, exchange: Exchange) -> None:
+        answer = exchange.answer
+        assert answer is not None, "it leaves before it is answered"
         self._running -= 1
         keep_alive = exchange.keep_alive
-        common = self.patrol.common_lines(self.server_state.default_headers)
-        self.transport.write(encode_answer(answer, common, exchange.method == b"HEAD", keep_alive))
+        patrol = self._patrol
+        if patrol.headers is not self.server_state.default_headers:
+            patrol.renew(self.server_state.default_headers)
+        start = patrol.starts[answer.status]
+        self.transport.write(encode_answer(answer, start, exchange.method == b"HEAD", keep_alive))
         if not keep_alive:
             self._end()
 

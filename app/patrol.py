@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Protocol
 
-from app.answers import NO_SNIFFING
+from app.answers import encode_starts
 from app.kv import KvHandler
 from app.metrics import Metrics
 from app.settings import Limits
@@ -20,6 +20,9 @@ class Watched(Protocol):
 class Patrol:
     """The open connections, and what each needs to serve.
 
+    headers  the common headers that `starts` were made of
+    starts   by status, how an answer begins
+
     A timer per request would cost more than the request; here one looks at everybody, about once a second.
     """
 
@@ -30,7 +33,8 @@ class Patrol:
         self._open: set[Watched] = set()
         self._interval = min(1.0, limits.head_seconds / 4, limits.body_seconds / 4, limits.keep_alive_seconds / 4)
         self._timer: asyncio.TimerHandle | None = None
-        self._common: tuple[list[tuple[bytes, bytes]] | None, bytes] = (None, b"")
+        self.headers: list[tuple[bytes, bytes]] | None = None
+        self.starts: dict[int, bytes] = {}
         metrics.connections = lambda: len(self._open)
 
     def add(self, connection: Watched, loop: asyncio.AbstractEventLoop) -> bool:
@@ -48,13 +52,10 @@ class Patrol:
             self._timer.cancel()
             self._timer = None
 
-    def common_lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """The header lines of every answer; uvicorn makes a new list of them each second."""
-        known, lines = self._common
-        if known is not headers:
-            lines = NO_SNIFFING + b"".join(b"%b: %b\r\n" % header for header in headers)
-            self._common = (headers, lines)
-        return lines
+    def renew(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Prepare the start of every answer; uvicorn makes a new list of common headers each second."""
+        self.headers = headers
+        self.starts = encode_starts(headers)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now = time.monotonic()

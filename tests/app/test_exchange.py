@@ -19,7 +19,7 @@ class Line:
 
 
 def exchange(method: str, target: str) -> Exchange:
-    return Exchange(Line(), method.encode(), target.encode())
+    return Exchange(Line(), method.encode(), target.encode(), True)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_one_key_s_requests_keep_their_order(first: tuple[str, str], second: tup
 
 def test_an_answer_is_counted_and_told_to_the_line() -> None:
     line = Line()
-    one = Exchange(line, b"GET", b"/v1/kv/a")
+    one = Exchange(line, b"GET", b"/v1/kv/a", True)
 
     one.reply(Answer(200, b""))
 
