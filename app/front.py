@@ -174,6 +174,7 @@ class FrontProtocol(LineProtocol):
             self._feed(view[start : start + step])
 
     def _feed(self, data: bytes | memoryview) -> None:
+        self._feeding = True
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -181,6 +182,9 @@ class FrontProtocol(LineProtocol):
         except httptools.HttpParserError as error:
             if not self._deaf:
                 self._refuse(self._unparsed(error))
+        self._feeding = False
+        if self._out:
+            self._flush()
         if self._phase:
             self._bound(len(data))
 
@@ -408,6 +412,7 @@ class FrontProtocol(LineProtocol):
 
     def _continue(self) -> None:
         self._owes_continue = False
+        self._flush()
         self.transport.write(_CONTINUE)
 
     def _end(self) -> None:
@@ -415,6 +420,7 @@ class FrontProtocol(LineProtocol):
         if not self._unfinished:
             super()._end()
             return
+        self._flush()
         self._forget()
         self.transport.write_eof()
         self._deadline = monotonic() + self._limits.linger_seconds

@@ -25,7 +25,9 @@ class LineProtocol(HttpToolsProtocol):
     """The answering half of a connection; the other half puts exchanges in."""
 
     # Slots, not the instance's dict: uvicorn's own attributes fill the part of it that is quick to reach.
-    __slots__ = ("_idle_since", "_kv", "_limits", "_line", "_patrol", "_pumping", "_running", "metrics")
+    __slots__ = (
+        *("_feeding", "_idle_since", "_kv", "_limits", "_line", "_out", "_patrol", "_pumping", "_running", "metrics"),
+    )
 
     patrol: ClassVar[Patrol]
 
@@ -44,6 +46,8 @@ class LineProtocol(HttpToolsProtocol):
         self._line: deque[Exchange] = deque()
         self._running = 0
         self._pumping = False
+        self._feeding = False  # more requests may follow in the same data: their answers can leave together
+        self._out: list[bytes] = []
         self._idle_since = 0.0
 
     def _enter(self, exchange: Exchange) -> None:
@@ -92,6 +96,7 @@ class LineProtocol(HttpToolsProtocol):
                 self.logger.exception("a request failed")
                 exchange.reply(problem_of(error).answer())
         else:
+            self._flush()
             self.cycle = cycle
             cycle.keep_alive = exchange.keep_alive
             cycle.body += exchange.body
@@ -110,10 +115,23 @@ class LineProtocol(HttpToolsProtocol):
         patrol = self._patrol
         if patrol.headers is not self.server_state.default_headers:
             patrol.renew(self.server_state.default_headers)
-        start = patrol.starts[answer.status]
-        self.transport.write(encode_answer(answer, start, exchange.method == b"HEAD", keep_alive))
+        wire = encode_answer(answer, patrol.starts[answer.status], exchange.method == b"HEAD", keep_alive)
+        if self._feeding or self._out:
+            self._out.append(wire)
+        elif self._line:
+            self._out.append(wire)
+            self.loop.call_soon(self._flush)
+        else:
+            self.transport.write(wire)
         if not keep_alive:
             self._end()
+
+    def _flush(self) -> None:
+        """Write all answers of this turn at once."""
+        out = self._out
+        if out:
+            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
+            out.clear()
 
     def on_response_complete(self) -> None:
         """Called by uvicorn when the ASGI exchange at the front of the line has its whole answer out."""
@@ -137,11 +155,13 @@ class LineProtocol(HttpToolsProtocol):
         """Nobody waits for these answers any more."""
         self._line.clear()
         self._running = 0
+        self._out.clear()
 
     def _some_left(self) -> None:
         """There may be room in the line again."""
 
     def _end(self) -> None:
         """The last answer is out."""
+        self._flush()
         self._forget()
         self.transport.close()

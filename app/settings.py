@@ -39,7 +39,7 @@ class Limits:
     content_type_bytes_max: int = 255
     head_bytes_max: int = 16_384
     headers_max: int = 100
-    body_bytes_max: int = 1_048_576
+    body_bytes_max: int = 65_536
     drain_bytes_max: int = 65_536
     connections_max: int = 8_192
     pipeline_max: int = 64

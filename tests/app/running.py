@@ -3,7 +3,8 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -16,11 +17,24 @@ from app.server import Server, create_app
 from app.settings import Limits, Settings
 from tests.app.fake_coordinator import FakeCoordinator
 
+GET = b"GET /v1/kv/k HTTP/1.1\r\nHost: x\r\n\r\n"
 SETTINGS = Settings(name="n1", data="unused", http="127.0.0.1:0", peer="127.0.0.1:0")
 
 
 def settings_with(**limits: Any) -> Settings:
     return replace(SETTINGS, limits=replace(Limits(), **limits))
+
+
+def put(key: str, value: bytes = b"v") -> bytes:
+    return f"PUT /v1/kv/{key} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(value)}\r\n\r\n".encode() + value
+
+
+def eventually(claim: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Poll what another thread brings about."""
+    deadline = time.monotonic() + seconds
+    while not claim():
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(0.001)
 
 
 @dataclass

@@ -11,28 +11,15 @@ import pytest
 from app.answers import Answer
 from app.kv import Request
 from raftgroups import Item
-from tests.app.running import Client, RawAnswer, Running, running, settings_with
+from tests.app.running import GET, Client, RawAnswer, Running, eventually, put, running, settings_with
 
-GET = b"GET /v1/kv/k HTTP/1.1\r\nHost: x\r\n\r\n"
 SHORT = settings_with(
     head_seconds=0.1, body_seconds=0.1, keep_alive_seconds=0.2, send_seconds=0.2, linger_seconds=0.1, pipeline_max=8
 )
 
 
-def put(key: str, value: bytes = b"v") -> bytes:
-    return f"PUT /v1/kv/{key} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(value)}\r\n\r\n".encode() + value
-
-
 def code(answer: RawAnswer) -> str:
     return str(json.loads(answer.body)["code"])
-
-
-def eventually(claim: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Poll what another thread brings about."""
-    deadline = time.monotonic() + seconds
-    while not claim():
-        assert time.monotonic() < deadline, "it does not happen"
-        time.sleep(0.001)
 
 
 def is_cut_while(step: Callable[[], None]) -> bool:
@@ -54,54 +41,7 @@ def short() -> Iterator[Running]:
         yield started
 
 
-# Order.
-
-
-def test_pipelined_answers_keep_the_order_of_their_requests(gateway: Running) -> None:
-    gateway.fake.is_patient = True
-    with gateway.connect() as client:
-        client.send(b"".join(put(f"order{number}", b"%d" % number) for number in range(20)))
-        eventually(lambda: len(gateway.fake.waiting) == 20)
-        gateway.fake.waiting.reverse()
-        gateway.do(gateway.fake.release)
-        revisions = [int(client.read_answer().headers["etag"].strip('"')) for _ in range(20)]
-
-    gateway.fake.is_patient = False
-    assert revisions == sorted(revisions, reverse=True)
-
-
-def test_slow_routes_and_fast_ones_share_a_line(gateway: Running) -> None:
-    """An ASGI answer takes several turns; whoever came after it waits."""
-    with gateway.connect() as client:
-        client.send(
-            put("mixed", b"one")
-            + b"GET /v1/limits HTTP/1.1\r\nHost: x\r\n\r\n"
-            + b"GET /v1/kv/mixed HTTP/1.1\r\nHost: x\r\n\r\n"
-            + b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"
-            + b"HEAD /v1/kv/mixed HTTP/1.1\r\nHost: x\r\n\r\n"
-        )
-        answers = [client.read_answer(is_head=number == 5) for number in range(6)]
-
-    assert [answer.status for answer in answers] == [204, 200, 200, 200, 404, 200]
-    assert json.loads(answers[1].body)["key_bytes_max"] == 1024
-    assert answers[2].body == b"one"
-    assert json.loads(answers[3].body) == {"status": "ok"}
-
-
-def test_requests_for_one_key_run_one_after_the_other(gateway: Running) -> None:
-    """However the key is spelled; a reader of one connection sees what the same connection wrote before."""
-    gateway.fake.is_patient = True
-    with gateway.connect() as client:
-        client.send(put("a%2Fb") + b"GET /v1/kv/a/b HTTP/1.1\r\nHost: x\r\n\r\n" + put("other"))
-        eventually(lambda: len(gateway.fake.waiting) == 1)
-        gateway.do(gateway.fake.release)
-        eventually(lambda: len(gateway.fake.waiting) == 2)
-        gateway.do(gateway.fake.release)
-        answers = [client.read_answer() for _ in range(3)]
-
-    gateway.fake.is_patient = False
-    assert [answer.status for answer in answers] == [204, 200, 204]
-    assert answers[1].body == b"v"
+# Time and room.
 
 
 def test_a_flood_of_pipelined_requests_is_taken_in_a_few_at_a_time(short: Running) -> None:
@@ -114,18 +54,6 @@ def test_a_flood_of_pipelined_requests_is_taken_in_a_few_at_a_time(short: Runnin
         assert len(short.fake.waiting) <= SHORT.limits.pipeline_max + SHORT.limits.head_bytes_max // len(GET)
     short.fake.is_patient = False
     short.do(short.fake.release)
-
-
-def test_ten_thousand_pipelined_requests_are_all_answered(gateway: Running) -> None:
-    gateway.do(lambda: gateway.fake.items.clear())
-    with gateway.connect() as client, gateway.connect() as sender:
-        client.ask(put("k"))
-        client.send(GET * 10_000)
-        assert {client.read_answer().status for _ in range(10_000)} == {200}
-        assert sender.ask(GET).status == 200
-
-
-# Time.
 
 
 def test_a_slow_head_is_cut(short: Running) -> None:
