@@ -778,20 +778,14 @@ def test_an_echo_of_an_older_reign_confirms_nothing() -> None:
     stale = wire.links["a", "b"].copy()
     assert len(stale) == 5
     # b leads term 2, unnoticed by a; then a leads term 3; b hears of both from c alone.
-    wire["c"].now += TIMING.election_seconds_max
-    talk(wire, "b", "c", stand="b")
-    assert wire["b"].is_leader
+    wire.elect_by("b", "c")
     wire["a"].tick(0.2)
     wire.deliver("a", "c")
     wire.deliver("c", "a")
     assert not wire["a"].is_leader
-    wire["c"].now += TIMING.election_seconds_max
-    talk(wire, "a", "c", stand="a")
+    wire.elect_by("a", "c")
     for _ in range(2):
-        wire["a"].sync()
-        wire.deliver("a", "c")
-        wire["c"].sync()
-        wire.deliver("c", "a")
+        wire.exchange("a", "c")
     assert (wire["a"].consensus.term, wire["a"].consensus.applied_index) == (3, 2)
     wire["b"].tick(0.2)
     wire.deliver("b", "c")
@@ -812,18 +806,6 @@ def test_an_echo_of_an_older_reign_confirms_nothing() -> None:
     assert read.fate != "served"
 
 
-def talk(wire: Wire, one: str, other: str, stand: str) -> None:
-    """`stand` stands for election; only these two hear each other."""
-    wire[stand].tick(TIMING.election_seconds_max)
-    while not wire[stand].is_leader:
-        wire[one].sync()
-        wire[other].sync()
-        assert wire.links[one, other] or wire.links[other, one], f"{stand} is not elected"
-        wire.deliver(one, other)
-        wire[other].sync()
-        wire.deliver(other, one)
-
-
 def test_a_read_index_is_no_promise_that_it_is_committed() -> None:
     """The index of a read may be the leader's no-op, which a follower must not apply on that word alone."""
     wire = led_by("b")
@@ -833,7 +815,7 @@ def test_a_read_index_is_no_promise_that_it_is_committed() -> None:
     while wire["b"].is_leader:
         wire["b"].tick(0.5)
     wire.link("a", "b")
-    talk(wire, "b", "a", stand="b")
+    wire.elect_by("b", "a")
     # a takes the entries, but they are not on its disk yet.
     wire["b"].sync()
     wire.deliver("b", "a", 1)

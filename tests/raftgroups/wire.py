@@ -387,6 +387,27 @@ class Wire:
         assert node.is_leader, f"{name} was not elected"
         return node
 
+    def elect_by(self, name: str, voters: str) -> Node:
+        """As `elect`, while only these hear each other, and have not heard a leader for long."""
+        for voter in voters:
+            self.nodes[voter].now += self.timing.election_seconds_max
+        node = self.nodes[name]
+        node.tick(self.timing.election_seconds_max)
+        for _ in range(10):
+            if node.is_leader:
+                return node
+            node.sync()
+            for voter in voters:
+                self.exchange(name, voter)
+        raise AssertionError(f"{name} was not elected")
+
+    def exchange(self, a: str, b: str) -> None:
+        """a syncs and speaks, b syncs and answers; nobody else hears or says anything."""
+        self.nodes[a].sync()
+        self.deliver(a, b)
+        self.nodes[b].sync()
+        self.deliver(b, a)
+
     @property
     def leader(self) -> Node | None:
         """The leader of the highest term."""
