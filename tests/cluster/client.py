@@ -5,6 +5,7 @@ problem whose outcome is not_applied, or a connection that was never opened), or
 """
 
 import asyncio
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import Self
@@ -49,12 +50,16 @@ class Link:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.close()
+        await self.close()
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Closes the connection, if there is one, and waits until it is."""
         if self._streams is not None:
-            self._streams[1].close()
+            writer = self._streams[1]
             self._streams = None
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     async def request(
         self, method: str, target: str, body: bytes = b"", headers: dict[str, str] | None = None
@@ -74,7 +79,7 @@ class Link:
                 writer.write("\r\n".join([*lines, "", ""]).encode() + body)
                 return await self._answer(reader, method)
         except (OSError, EOFError, TimeoutError, ValueError) as error:
-            self.close()
+            await self.close()
             raise LinkError(f"{type(error).__name__}: {error}", sent=sent) from error
 
     async def _answer(self, reader: asyncio.StreamReader, method: str) -> Answer:
@@ -87,18 +92,21 @@ class Link:
         has_body = method != "HEAD" and status not in (204, 304)
         body = await reader.readexactly(int(headers.get("content-length", 0))) if has_body else b""
         if headers.get("connection", "").lower() == "close":
-            self.close()
+            await self.close()
         return Answer(status, headers, body)
 
 
 class RecordingClient:
-    """Puts, gets and deletes through a link, with every call and outcome in a history."""
+    """Puts, gets and deletes through one node, with every call and outcome in a history."""
 
-    def __init__(self, history: History, link: Link, deadline_ms: int = 2_000) -> None:
+    def __init__(self, history: History, port: int, deadline_ms: int = 1_000) -> None:
         self._history = history
-        self._link = link
+        self._link = Link(port, timeout=1.5 * deadline_ms / 1_000)
         self._headers = {"KV-Timeout-Ms": str(deadline_ms)}
         self._id = history.new_client()
+
+    async def close(self) -> None:
+        await self._link.close()
 
     async def put(self, key: str, value: str) -> bool | None:
         return await self._record("put", key, value)

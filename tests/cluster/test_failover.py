@@ -45,7 +45,7 @@ async def outages(keys: list[str], ports: list[int], victim: Node) -> list[float
 
     seconds = await asyncio.gather(*map(first_success, links, keys))
     for link in links:
-        link.close()
+        await link.close()
     return list(seconds)
 
 

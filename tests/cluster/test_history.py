@@ -42,7 +42,7 @@ def test_clients_see_one_order_while_leaders_are_paused(cluster: Cluster, tmp_pa
         for node in itertools.islice(itertools.cycle(cluster), 6):
             traffic.advance(300)
             node.pause()
-            traffic.advance(300)
+            traffic.advance(100)
             node.resume()
 
     cluster.wait_ready()

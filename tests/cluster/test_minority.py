@@ -10,8 +10,8 @@ from tests.cluster.nodes import Cluster, Node, wait_until
 
 pytestmark = pytest.mark.cluster
 
-KEYS = [f"minority/{number}" for number in range(40)]
-DEADLINE_MS = 1_000
+KEYS = [f"minority/{number}" for number in range(10)]
+DEADLINE_MS = 800
 SLACK_SECONDS = 0.5
 
 

@@ -15,6 +15,7 @@ from tests.linearizability import check
 
 PACE_SECONDS = 0.01
 RETRY_SECONDS = 0.02
+MOVING_CHANCE = 0.05
 
 
 class Traffic:
@@ -93,7 +94,7 @@ class Ledger(Traffic):
                 self.acknowledged[key] = value
                 self.succeeded += 1
         for link in links.values():
-            link.close()
+            await link.close()
 
     def lost(self, nodes: Iterable[Node]) -> list[str]:
         """What is missing or wrong of all that was acknowledged, read through each of the nodes."""
@@ -125,18 +126,26 @@ class Recorded(Traffic):
         self._numbers = itertools.count()
 
     async def client(self, rng: random.Random) -> None:
-        clients = [RecordingClient(self.history, Link(node.http_port)) for node in self.cluster]
+        """Stays with a node that answers, mostly; goes to another after a failure."""
+        clients = [RecordingClient(self.history, node.http_port) for node in self.cluster]
+        client = rng.choice(clients)
         while not self.stopping:
-            client, key = rng.choice(clients), rng.choice(self.keys)
-            kind = rng.choices(("get", "put", "delete"), (10, 9, 1))[0]
-            if kind == "get":
-                ok = await client.get(key)
-            elif kind == "put":
-                ok = await client.put(key, f"v{next(self._numbers)}")
-            else:
-                ok = await client.delete(key)
+            ok = await self._operate(client, rng)
             self.succeeded += bool(ok)
+            if not ok or rng.random() < MOVING_CHANCE:
+                client = rng.choice(clients)
             await asyncio.sleep(rng.uniform(0, PACE_SECONDS) if ok else RETRY_SECONDS)
+        for client in clients:
+            await client.close()
+
+    async def _operate(self, client: RecordingClient, rng: random.Random) -> bool | None:
+        key = rng.choice(self.keys)
+        kind = rng.choices(("get", "put", "delete"), (10, 9, 1))[0]
+        if kind == "get":
+            return await client.get(key)
+        if kind == "put":
+            return await client.put(key, f"v{next(self._numbers)}")
+        return await client.delete(key)
 
     def judge(self, directory: Path) -> None:
         """Reads every key through every node, then checks that all of it is linearizable."""
@@ -151,6 +160,7 @@ class Recorded(Traffic):
 
     async def _read_all(self) -> None:
         for node in self.cluster:
-            client = RecordingClient(self.history, Link(node.http_port))
+            client = RecordingClient(self.history, node.http_port, deadline_ms=5_000)
             for key in self.keys:
                 assert await client.get(key), f"{key} cannot be read through {node.name}"
+            await client.close()
