@@ -193,6 +193,9 @@ class NodeLog:
 
         A group without an engine here any more pins nothing.
         """
+        if self._writer.synced < self._writer.written:
+            # The newest segment repeats the hard states of those before it, but not yet on disk.
+            return
         while len(self._segments) > 1 and self.bytes_on_disk > retained_bytes:
             oldest = self._segments[0]
             if self._pinned_by(oldest, flushed):

@@ -319,6 +319,61 @@ def test_a_failed_commit_is_reported(operation: str) -> None:
         log.commit()
 
 
+@pytest.mark.parametrize("skip", [0, 1, 2, 3])
+def test_a_full_disk_changes_nothing_and_is_tried_again(skip: int) -> None:
+    """Wherever in the change to a new segment it strikes; no vote is forgotten by it."""
+    disk = MemoryFileSystem()
+    log = open_log(disk, segment_bytes=100)
+    log.add(HardState(0, 5, "n2"))
+    log.add(entries(0, 1, b"x" * 100))
+    log.commit()
+    full = StorageFullError("log", 28, "no space left on device")
+    disk.faults.append(Fault("write", full, skip=skip))
+    disk.faults.append(Fault("open_append", full, skip=skip))
+    for index in range(2, 6):
+        log.add(entries(0, index, b"x" * 100))
+        for _ in range(2):
+            try:
+                log.commit()
+            except StorageFullError:
+                assert log.has_gathered
+    log.drop_flushed({PartitionId(0): 5}, retained_bytes=0)
+    assert len(segment_numbers(disk, DIRECTORY)) < 3
+
+    found = remains(open_log(disk), 0)
+
+    assert found.vote == "n2"
+    assert found.first + len(found.entries) - 1 == 5
+
+
+def test_a_disk_that_is_full_only_when_synced_stops_the_log() -> None:
+    """What it holds is not known then, so it is no case for another try."""
+    disk = MemoryFileSystem()
+    log = open_log(disk)
+    log.add(entries(0, 1, b"a"))
+    log.write()
+    disk.faults.append(Fault("sync", StorageFullError("log", 28, "no space left on device")))
+
+    with pytest.raises(StorageError) as raised:
+        log.sync()
+
+    assert not isinstance(raised.value, StorageFullError)
+
+
+def test_nothing_is_dropped_before_its_hard_states_are_repeated_on_disk() -> None:
+    disk = MemoryFileSystem()
+    log = open_log(disk, segment_bytes=1)
+    log.add(HardState(0, 5, "n2"))
+    log.commit()
+    log.add(entries(1, 1, b"x"))
+    log.write()
+    log.drop_flushed({PartitionId(1): 1}, retained_bytes=0)
+    disk.sync_directory(DIRECTORY)
+    disk.restart()
+
+    assert remains(open_log(disk), 0).vote == "n2"
+
+
 # Against a model.
 
 
