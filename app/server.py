@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -67,7 +68,7 @@ def run_node(settings: Settings) -> int:
     """Run one node until it is told to stop. Returns the exit code of the process."""
     configure_logs()
     os.umask(0o077)
-    _raise_file_limit()
+    settings = _within_file_limit(settings)
     try:
         listener = _listen("http", settings.http)
         _listen("peer", settings.peer).close()
@@ -206,12 +207,16 @@ def _forget_process_id(directory: str) -> None:
         os.unlink(os.path.join(directory, "node.pid"))
 
 
-def _raise_file_limit() -> None:
-    """Each connection is a file, and so is each SSTable: take what we are allowed to."""
+def _within_file_limit(settings: Settings) -> Settings:
+    """Each connection is a file, and so is each SSTable: take what we are allowed to, and give clients half of it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    if soft == resource.RLIM_INFINITY or settings.limits.connections_max <= soft // 2:
+        return settings
+    return replace(settings, limits=replace(settings.limits, connections_max=soft // 2))
 
 
 def _settle_garbage_collector() -> None:

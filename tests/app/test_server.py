@@ -60,10 +60,13 @@ class Node:
         return code, time.monotonic() - started
 
 
-def start(data: Path, http: int, peer: int, name: str = "n1", **environ: str) -> subprocess.Popen[str]:
+def start(
+    data: Path, http: int, peer: int, name: str = "n1", files_max: int | None = None, **environ: str
+) -> subprocess.Popen[str]:
+    limited = [] if files_max is None else ["prlimit", f"--nofile={files_max}:{files_max}"]
     return subprocess.Popen(
         [
-            *(sys.executable, "-m", "app.cli", "node", "--name", name, "--data", str(data)),
+            *(*limited, sys.executable, "-m", "app.cli", "node", "--name", name, "--data", str(data)),
             *("--http", f"127.0.0.1:{http}", "--peer", f"127.0.0.1:{peer}"),
         ],
         env={**os.environ, **environ},
@@ -73,9 +76,9 @@ def start(data: Path, http: int, peer: int, name: str = "n1", **environ: str) ->
 
 
 @contextmanager
-def node(data: Path, **environ: str) -> Iterator[Node]:
+def node(data: Path, files_max: int | None = None, **environ: str) -> Iterator[Node]:
     http, peer = free_port(), free_port()
-    process = start(data, http, peer, **environ)
+    process = start(data, http, peer, files_max=files_max, **environ)
     try:
         started = Node(data, http, peer, process)
         started.wait_until_ready()
@@ -198,3 +201,15 @@ def test_settings_come_from_the_environment_too(tmp_path: Path) -> None:
                 == 413
             )
         assert len(json.loads(running.ask("/v1/cluster").body)["partitions"]) == 2
+
+
+def test_more_clients_than_files_are_refused_and_the_node_goes_on(tmp_path: Path) -> None:
+    with node(tmp_path / "n1", files_max=128, RINGKV_PARTITIONS="2") as running:
+        clients = [Client(running.http) for _ in range(200)]
+        statuses = [client.ask(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").status for client in clients]
+        for client in clients:
+            client.socket.close()
+
+        assert (statuses.count(200), statuses.count(503)) == (64, 136)
+        with Client(running.http) as client:
+            assert client.ask(PUT).status == 204
