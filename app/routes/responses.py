@@ -126,7 +126,7 @@ class ProblemError(Exception):
         self.problem = problem
 
 
-def refuse_unknown_parameters(request: Request) -> None:
+async def refuse_unknown_parameters(request: Request) -> None:
     """A query parameter that the route does not know, or knows once and gets twice, is refused, never ignored."""
     query = request.scope["query_string"]
     route = request.scope.get("route")
