@@ -327,6 +327,12 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
             self._asking = []
             self._send(self._leader, ReadIndexRequest(self._group, self.term, self._asked_count))
 
+    def give_up_reads(self) -> None:
+        """This replica stops: no read that waits here will be served."""
+        for read in self._reads.abandon():
+            self._refuse(read)
+        self._abandon_asked()
+
     def apply_committed(self) -> None:
         self._SyncObj__applyLogEntries()
 
@@ -558,11 +564,14 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
         if self._leader == leader:
             return
         self._leader = leader
+        self._abandon_asked()
+        self._port.leader_changed()
+
+    def _abandon_asked(self) -> None:
         reads = [read for asked in self._asked.values() for read in asked] + self._asking
         self._asked, self._asking = {}, []
         for read in reads:
             read.abandon()
-        self._port.leader_changed()
 
     def _on_append(self, sender: str, message: Append) -> None:
         if message.term < self.term:

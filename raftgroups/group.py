@@ -181,6 +181,7 @@ class RaftGroup(Port):
         self._pending, self._proposed, self._waiting = [], {}, []
         for read in waiting:
             read.abandon()
+        self.consensus.give_up_reads()
 
     def restored(self, machine: StateMachine, now: float) -> None:
         """A snapshot took the state machine's place."""

@@ -1,0 +1,416 @@
+import random
+from collections.abc import Callable
+
+import pytest
+
+from engine import Engine, Options
+from raftgroups import group as group_module
+from raftgroups.command import Delete, Put, Written, decode_entry, decode_item, encode_command
+from raftgroups.consensus import Timing
+from raftgroups.errors import (
+    DeadlineError,
+    NotLeaderError,
+    OutcomeUnknownError,
+    OverloadedError,
+    RaftGroupError,
+    StorageFullError,
+)
+from raftgroups.group import ENTRY_BYTES_MAX, RaftGroup
+from raftgroups.ids import COMMANDS_PER_ENTRY_MAX, LogIndex, PartitionId, Term, revision_of
+from raftgroups.journal import GroupLog
+from raftgroups.messages import Append, AppendReply, Heartbeat, RaftMessage, VoteReply
+from raftgroups.nodelog import NodeLog
+from raftgroups.statemachine import StateMachine
+from tests.fakes import InlineExecutor, MemoryFileSystem
+
+P0 = PartitionId(0)
+LATER = 1000.0
+Outcome = Written | RaftGroupError
+
+
+class Bench:
+    """One RaftGroup, with all that surrounds it laid open."""
+
+    def __init__(self, replicas: str = "a") -> None:
+        self.disk = MemoryFileSystem()
+        self.now = 0.0
+        self.is_full = False
+        self.clock_ms = 5_000
+        self.sent: list[tuple[str, RaftMessage]] = []
+        self.outcomes: list[Outcome] = []
+        self.items: list[bytes | RaftGroupError | None] = []
+        self.elsewhere: list[Callable[[], None]] = []
+        self.snapshots_needed: list[str] = []
+        self.node_log = NodeLog(self.disk, "/log")
+        engine = Engine.open("/p0", Options(own_log=False), file_system=self.disk, executor=InlineExecutor())
+        machine = StateMachine(engine)
+        self.log = GroupLog(self.node_log, P0, machine.applied_index, machine.applied_term)
+        self.group = RaftGroup(
+            P0,
+            "a",
+            tuple(replicas),
+            self.log,
+            machine,
+            timing=Timing(),
+            rng=random.Random(0),
+            now=0.0,
+            clock_ms=lambda: self.clock_ms,
+            send=lambda peer, message, generation: self.sent.append((peer, message)),
+            touched=lambda group: None,
+            is_full=lambda: self.is_full,
+            elsewhere=self._elsewhere,
+            leader_changed=lambda group: None,
+            snapshot_needed=lambda group, peer: self.snapshots_needed.append(peer),
+        )
+
+    def _elsewhere(self, job: Callable[[], bytes | None], done: Callable[[bytes | BaseException | None], None]) -> None:
+        def run() -> None:
+            try:
+                result: bytes | BaseException | None = job()
+            except Exception as error:
+                result = error
+            done(result)
+
+        self.elsewhere.append(run)
+
+    def lead(self) -> "Bench":
+        """Be elected by the others."""
+        consensus = self.group.consensus
+        for peer in self.group.replicas[1:]:
+            consensus.link_up(peer, self.now)
+        self.now += 2.0
+        consensus.tick(self.now)
+        for probe in (True, False):
+            for peer in self.group.replicas[1:]:
+                consensus.receive(peer, VoteReply(0, consensus.term + probe, probe, granted=True), self.now)
+        assert self.group.is_leader
+        self.turn()
+        return self
+
+    def turn(self) -> None:
+        """A turn of the loop with a quick disk, where every follower answers at once."""
+        consensus = self.group.consensus
+        self.group.turn(self.now, may_propose=True)
+        self.sync()
+        for peer, message in self.sent:
+            if isinstance(message, Append) and self.group.is_leader and message.term == consensus.term:
+                match = message.prev_index + len(message.entries)
+                consensus.receive(peer, AppendReply(0, message.term, message.sequence, ok=True, match=match), self.now)
+        self.sent.clear()
+        self.group.turn(self.now, may_propose=False)
+
+    def sync(self) -> None:
+        self.node_log.commit()
+        if self.log.synced(self.node_log.synced_generation):
+            self.group.consensus.synced()
+
+    def depose(self, leader: str = "b") -> None:
+        consensus = self.group.consensus
+        consensus.receive(leader, Heartbeat(0, consensus.term + 1, 0, 0), self.now)
+
+    def put(self, key: bytes, value: bytes = b"value", deadline: float = LATER) -> None:
+        self.group.propose(encode_command(Put(key, value)), deadline, self.outcomes.append)
+
+    def read(self, key: bytes) -> None:
+        self.group.read(key, self.items.append)
+
+    @property
+    def batches(self) -> list[int]:
+        """How many commands each entry holds, no-ops left out."""
+        entries = self.log.entries_from(LogIndex(self.log.first_index + 1), 1 << 30)
+        return [count for _, payload in entries if (count := len(decode_entry(payload).commands))]
+
+
+@pytest.mark.parametrize("replicas", ["a", "abc"])
+def test_a_write_is_applied_and_read_back(replicas: str) -> None:
+    bench = Bench(replicas).lead()
+
+    bench.put(b"key", b"value")
+    assert bench.outcomes == []
+    bench.turn()
+
+    assert bench.outcomes == [Written(revision_of(LogIndex(2), 0))]
+    stored = bench.group.machine.get(b"key", wait=False)
+    assert stored is not None
+    assert decode_item(stored).value == b"value"
+
+
+def test_the_commands_of_a_turn_share_an_entry() -> None:
+    bench = Bench().lead()
+    for number in range(5):
+        bench.put(b"k%d" % number)
+    bench.group.propose(encode_command(Delete(b"k0")), LATER, bench.outcomes.append)
+
+    bench.turn()
+
+    assert bench.batches == [6]
+    assert bench.outcomes == [Written(revision_of(LogIndex(2), place)) for place in range(6)]
+
+
+def test_an_entry_is_bounded_in_commands() -> None:
+    bench = Bench().lead()
+    for number in range(COMMANDS_PER_ENTRY_MAX + 1):
+        bench.put(b"%d" % number, b"")
+
+    bench.turn()
+    assert bench.group.has_pending
+    bench.turn()
+
+    assert bench.batches == [COMMANDS_PER_ENTRY_MAX, 1]
+    assert len(bench.outcomes) == COMMANDS_PER_ENTRY_MAX + 1
+
+
+def test_an_entry_is_bounded_in_bytes() -> None:
+    bench = Bench().lead()
+    for number in range(60):
+        bench.put(b"%d" % number, b"v" * 10_000)
+    for _ in range(3):
+        bench.turn()
+
+    assert sum(bench.batches) == 60
+    sizes = [len(payload) for _, payload in bench.log.entries_from(LogIndex(2), 1 << 30)]
+    assert max(sizes) <= ENTRY_BYTES_MAX + 100
+    assert len(sizes) == 3
+
+
+def test_a_command_whose_deadline_has_passed_is_not_proposed() -> None:
+    bench = Bench().lead()
+    bench.put(b"late", deadline=bench.now)
+    bench.put(b"in time", deadline=bench.now + 0.1)
+
+    bench.turn()
+
+    late, in_time = sorted(bench.outcomes, key=lambda outcome: isinstance(outcome, Written))
+    assert isinstance(late, DeadlineError)
+    assert not late.may_have_applied
+    assert isinstance(in_time, Written)
+    assert bench.group.machine.get(b"late", wait=False) is None
+
+
+def test_a_turn_of_late_commands_writes_no_entry() -> None:
+    bench = Bench().lead()
+    last = bench.log.last_index
+    bench.put(b"late", deadline=bench.now)
+
+    bench.turn()
+
+    assert bench.log.last_index == last
+
+
+def test_commands_gather_while_the_log_is_being_synced() -> None:
+    bench = Bench().lead()
+    bench.put(b"x")
+    bench.group.turn(bench.now, may_propose=False)
+    assert bench.batches == []
+    bench.put(b"y")
+
+    bench.turn()
+
+    assert bench.batches == [2]
+
+
+def test_a_follower_says_who_leads() -> None:
+    bench = Bench("abc")
+    bench.group.consensus.receive("b", Heartbeat(0, 1, 0, 0), 0.0)
+
+    bench.put(b"key")
+
+    refusal = bench.outcomes[0]
+    assert isinstance(refusal, NotLeaderError)
+    assert (refusal.partition, refusal.leader) == (0, "b")
+
+
+def test_a_full_disk_refuses_writes() -> None:
+    bench = Bench().lead()
+    bench.is_full = True
+
+    bench.put(b"key")
+
+    assert isinstance(bench.outcomes[0], StorageFullError)
+
+
+def test_more_than_the_group_can_take_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_module, "PENDING_COMMANDS_MAX", 3)
+    bench = Bench().lead()
+    for number in range(4):
+        bench.put(b"%d" % number)
+
+    assert [type(outcome) for outcome in bench.outcomes] == [OverloadedError]
+    bench.turn()
+    assert [type(outcome) for outcome in bench.outcomes] == [OverloadedError, Written, Written, Written]
+
+
+def test_what_waits_when_leadership_is_lost_was_not_applied() -> None:
+    bench = Bench("abc").lead()
+    bench.put(b"key")
+    bench.depose()
+
+    bench.group.turn(bench.now, may_propose=True)
+
+    refusal = bench.outcomes[0]
+    assert isinstance(refusal, NotLeaderError)
+    assert not refusal.may_have_applied
+    assert bench.batches == []
+
+
+def test_a_proposal_that_another_entry_replaced_was_not_applied() -> None:
+    bench = Bench("abc").lead()
+    bench.put(b"key")
+    bench.group.turn(bench.now, may_propose=True)
+    bench.depose()
+    other = bench.group.no_op()
+    bench.group.consensus.receive("b", Append(0, 2, 1, 1, [(2, other), (2, other)], 3, 1), bench.now)
+
+    bench.group.turn(bench.now, may_propose=True)
+
+    refusal = bench.outcomes[0]
+    assert isinstance(refusal, NotLeaderError)
+    assert not refusal.may_have_applied
+    assert bench.group.machine.get(b"key", wait=False) is None
+
+
+def test_a_proposal_that_survives_its_leader_is_answered() -> None:
+    bench = Bench("abc").lead()
+    bench.put(b"key")
+    bench.group.turn(bench.now, may_propose=True)
+    bench.depose()
+
+    bench.group.consensus.receive("b", Append(0, 2, 2, 1, [(2, bench.group.no_op())], 3, 1), bench.now)
+    bench.group.turn(bench.now, may_propose=True)
+
+    assert bench.outcomes == [Written(revision_of(LogIndex(2), 0))]
+
+
+def test_nothing_is_proposed_while_leadership_is_handed_over() -> None:
+    bench = Bench("abc").lead()
+    bench.put(b"before")
+    bench.group.turn(bench.now, may_propose=True)
+    bench.group.consensus.transfer("b", bench.now)
+    bench.put(b"key")
+
+    bench.group.turn(bench.now, may_propose=True)
+
+    assert bench.batches == [1]
+    assert bench.outcomes == []
+
+
+def test_a_read_sees_the_write_before_it() -> None:
+    bench = Bench().lead()
+    bench.put(b"key", b"value")
+    bench.turn()
+
+    bench.read(b"key")
+    bench.read(b"absent")
+    bench.turn()
+
+    found, absent = bench.items
+    assert isinstance(found, bytes)
+    assert decode_item(found).value == b"value"
+    assert absent is None
+
+
+def test_a_read_without_a_leader_is_refused() -> None:
+    bench = Bench("abc")
+
+    bench.read(b"key")
+
+    assert isinstance(bench.items[0], NotLeaderError)
+
+
+def test_a_read_that_must_wait_for_the_disk_does_so_elsewhere() -> None:
+    bench = Bench().lead()
+    bench.put(b"key")
+    bench.turn()
+    bench.group.machine.engine.flush()
+    bench.disk.nowait = False
+    bench.group.read_applied(b"key", bench.items.append)
+    assert bench.items == []
+
+    bench.elsewhere.pop()()
+
+    assert isinstance(bench.items[0], bytes)
+
+
+def test_a_replica_that_stops_answers_everybody() -> None:
+    bench = Bench("abc").lead()
+    bench.put(b"proposed")
+    bench.group.turn(bench.now, may_propose=True)
+    bench.put(b"pending")
+
+    bench.group.fail(RuntimeError("damage"))
+
+    by_type = {type(outcome): outcome for outcome in bench.outcomes}
+    assert set(by_type) == {NotLeaderError, OutcomeUnknownError}
+    unknown = by_type[OutcomeUnknownError]
+    assert isinstance(unknown, OutcomeUnknownError)
+    assert unknown.may_have_applied
+    assert not bench.group.is_leader
+    bench.put(b"after")
+    assert isinstance(bench.outcomes[-1], NotLeaderError)
+
+
+def test_a_replica_that_stops_gives_up_its_reads() -> None:
+    bench = Bench("abc").lead()
+    bench.put(b"x")
+    bench.group.turn(bench.now, may_propose=True)
+    bench.read(b"key")
+    bench.group.turn(bench.now, may_propose=True)
+
+    bench.group.fail(RuntimeError("damage"))
+
+    assert [type(item) for item in bench.items] == [NotLeaderError]
+
+
+def test_a_follower_that_stops_gives_up_its_reads() -> None:
+    bench = Bench("abc")
+    bench.group.consensus.receive("b", Heartbeat(0, 1, 0, 0), 0.0)
+    bench.read(b"asked")
+    bench.group.turn(bench.now, may_propose=True)
+    bench.read(b"to be asked")
+
+    bench.group.fail(RuntimeError("damage"))
+
+    assert [type(item) for item in bench.items] == [NotLeaderError] * 2
+
+
+def test_a_restored_replica_cannot_tell_what_became_of_its_proposals() -> None:
+    bench = Bench("abc").lead()
+    bench.put(b"key")
+    bench.group.turn(bench.now, may_propose=True)
+    bench.depose()
+    other = Bench()
+    for index in range(1, 6):
+        other.group.machine.apply(LogIndex(index), Term(2), other.group.no_op())
+
+    bench.group.restored(other.group.machine, bench.now)
+
+    assert [type(outcome) for outcome in bench.outcomes] == [OutcomeUnknownError]
+    assert bench.group.consensus.applied_index == 5
+
+
+def test_staleness_is_bounded_by_the_last_contact() -> None:
+    bench = Bench("abc")
+    assert bench.group.staleness_ms(0.0) == 5_000, "nothing was ever applied"
+    bench.group.consensus.receive("b", Heartbeat(0, 1, 0, 0), 10.0)
+
+    assert bench.group.staleness_ms(10.5) == 500
+
+
+def test_flushed_entries_are_forgotten_but_for_a_tail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_module, "TAIL_BYTES", 1000)
+    bench = Bench().lead()
+    for number in range(50):
+        bench.put(b"%d" % number, b"v" * 100)
+        bench.turn()
+    bench.group.forget_flushed()
+    assert bench.log.first_index == 0, "the engine has not flushed"
+    bench.group.machine.engine.flush()
+    bench.group.hold_log()
+    bench.group.forget_flushed()
+    assert bench.log.first_index == 0, "a snapshot is on its way"
+    bench.group.release_log()
+
+    bench.group.forget_flushed()
+
+    assert bench.log.bytes_in_memory <= 1000
+    assert 0 < bench.log.first_index <= bench.log.last_index
