@@ -180,6 +180,9 @@ class Link(asyncio.Protocol):
         self._buffer += view[at:]
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+        if self._transport is not None and self._hello and self.peer is None and self._dials is None:
+            name = msgspec.msgpack.decode(self._hello, type=Hello).name
+            self._refuse(f"node {name!r} left before it had proved this cluster's secret")
         self._forget()
 
     # The owner's side.
