@@ -3,7 +3,7 @@
 The sequences of batches are consecutive, so that a log that is missing, or too old, is noticed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from engine.coding import DecodeError
 from engine.commitlog import FRAME_BYTES_MAX, CommitLogWriter, read_commit_log
@@ -60,12 +60,12 @@ class OwnLog:
         self._directory = directory
         self._log = CommitLogWriter(file_system, join(directory, log_name(number)))
 
-    def append(self, sequence: int, records: Mapping[bytes, bytes | None]) -> None:
-        self._log.append(encode_batch(sequence, records))
-
-    def write_out(self) -> None:
-        """Let what was appended survive the process. Raises: StorageFullError, with none of it written."""
-        self._log.write_out()
+    def write(self, first: int, batches: Iterable[WriteBatch]) -> None:
+        """Let the batches survive the process. Raises: StorageFullError, with none of them written."""
+        log = self._log
+        for sequence, batch in enumerate(batches, first):
+            log.append(encode_batch(sequence, batch.records))
+        log.write_out()
 
     def sync(self) -> None:
         """Let what was written out survive the machine."""

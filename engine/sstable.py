@@ -96,10 +96,9 @@ class SSTableWriter:
         # What is not in a block yet, and where it starts to be so.
         self._keys: list[bytes] = []
         self._values: list[bytes | None] = []
-        self._smallest = b""
         self._last_keys: list[bytes] = []
         self._block_ends: list[int] = []
-        self._probes: list[tuple[int, int]] = []
+        self._all_keys: list[bytes] = []
         self._tombstones = 0
 
     @property
@@ -113,9 +112,7 @@ class SSTableWriter:
 
     def add(self, keys: list[bytes], values: list[bytes | None]) -> None:
         """Append records, whose keys follow all those before."""
-        if not self._probes:
-            self._smallest = keys[0]
-        self._probes += map(probe, keys)
+        self._all_keys += keys
         try:
             lengths = list(map(len, values))  # type: ignore[arg-type]  # a tombstone ends in the except
         except TypeError:
@@ -162,18 +159,18 @@ class SSTableWriter:
             self._keys, self._values = [], []
         blocks_end = self._position
         index = Index(self._last_keys, array("Q", self._block_ends))
-        bloom = BloomFilter.build(self._probes, self._options.filter_bits_per_key)
+        bloom = BloomFilter.build(self._all_keys, self._options.filter_bits_per_key)
         self._write_section(seal(bloom.encode(), self._position, compress=False))
         index_start = self._position
         self._write_section(seal(index.encode(), self._position))
-        records, tombstones = len(self._probes), self._tombstones
+        records, tombstones = len(self._all_keys), self._tombstones
         head = _footer.pack(blocks_end, index_start, records, tombstones, FORMAT_VERSION, 0, _MAGIC)
         crc = crc32c(head[:36])
         self._write_section(_footer.pack(blocks_end, index_start, records, tombstones, FORMAT_VERSION, crc, _MAGIC))
         self._write_out()
         self._file.sync()
         self._file.close()
-        table = Table(self._number, self._position, self._smallest, self._last_keys[-1], records, tombstones)
+        table = Table(self._number, self._position, self._all_keys[0], self._last_keys[-1], records, tombstones)
         reader = SSTableReader(self._file_system, self._path, table, cache)
         reader.hand_over(index, bloom)
         return reader

@@ -21,6 +21,12 @@ def disk() -> MemoryFileSystem:
     return disk
 
 
+def batch(key: bytes) -> WriteBatch:
+    made = WriteBatch()
+    made.put(key, b"v")
+    return made
+
+
 def fill(disk: MemoryFileSystem, logs: dict[int, list[int]]) -> OwnLog:
     """Logs with one batch per sequence."""
     first, *others = logs
@@ -29,8 +35,7 @@ def fill(disk: MemoryFileSystem, logs: dict[int, list[int]]) -> OwnLog:
         if number != first:
             log.begin(number)
         for sequence in logs[number]:
-            log.append(sequence, {b"%d" % sequence: b"v"})
-        log.write_out()
+            log.write(sequence, [batch(b"%d" % sequence)])
         log.sync()
     return log
 
@@ -81,8 +86,7 @@ def test_a_gap_is_damage(disk: MemoryFileSystem, logs: dict[int, list[int]], mis
 
 def test_a_log_is_on_disk_before_the_next_one_is_there(disk: MemoryFileSystem) -> None:
     log = OwnLog(disk, "/db", 3)
-    log.append(1, {b"a": b"1"})
-    log.write_out()
+    log.write(1, [batch(b"a")])
 
     log.begin(5)
     disk.restart()
@@ -97,8 +101,7 @@ def test_a_log_that_cannot_be_begun_leaves_the_present_one(disk: MemoryFileSyste
         with pytest.raises(StorageFullError):
             log.begin(5)
 
-    log.append(2, {b"b": b"2"})
-    log.write_out()
+    log.write(2, [batch(b"b")])
 
     assert sequences(disk, 3) == [(3, 1), (3, 2)]
 
@@ -124,9 +127,9 @@ def test_needless_logs_are_dropped(disk: MemoryFileSystem) -> None:
 
 
 def test_a_batch_must_fit_a_frame() -> None:
-    batch = WriteBatch()
+    large = WriteBatch()
     for number in range(3):
-        batch.put(b"%d" % number, bytes(22 << 20))
+        large.put(b"%d" % number, bytes(22 << 20))
 
     with pytest.raises(InvalidBatchError):
-        check_batch(batch)
+        check_batch(large)
