@@ -154,6 +154,7 @@ class Link(asyncio.Protocol):
                 return
             data = bytes(self._buffer)
             self._buffer.clear()
+        self._needed = FRAME_HEADER.size
         view = memoryview(data)
         at, end = 0, len(view)
         limit = FRAME_BYTES_MAX if self.peer else HANDSHAKE_BYTES_MAX

@@ -1,0 +1,383 @@
+import asyncio
+import struct
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+import pytest
+
+from raftgroups import link as link_module
+from raftgroups.link import FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX, Challenge, Hello, Link, PeerInfo, Proof, encode_frame
+from raftgroups.messages import PROTOCOL_VERSION, Heartbeat, SnapshotChunk, TimeoutNow, encode_messages
+from tests.raftgroups.peers import CLUSTER, SECRET, LinkOwner, RawPeer, handshake_mac, listening, node
+
+HEARTBEAT = Heartbeat(3, 7, 40, 2)
+FRAME = encode_frame(encode_messages([HEARTBEAT]))
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(scenario)
+
+
+async def dial(owner: LinkOwner, port: int, secret: bytes = SECRET, cluster: str = CLUSTER) -> Link:
+    """n2 dials n1."""
+    loop = asyncio.get_running_loop()
+    _, link = await loop.create_connection(lambda: Link(owner, node("n2", cluster), secret, "n1"), "127.0.0.1", port)
+    return link
+
+
+# Handshake.
+
+
+def test_two_nodes_of_a_cluster_open_a_link() -> None:
+    async def scenario() -> None:
+        acceptor, dialer = LinkOwner(), LinkOwner()
+        async with listening(acceptor) as port:
+            link = await dial(dialer, port)
+            await acceptor.changes.until(lambda: bool(acceptor.opened))
+            await dialer.changes.until(lambda: bool(dialer.opened))
+            assert acceptor.opened == [PeerInfo("n2", "127.0.0.1:802", "", 1000)]
+            assert dialer.opened == [PeerInfo("n1", "127.0.0.1:801", "", 1000)]
+
+            link.send([HEARTBEAT, TimeoutNow(1, 2)])
+            acceptor.links[0].send([TimeoutNow(5, 6)])
+            await acceptor.changes.until(lambda: len(acceptor.received) == 2)
+            await dialer.changes.until(lambda: len(dialer.received) == 1)
+
+            assert acceptor.received == [HEARTBEAT, TimeoutNow(1, 2)]
+            assert dialer.received == [TimeoutNow(5, 6)]
+            link.close()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("handshake", "reason"),
+    [
+        ({"cluster": "other"}, "node 'n2' is of cluster other, this is c1"),
+        ({"name": "n9"}, "node 'n9' looks for 'n1'; this is 'n1'"),
+        ({"name": "n1"}, "node 'n1' looks for 'n1'"),
+        ({"to": "n3"}, "node 'n2' looks for 'n3'; this is 'n1'"),
+        ({"version": PROTOCOL_VERSION + 1}, f"version {PROTOCOL_VERSION + 1}"),
+        ({"magic": "http"}, "protocol 'http'"),
+        ({"secret": b"guess"}, "node 'n2' does not have this cluster's secret"),
+        ({"secret": b""}, "node 'n2' does not have this cluster's secret"),
+    ],
+)
+def test_who_is_not_one_of_us_is_refused(
+    handshake: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        owner = LinkOwner(known=("n2", "n3"))
+        async with listening(owner) as port:
+            stranger = await RawPeer.dial(port)
+            try:
+                await stranger.shake_hands(**handshake)
+            except asyncio.IncompleteReadError:
+                pass
+            assert await stranger.is_hung_up_on()
+            await stranger.close()
+        assert owner.opened == []
+
+    run(scenario())
+
+    lines = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
+    assert len(lines) == 1
+    assert reason in lines[0]
+    assert "127.0.0.1" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("secret", "cluster", "reason"),
+    [(b"guess", CLUSTER, "does not have this cluster's secret"), (SECRET, "other", "of cluster")],
+)
+def test_a_dialer_refuses_a_foreign_acceptor(
+    secret: bytes, cluster: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        acceptor, dialer = LinkOwner(), LinkOwner()
+        async with listening(acceptor) as port:
+            await dial(dialer, port, secret, cluster)
+            await dialer.changes.until(lambda: bool(dialer.closed))
+        assert dialer.opened == acceptor.opened == []
+
+    run(scenario())
+
+    assert reason in caplog.text
+
+
+def test_a_dialer_refuses_who_answers_in_anothers_place(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        owner = LinkOwner()
+        has_answered = asyncio.Event()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            raw = RawPeer(reader, writer)
+            hello = await raw.read_frame()
+            bare = msgspec.msgpack.encode(Challenge(CLUSTER, "n3", "h", "", 1, b"n" * 16))
+            mac = handshake_mac(SECRET, b"acceptor", hello, bare)
+            raw.write(encode_frame(msgspec.msgpack.encode(Challenge(CLUSTER, "n3", "h", "", 1, b"n" * 16, mac))))
+            await raw.is_hung_up_on()
+            await raw.close()
+            has_answered.set()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        async with server:
+            await dial(owner, server.sockets[0].getsockname()[1])
+            await owner.changes.until(lambda: bool(owner.closed))
+            await has_answered.wait()
+        assert owner.opened == []
+
+    run(scenario())
+
+    assert "node 'n3' of cluster c1 answered" in caplog.text
+
+
+def test_a_proof_cannot_be_had_by_sending_the_challenge_back() -> None:
+    """The two sides' proofs name their roles: a mirror knows no secret."""
+
+    async def scenario() -> None:
+        owner = LinkOwner()
+        async with listening(owner) as port:
+            mirror = await RawPeer.dial(port)
+            hello = msgspec.msgpack.encode(
+                Hello("ringkv", PROTOCOL_VERSION, CLUSTER, "n2", "n1", "h", "", 1, b"n" * 16)
+            )
+            mirror.write(encode_frame(hello))
+            challenge = msgspec.msgpack.decode(await mirror.read_frame(), type=Challenge)
+            mirror.write(encode_frame(msgspec.msgpack.encode(Proof(challenge.mac))))
+            assert await mirror.is_hung_up_on()
+            await mirror.close()
+        assert owner.opened == []
+
+    run(scenario())
+
+
+def test_a_handshake_overheard_is_of_no_use_again() -> None:
+    async def scenario() -> None:
+        owner = LinkOwner()
+        async with listening(owner) as port:
+            nonces = set()
+            for _ in range(3):
+                peer = await RawPeer.dial(port)
+                nonces.add((await peer.shake_hands()).nonce)
+                await peer.close()
+            assert len(nonces) == 3
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("said", [b"", FRAME[:5], encode_frame(b"x" * 100)[:50]])
+def test_a_handshake_has_a_deadline(
+    said: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(link_module, "HANDSHAKE_SECONDS", 0.05)
+
+    async def scenario() -> None:
+        owner = LinkOwner()
+        async with listening(owner) as port:
+            silent = await RawPeer.dial(port)
+            silent.write(said)
+            assert await silent.is_hung_up_on()
+            await silent.close()
+
+    run(scenario())
+
+    assert "a stranger" in caplog.text
+    assert "the handshake took too long" in caplog.text
+
+
+def test_an_open_link_outlives_the_deadline_of_its_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_module, "HANDSHAKE_SECONDS", 0.05)
+
+    async def scenario() -> None:
+        owner = LinkOwner()
+        async with listening(owner) as port:
+            peer, silent = await RawPeer.dial(port), await RawPeer.dial(port)
+            await peer.shake_hands()
+            assert await silent.is_hung_up_on()
+            peer.send(HEARTBEAT)
+            await owner.changes.until(lambda: owner.received == [HEARTBEAT])
+            for raw in (peer, silent):
+                await raw.close()
+
+    run(scenario())
+
+
+# Bad input.
+
+BAD_CRC = struct.pack("<II", len(FRAME) - 8, 12345) + FRAME[8:]
+
+BAD_BYTES = {
+    "garbage": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3,
+    "a huge length": struct.pack("<II", 0xFFFFFFFF, 0) + b"x" * 100,
+    "a length just over the bound": struct.pack("<II", FRAME_BYTES_MAX + 1, 0),
+    "a bad checksum": BAD_CRC,
+    "an empty body": encode_frame(b""),
+    "no message": encode_frame(msgspec.msgpack.encode({"a": 1})),
+    "an unknown tag": encode_frame(msgspec.msgpack.encode([[99, 1, 2]])),
+    "a wrong type": encode_frame(msgspec.msgpack.encode([[3, 1, "7", 40, 2]])),
+    "no text": encode_frame(b"\x91\x94\x19\x01\x01\xa1\xff"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_BYTES.values(), ids=BAD_BYTES)
+@pytest.mark.parametrize("has_shaken_hands", [False, True])
+def test_bad_bytes_close_their_connection_and_nothing_else(
+    bad: bytes, has_shaken_hands: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        owner = LinkOwner()
+        async with listening(owner) as port:
+            good, evil = await RawPeer.dial(port), await RawPeer.dial(port)
+            await good.shake_hands("n3")
+            if has_shaken_hands:
+                await evil.shake_hands("n2")
+            evil.write(bad)
+            assert await evil.is_hung_up_on()
+
+            good.send(HEARTBEAT)
+            await owner.changes.until(lambda: owner.received == [HEARTBEAT])
+            assert len(owner.closed) == 1
+            for raw in (good, evil):
+                await raw.close()
+
+    run(scenario())
+
+    assert len([record for record in caplog.records if "refused" in record.getMessage()]) == 1
+
+
+def test_a_stranger_may_not_send_as_much_as_a_peer() -> None:
+    async def scenario() -> None:
+        owner = LinkOwner()
+        async with listening(owner) as port:
+            stranger = await RawPeer.dial(port)
+            stranger.write(struct.pack("<II", HANDSHAKE_BYTES_MAX + 1, 0))
+            assert await stranger.is_hung_up_on()
+            await stranger.close()
+
+    run(scenario())
+
+
+def test_what_follows_a_bad_frame_is_not_delivered() -> None:
+    async def scenario() -> None:
+        owner = LinkOwner()
+        async with listening(owner) as port:
+            peer = await RawPeer.dial(port)
+            await peer.shake_hands()
+            peer.write(FRAME + BAD_CRC + FRAME)
+            assert await peer.is_hung_up_on()
+            assert owner.received == [HEARTBEAT]
+            await peer.close()
+
+    run(scenario())
+
+
+def test_half_a_frame_is_never_delivered() -> None:
+    async def scenario() -> None:
+        owner = LinkOwner()
+        async with listening(owner) as port:
+            peer = await RawPeer.dial(port)
+            await peer.shake_hands()
+            peer.write(FRAME[:-1])
+            await peer.close()
+            await owner.changes.until(lambda: bool(owner.closed))
+        assert owner.received == []
+
+    run(scenario())
+
+
+# Frames.
+
+
+class Pieces:
+    """Feeds an open link by hand, as the event loop would, in pieces of any size."""
+
+    def __init__(self, owner: LinkOwner) -> None:
+        self.owner = owner
+
+    async def feed(self, *pieces: bytes) -> None:
+        async with listening(self.owner) as port:
+            peer = await RawPeer.dial(port)
+            await peer.shake_hands()
+            await self.owner.changes.until(lambda: bool(self.owner.links))
+            for piece in pieces:
+                self.owner.links[0].data_received(piece)
+            await peer.close()
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 8, 9, 50, 10_000])
+def test_frames_arrive_in_any_pieces(size: int) -> None:
+    owner = LinkOwner()
+    sent = [HEARTBEAT, SnapshotChunk(1, 2, 3, b"x" * 1000), HEARTBEAT, TimeoutNow(1, 1)] * 3
+    stream = b"".join(encode_frame(encode_messages([message])) for message in sent)
+
+    run(Pieces(owner).feed(*[stream[at : at + size] for at in range(0, len(stream), size)]))
+
+    assert owner.received == sent
+
+
+def test_a_frame_is_delivered_as_soon_as_it_is_whole() -> None:
+    """Whatever the frames before it needed: a short one that comes in two pieces waits for no third."""
+    owner = LinkOwner()
+    large = encode_frame(encode_messages([SnapshotChunk(1, 2, 3, b"x" * 5000)]))
+
+    run(Pieces(owner).feed(large[:100], large[100:] + FRAME[:3], FRAME[3:]))
+
+    assert len(owner.received) == 2
+
+
+def test_a_large_batch_is_sent_in_several_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_module, "FRAME_BYTES_MAX", 4096)
+    chunks = [SnapshotChunk(1, 1, number, b"x" * 500) for number in range(40)]
+
+    async def scenario() -> None:
+        acceptor, dialer = LinkOwner(), LinkOwner()
+        async with listening(acceptor) as port:
+            link = await dial(dialer, port)
+            await dialer.changes.until(lambda: bool(dialer.opened))
+            link.send([*chunks])
+            await acceptor.changes.until(lambda: len(acceptor.received) == 40)
+            assert acceptor.received == chunks
+            link.close()
+
+    run(scenario())
+
+
+def test_a_peer_that_does_not_read_is_hung_up_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(link_module, "UNSENT_BYTES_MAX", 1 << 20)
+
+    async def scenario() -> None:
+        owner = LinkOwner()
+        async with listening(owner) as port:
+            peer = await RawPeer.dial(port)
+            await peer.shake_hands()
+            await owner.changes.until(lambda: bool(owner.links))
+            link = owner.links[0]
+            for _ in range(200):
+                link.send([SnapshotChunk(1, 1, 0, b"x" * (256 << 10))])
+            assert link.is_closed
+            assert link.unsent_bytes == 0
+            await peer.close()
+
+    run(scenario())
+
+    assert "does not read" in caplog.text
+
+
+def test_sending_on_a_closed_link_does_nothing() -> None:
+    async def scenario() -> None:
+        owner = LinkOwner()
+        async with listening(owner) as port:
+            peer = await RawPeer.dial(port)
+            await peer.shake_hands()
+            await owner.changes.until(lambda: bool(owner.links))
+            owner.links[0].close()
+            owner.links[0].send([HEARTBEAT])
+            assert await peer.is_hung_up_on()
+            assert len(owner.closed) == 1
+            await peer.close()
+
+    run(scenario())
