@@ -89,6 +89,17 @@ def test_bad_entity_tags(value: bytes) -> None:
     assert isinstance(read_entity_tags("If-None-Match", value), Problem)
 
 
+@pytest.mark.timeout(2)
+@pytest.mark.parametrize(
+    "value", [b'"a"' + b" ," * 8_000 + b"x", b" " * 16_000 + b"x", b'W/"' * 5_000, b'"a",' * 4_000]
+)
+def test_a_long_list_is_read_in_linear_time(value: bytes) -> None:
+    """A pattern that can match in many ways would try them all before it gives up."""
+    read = read_entity_tags("If-None-Match", value)
+
+    assert isinstance(read, Problem) or read == {b"a"}
+
+
 @given(st.binary(max_size=300))
 def test_a_content_type_never_breaks_a_head(value: bytes) -> None:
     read = read_content_type(value, 255)
