@@ -229,6 +229,8 @@ class FrontProtocol(LineProtocol):
     # The parser's side.
 
     def on_message_begin(self) -> None:
+        if self._deaf:
+            raise _StopParsingError
         self._phase = _HEAD
         self._phase_is_new = True
         self.url = b""

@@ -377,10 +377,11 @@ def test_options_of_the_server(gateway: Running) -> None:
 )
 def test_the_last_answer_says_so(gateway: Running, head: bytes) -> None:
     with gateway.connect() as client:
-        answer = client.ask(head + GET)
+        answer = client.ask(head + put("too-late"))
         assert answer.status == 404
         assert answer.headers["connection"] == "close"
         assert client.is_closed()
+    assert b"too-late" not in gateway.fake.items
 
 
 def test_a_client_that_has_said_all_still_gets_its_answers(gateway: Running) -> None:
