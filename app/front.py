@@ -177,8 +177,12 @@ class FrontProtocol(LineProtocol):
         self._feeding = True
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade:  # where the request ends, only the other protocol would know
             self._deaf = True
+            if self._line:
+                self._close_after_line()
+            else:
+                self.transport.close()
         except httptools.HttpParserError as error:
             if not self._deaf:
                 self._refuse(self._unparsed(error))

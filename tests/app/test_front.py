@@ -236,6 +236,16 @@ def test_a_bad_request_whose_end_is_known_keeps_the_connection(gateway: Running,
         assert client.ask(put("after")).status == 204
 
 
+def test_an_upgrade_that_is_refused_ends_the_connection(gateway: Running) -> None:
+    """What follows its head is not HTTP, or a body that nobody has framed."""
+    with gateway.connect() as client:
+        client.send(b"PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n")
+        answer = client.ask(b"Content-Length: 100\r\n\r\n" + put("inside"))
+        assert (answer.status, code(answer)) == (400, "BAD_HEADER")
+        assert client.is_closed()
+    assert b"inside" not in gateway.fake.items
+
+
 # Bodies.
 
 
