@@ -182,7 +182,7 @@ class FrontProtocol(LineProtocol):
             if self._line:
                 self._close_after_line()
             else:
-                self.transport.close()
+                self._end()
         except httptools.HttpParserError as error:
             if not self._deaf:
                 self._refuse(self._unparsed(error))
