@@ -8,7 +8,7 @@ files that the next one, or the next start, removes.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from engine import CURRENT, AppendableFile, Engine, FileSystem, StorageError
@@ -23,6 +23,7 @@ log = logging.getLogger("ringkv.snapshot")
 CHUNK_BYTES = 256 << 10
 WINDOW_BYTES = 4 << 20
 STALLED_SECONDS = 10.0
+TEMPORARY_SUFFIX = ".tmp"
 
 Send = Callable[[str, AnyMessage], None]
 Elsewhere = Callable[[Callable[[], None], Callable[[BaseException | None], None]], None]
@@ -72,6 +73,11 @@ class Incoming:
     @property
     def size(self) -> int:
         return sum(size for _, size in self.offer.files)
+
+    @property
+    def left_of_file(self) -> int:
+        """A chunk is of one file."""
+        return self.offer.files[self.at_file][1] - self.in_file
 
 
 class Snapshots:
@@ -202,6 +208,10 @@ class Snapshots:
         if offer.index <= group.consensus.applied_index:
             self._reply(group, sender, offer, offer.index, installed=True)
             return
+        if not _is_checkpoint(offer.files):
+            log.error("partition %d: what %s offers is no checkpoint", group.partition, sender)
+            self._reply(group, sender, offer, 0, failed=True)
+            return
         replaces = self._directory.replica_path(group.partition)
         path = self._directory.incoming_path(group.partition)
         log.info("partition %d: snapshot at %d from %s", group.partition, offer.index, sender)
@@ -211,7 +221,7 @@ class Snapshots:
         incoming = self._incoming.get(group.partition)
         if incoming is None or incoming.leader != sender or incoming.offer.transfer != chunk.transfer:
             return
-        if chunk.offset != incoming.received:
+        if chunk.offset != incoming.received or not 0 < len(chunk.data) <= incoming.left_of_file:
             self._drop(group.partition)
             return
         try:
@@ -229,9 +239,10 @@ class Snapshots:
 
     def _store(self, incoming: Incoming, data: bytes) -> None:
         name, size = incoming.offer.files[incoming.at_file]
+        # CURRENT puts the generation in force, so it gets its name when all of it is on disk.
+        path = f"{incoming.path}/{name}" + TEMPORARY_SUFFIX * (name == CURRENT)
         if incoming.file is None:
-            incoming.file = self._file_system.open_append(f"{incoming.path}/{name}")
-        assert incoming.in_file + len(data) <= size, "a chunk is of one file"
+            incoming.file = self._file_system.open_append(path)
         incoming.file.write(data)
         incoming.received += len(data)
         incoming.in_file += len(data)
@@ -240,9 +251,10 @@ class Snapshots:
             incoming.file.close()
             incoming.file, incoming.in_file = None, 0
             incoming.at_file += 1
-            if incoming.at_file == len(incoming.offer.files) - 1:
-                # CURRENT comes last: its name must not be durable before the names it relies on.
+            if name == CURRENT:
+                # The names it relies on must be durable before its own.
                 self._file_system.sync_directory(incoming.path)
+                self._file_system.rename(path, f"{incoming.path}/{CURRENT}")
 
     def _install(self, group: RaftGroup, incoming: Incoming) -> None:
         """Put the received engine in the place of the old one."""
@@ -288,6 +300,16 @@ def _checkpoint(take: Callable[[str], int], file_system: FileSystem, transfer: O
     names = [name for name in file_system.list_directory(transfer.path) if name != CURRENT]
     sizes = [(name, file_system.size(f"{transfer.path}/{name}")) for name in sorted(names)]
     transfer.files = [item for item in sizes if item[1]] + [(CURRENT, file_system.size(f"{transfer.path}/{CURRENT}"))]
+
+
+def _is_checkpoint(files: Sequence[tuple[str, int]]) -> bool:
+    """Plain names, for a peer must not write outside of the directory, none of them empty, CURRENT at the end."""
+    names = [name for name, _ in files]
+    return (
+        names[-1:] == [CURRENT]
+        and len(set(names)) == len(names)
+        and all(name.strip(".") and name.isprintable() and "/" not in name and size > 0 for name, size in files)
+    )
 
 
 def _ignore(outcome: BaseException | None) -> None:

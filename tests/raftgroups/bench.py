@@ -1,0 +1,126 @@
+"""One RaftGroup, with all that surrounds it laid open."""
+
+import random
+from collections.abc import Callable
+
+from engine import Engine, Options
+from raftgroups.command import Put, Written, decode_entry, encode_command
+from raftgroups.consensus import Timing
+from raftgroups.errors import RaftGroupError
+from raftgroups.group import RaftGroup
+from raftgroups.ids import LogIndex, PartitionId
+from raftgroups.journal import GroupLog
+from raftgroups.messages import Append, AppendReply, Heartbeat, RaftMessage, VoteReply
+from raftgroups.nodelog import NodeLog
+from raftgroups.statemachine import StateMachine
+from tests.fakes import InlineExecutor, MemoryFileSystem
+
+P0 = PartitionId(0)
+LATER = 1000.0
+Outcome = Written | RaftGroupError
+
+
+def open_machine(disk: MemoryFileSystem, path: str) -> StateMachine:
+    return StateMachine(Engine.open(path, Options(own_log=False), file_system=disk, executor=InlineExecutor()))
+
+
+class Bench:
+    """A quick disk, followers that answer at once, and whatever else a turn of the loop needs."""
+
+    def __init__(
+        self,
+        replicas: str = "a",
+        name: str = "a",
+        disk: MemoryFileSystem | None = None,
+        engine_path: str = "/p0",
+        log_path: str = "/log",
+    ) -> None:
+        self.disk = disk or MemoryFileSystem()
+        self.now = 0.0
+        self.is_full = False
+        self.clock_ms = 5_000
+        self.sent: list[tuple[str, RaftMessage]] = []
+        self.outcomes: list[Outcome] = []
+        self.items: list[bytes | RaftGroupError | None] = []
+        self.elsewhere: list[Callable[[], None]] = []
+        self.snapshots_needed: list[str] = []
+        self.node_log = NodeLog(self.disk, log_path)
+        machine = open_machine(self.disk, engine_path)
+        self.log = GroupLog(self.node_log, P0, machine.applied_index, machine.applied_term)
+        self.group = RaftGroup(
+            P0,
+            name,
+            tuple(replicas),
+            self.log,
+            machine,
+            timing=Timing(),
+            rng=random.Random(0),
+            now=0.0,
+            clock_ms=lambda: self.clock_ms,
+            send=lambda peer, message, generation: self.sent.append((peer, message)),
+            touched=lambda group: None,
+            is_full=lambda: self.is_full,
+            elsewhere=self._elsewhere,
+            leader_changed=lambda group: None,
+            snapshot_needed=lambda group, peer: self.snapshot_needed(peer),
+        )
+
+    def snapshot_needed(self, peer: str) -> None:
+        self.snapshots_needed.append(peer)
+
+    def _elsewhere(self, job: Callable[[], bytes | None], done: Callable[[bytes | BaseException | None], None]) -> None:
+        def run() -> None:
+            try:
+                result: bytes | BaseException | None = job()
+            except Exception as error:
+                result = error
+            done(result)
+
+        self.elsewhere.append(run)
+
+    def lead(self) -> "Bench":
+        """Be elected by the others."""
+        consensus = self.group.consensus
+        for peer in self.group.replicas[1:]:
+            consensus.link_up(peer, self.now)
+        self.now += 2.0
+        consensus.tick(self.now)
+        for probe in (True, False):
+            for peer in self.group.replicas[1:]:
+                consensus.receive(peer, VoteReply(0, consensus.term + probe, probe, granted=True), self.now)
+        assert self.group.is_leader
+        self.turn()
+        return self
+
+    def turn(self) -> None:
+        """A turn of the loop with a quick disk, where every follower answers at once."""
+        consensus = self.group.consensus
+        self.group.turn(self.now, may_propose=True)
+        self.sync()
+        for peer, message in self.sent:
+            if isinstance(message, Append) and self.group.is_leader and message.term == consensus.term:
+                match = message.prev_index + len(message.entries)
+                consensus.receive(peer, AppendReply(0, message.term, message.sequence, ok=True, match=match), self.now)
+        self.sent.clear()
+        self.group.turn(self.now, may_propose=False)
+
+    def sync(self) -> None:
+        self.node_log.commit()
+        if self.log.synced(self.node_log.synced_generation):
+            self.group.consensus.synced()
+
+    def depose(self, leader: str = "b") -> None:
+        consensus = self.group.consensus
+        consensus.receive(leader, Heartbeat(0, consensus.term + 1, 0, 0), self.now)
+
+    def put(self, key: bytes, value: bytes = b"value", deadline: float = LATER) -> None:
+        self.group.propose(encode_command(Put(key, value)), deadline, self.outcomes.append)
+
+    def read(self, key: bytes) -> None:
+        self.group.read(key, self.items.append)
+
+    @property
+    def batches(self) -> list[int]:
+        """How many commands each entry holds, no-ops left out."""
+        entries = self.log.entries_from(LogIndex(self.log.first_index + 1), 1 << 30)
+        return [count for _, payload in entries if (count := len(decode_entry(payload).commands))]
