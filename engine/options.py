@@ -34,10 +34,11 @@ class Options:
     cache_bytes_max         memory for blocks, where no shared cache is given
     block_bytes             size of a block before compression, at which the next is begun
     filter_bits_per_key     memory and disk for Bloom filters: 12 let 1 % of absent keys through
-    table_bytes_max         size at which compaction begins its next SSTable
+    table_bytes_max         size at which compaction begins its next SSTable; 0: a quarter of level 1,
+                            but 1 to 8 MiB
     level0_tables_compact   SSTables in level 0 from which they are compacted into level 1
     level0_tables_max       SSTables in level 0 from which writes stall
-    level1_bytes_max        size of level 1 ...
+    level1_bytes_max        size of level 1 ...; 0: four memtables
     level_bytes_ratio       ... and how much larger each level below it may be
     manifest_bytes_max      size of the manifest from which it is written anew
     stall_seconds_max       how long a write waits for flush and compaction before StallError
@@ -49,15 +50,20 @@ class Options:
     cache_bytes_max: int = 32 * _MIB
     block_bytes: int = 4 * _KIB
     filter_bits_per_key: int = 12
-    table_bytes_max: int = 8 * _MIB
-    level0_tables_compact: int = 4
-    level0_tables_max: int = 12
-    level1_bytes_max: int = 32 * _MIB
+    table_bytes_max: int = 0
+    level0_tables_compact: int = 6
+    level0_tables_max: int = 18
+    level1_bytes_max: int = 0
     level_bytes_ratio: int = 10
     manifest_bytes_max: int = _MIB
     stall_seconds_max: float = 10.0
 
     def __post_init__(self) -> None:
+        # Frozen for others; these are only made definite.
+        if not self.level1_bytes_max:
+            object.__setattr__(self, "level1_bytes_max", 4 * self.memtable_bytes_max)
+        if not self.table_bytes_max:
+            object.__setattr__(self, "table_bytes_max", min(max(self.level1_bytes_max // 4, _MIB), 8 * _MIB))
         for name, (low, high) in _BOUNDS.items():
             value = getattr(self, name)
             if not low <= value <= high:

@@ -24,3 +24,10 @@ def test_an_option_out_of_bounds_is_refused(wrong: dict[str, Any]) -> None:
 
 def test_the_defaults_are_within_bounds() -> None:
     assert Options().own_log
+
+
+def test_sizes_that_are_not_given_follow_the_memtable() -> None:
+    small = Options(memtable_bytes_max=1 << 20)
+
+    assert (small.level1_bytes_max, small.table_bytes_max) == (4 << 20, 1 << 20)
+    assert Options(memtable_bytes_max=64 << 20).table_bytes_max == 8 << 20
