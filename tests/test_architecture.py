@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 
 import pytest
@@ -56,36 +57,43 @@ class Import:
         return self.module.partition(".")[0]
 
 
-@dataclass(frozen=True, slots=True)
 class Module:
-    """One source file, by its path from the root, parsed."""
+    """One source file, by its path from the root, parsed and walked once."""
 
-    path: str
-    tree: ast.Module
+    def __init__(self, path: str, source: str) -> None:
+        self.path = path
+        self.layer = path.partition("/")[0]
+        self.nodes = list(ast.walk(ast.parse(source)))
 
-    @property
-    def layer(self) -> str:
-        return self.path.partition("/")[0]
-
-    def imports(self) -> Iterator[Import]:
-        typing_only = {
+    @cached_property
+    def imports(self) -> list[Import]:
+        for_types = {
             id(child)
-            for node in ast.walk(self.tree)
+            for node in self.nodes
             if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
             for child in ast.walk(node)
         }
-        for node in ast.walk(self.tree):
+        found = []
+        for node in self.nodes:
             if isinstance(node, ast.Import):
-                for alias in node.names:
-                    yield Import(node.lineno, alias.name, "", id(node) in typing_only)
+                found += [Import(node.lineno, alias.name, "", id(node) in for_types) for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
-                for alias in node.names:
-                    yield Import(node.lineno, node.module or "", alias.name, id(node) in typing_only)
+                module = node.module or ""
+                found += [Import(node.lineno, module, alias.name, id(node) in for_types) for alias in node.names]
+        return found
 
-    def calls(self) -> Iterator[tuple[int, str, ast.Call]]:
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Call):
-                yield node.lineno, ast.unparse(node.func), node
+    @cached_property
+    def calls(self) -> list[tuple[int, str, ast.Call]]:
+        """Line, dotted name and node of every call; a call of anything but a name has the name ''."""
+        return [(node.lineno, _dotted(node.func), node) for node in self.nodes if isinstance(node, ast.Call)]
+
+
+def _dotted(node: ast.expr) -> str:
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (before := _dotted(node.value)):
+        return f"{before}.{node.attr}"
+    return ""
 
 
 Rule = Callable[[Module], Iterator[str]]
@@ -96,7 +104,7 @@ def imports_point_one_way(module: Module) -> Iterator[str]:
     if module.layer not in LAYERS:
         return
     above = {*LAYERS[: LAYERS.index(module.layer)], "tests"}
-    for item in module.imports():
+    for item in module.imports:
         if item.top in above:
             yield f"{module.path}:{item.line} imports {item.module}, a layer above it"
 
@@ -105,14 +113,14 @@ def packages_are_entered_by_the_front_door(module: Module) -> Iterator[str]:
     """Another package's names come from its __init__, so that its modules may move."""
     if module.layer not in LAYERS:
         return
-    for item in module.imports():
+    for item in module.imports:
         if item.top in LAYERS and item.top != module.layer and item.module != item.top:
             yield f"{module.path}:{item.line} reaches into {item.module}"
 
 
 def one_file_imports_pysyncobj(module: Module) -> Iterator[str]:
     allowed = module.path == "raftgroups/consensus.py" or module.path.startswith("tests/raftgroups/")
-    for item in module.imports():
+    for item in module.imports:
         if item.top == "pysyncobj" and not allowed:
             yield f"{module.path}:{item.line} imports pysyncobj"
 
@@ -120,7 +128,7 @@ def one_file_imports_pysyncobj(module: Module) -> Iterator[str]:
 def only_app_knows_the_web(module: Module) -> Iterator[str]:
     if module.layer in {"app", "tests"}:
         return
-    for item in module.imports():
+    for item in module.imports:
         if item.top in {"fastapi", "starlette", "uvicorn", "httptools", "httpx", "click"}:
             yield f"{module.path}:{item.line} imports {item.module}"
 
@@ -129,10 +137,10 @@ def no_code_comes_from_data(module: Module) -> Iterator[str]:
     """Neither the network nor a file is ever trusted with code: no pickle, eval or marshal."""
     if module.layer == "tests":
         return
-    for item in module.imports():
+    for item in module.imports:
         if item.top in {"pickle", "cPickle", "dill", "marshal", "shelve", "yaml"}:
             yield f"{module.path}:{item.line} imports {item.module}"
-    for line, name, _ in module.calls():
+    for line, name, _ in module.calls:
         if name in {"eval", "exec", "compile", "__import__"}:
             yield f"{module.path}:{line} calls {name}()"
 
@@ -141,10 +149,10 @@ def files_are_reached_through_one_door(module: Module) -> Iterator[str]:
     """Crash tests replace the FileSystem; what goes around it would not be tested."""
     if module.layer == "tests" or module.path in FILE_ACCESS:
         return
-    for item in module.imports():
+    for item in module.imports:
         if item.top in FILE_MODULES and not item.only_for_types:
             yield f"{module.path}:{item.line} imports {item.module}"
-    for line, name, _ in module.calls():
+    for line, name, _ in module.calls:
         if name in {"open", "io.open", "codecs.open"}:
             yield f"{module.path}:{line} calls {name}()"
 
@@ -152,10 +160,10 @@ def files_are_reached_through_one_door(module: Module) -> Iterator[str]:
 def settings_alone_read_the_environment(module: Module) -> Iterator[str]:
     if module.layer == "tests" or module.path in ENVIRONMENT:
         return
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv"}:
             yield f"{module.path}:{node.lineno} reads the environment"
-    for item in module.imports():
+    for item in module.imports:
         if item.module == "os" and item.name in {"environ", "environb", "getenv"}:
             yield f"{module.path}:{item.line} reads the environment"
 
@@ -164,14 +172,14 @@ def time_and_chance_are_arguments(module: Module) -> Iterator[str]:
     """A pure module repeats exactly; of `random` it may know the type Random alone."""
     if module.path not in PURE:
         return
-    for item in module.imports():
+    for item in module.imports:
         if item.only_for_types:
             continue
         if module.path in LOCKING and item.module == "threading" and item.name in {"", "Lock"}:
             continue
         if item.top in DOING or (item.top == "random" and item.name != "Random"):
             yield f"{module.path}:{item.line} imports {item.module}"
-    for line, name, call in module.calls():
+    for line, name, call in module.calls:
         if name in {"Random", "random.Random"} and not call.args:
             yield f"{module.path}:{line} makes a Random without a seed"
         if name in {"open", "print", "input"}:
@@ -182,7 +190,7 @@ def asserts_stay_on(module: Module) -> Iterator[str]:
     """A node is never started with -O: its asserts guard the data."""
     if module.path == "tests/test_architecture.py":
         return
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Constant) and node.value in {"-O", "-OO", "PYTHONOPTIMIZE"}:
             yield f"{module.path}:{node.lineno} switches asserts off"
 
@@ -200,9 +208,10 @@ RULES: list[Rule] = [
 ]
 
 
+@cache
 def source_files() -> list[Module]:
     return [
-        Module(str(path.relative_to(ROOT)), ast.parse(path.read_text()))
+        Module(str(path.relative_to(ROOT)), path.read_text())
         for layer in (*LAYERS, "tests")
         for path in sorted((ROOT / layer).rglob("*.py"))
     ]
@@ -238,13 +247,13 @@ def test_the_source_keeps(rule: Rule) -> None:
 )
 def test_a_rule_finds(rule: Rule, path: str, source: str) -> None:
     """Each rule can fail: a rule that never does would prove nothing."""
-    assert list(rule(Module(path, ast.parse(source))))
+    assert list(rule(Module(path, source)))
 
 
 def test_a_pure_module_may_name_random_as_a_type() -> None:
     source = "from random import Random\ndef delay(rng: Random) -> float: return rng.random()"
 
-    assert not list(time_and_chance_are_arguments(Module("raftgroups/votes.py", ast.parse(source))))
+    assert not list(time_and_chance_are_arguments(Module("raftgroups/votes.py", source)))
 
 
 def test_every_exception_is_still_needed() -> None:
@@ -253,8 +262,8 @@ def test_every_exception_is_still_needed() -> None:
 
     assert [path for path in (*FILE_ACCESS, *ENVIRONMENT) if path not in modules] == []
     for path in FILE_ACCESS:
-        calls = {name for _, name, _ in modules[path].calls()}
-        assert FILE_MODULES & {i.top for i in modules[path].imports()} or "open" in calls, path
+        calls = {name for _, name, _ in modules[path].calls}
+        assert FILE_MODULES & {i.top for i in modules[path].imports} or "open" in calls, path
 
 
 @pytest.mark.parametrize("layer", LAYERS)
