@@ -15,7 +15,7 @@ UNICODE ?= /usr/share/unicode/UnicodeData.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test unit cluster check format lint types bench bench-engine load-unicode clean
+.PHONY: help setup run test unit cluster check format lint types bench bench-engine bench-memory load-unicode clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -68,6 +68,9 @@ bench: $(BENCH) ## Compare the gateway with etcd (needs wrk and etcd)
 
 bench-engine: $(BENCH) ## Compare the engine with RocksDB, LevelDB and LMDB
 	$(BIN)/python -m tests.benchmarks.engine
+
+bench-memory: $(BENCH) ## Measure the engine's memory with far more data than it may keep
+	$(BIN)/python -m tests.benchmarks.engine_memory
 
 load-unicode: $(STAMP) ## Load UnicodeData.txt while nodes are killed, and verify it
 	@test -r "$(UNICODE)" || { \
