@@ -147,7 +147,6 @@ class RaftGroup(Port):
                     done(NotLeaderError(self.partition, self.leader))
             elif may_propose and not consensus.is_transferring:
                 self._propose_pending(now)
-                consensus.apply_committed()
         consensus.launch_reads()
         if self._waiting:
             self._serve_waiting()

@@ -140,22 +140,30 @@ class Host:
         check_library()
         directory = DataDirectory.open(file_system or OsFileSystem(), options)
         try:
-            node_log = NodeLog(directory.file_system, directory.log_path, options.log_segment_bytes)
-            host = cls(options, directory, node_log, random.Random())
-            await host._start()
+            node_log = await asyncio.to_thread(
+                NodeLog, directory.file_system, directory.log_path, options.log_segment_bytes
+            )
         except EngineError as error:
             directory.close()
             raise DamagedDirectoryError(f"data directory {options.directory}: {error}") from error
         except BaseException:
             directory.close()
             raise
+        host = cls(options, directory, node_log, random.Random())
+        try:
+            await host._start()
+        except EngineError as error:
+            await host.close()
+            raise DamagedDirectoryError(f"data directory {options.directory}: {error}") from error
+        except BaseException:
+            await host.close()
+            raise
         return host
 
     async def _start(self) -> None:
         await self.transport.bind(self.options.peer)
-        now = self._loop.time()
         for partition in self.topology.held_by(self.name):
-            machine = self._open_machine(partition)
+            machine = await asyncio.to_thread(self._open_machine, partition)
             group_log = GroupLog(self._node_log, partition, machine.applied_index, machine.applied_term)
             self.groups[partition] = RaftGroup(
                 partition,
@@ -165,7 +173,7 @@ class Host:
                 machine,
                 timing=self.options.timing,
                 rng=self._rng,
-                now=now,
+                now=self._loop.time(),
                 clock_ms=lambda: time.time_ns() // 1_000_000,
                 send=self.transport.send,
                 touched=self._touch,

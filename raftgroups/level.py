@@ -1,7 +1,8 @@
 """How fresh a read must be, and what it turned out to be."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from raftgroups.command import Item
 
@@ -13,8 +14,7 @@ class Level(StrEnum):
     STALE = "stale"
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """What a read found, and its receipt.
 
     item          None when the key is absent
