@@ -14,15 +14,16 @@ FILTER_BITS = 12
 class Store(Protocol):
     """What is measured; `get` is the store's own function, so that nothing is added to it."""
 
-    get: Callable[[bytes], bytes | None]
+    @property
+    def get(self) -> Callable[[bytes], bytes | None]: ...
 
-    def write(self, pairs: Sequence[Pair], sync: bool) -> None:
+    def write(self, pairs: Sequence[Pair], sync: bool, /) -> None:
         """Write some pairs at once, all or nothing, with a log where the store has one."""
 
-    def put(self, key: bytes, value: bytes) -> None:
+    def put(self, key: bytes, value: bytes, /) -> None:
         """Write one, without sync."""
 
-    def multi_get(self, keys: Sequence[bytes]) -> Sequence[bytes | None]: ...
+    def multi_get(self, keys: Sequence[bytes], /) -> Sequence[bytes | None]: ...
     def scan(self) -> int:
         """Read everything in order; how many there are."""
 

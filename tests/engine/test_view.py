@@ -1,0 +1,94 @@
+"""A view finds the newest record of a key, wherever it is, and looks no further."""
+
+import pytest
+
+from engine import BlockCache, Options, SequenceNumber, StorageError
+from engine.memtable import Memtable
+from engine.sstable import SSTableReader, SSTableWriter
+from engine.version import Version, VersionEdit
+from engine.view import Levels, View
+from tests.fakes import Fault, MemoryFileSystem
+
+Content = dict[bytes, bytes | None]
+
+
+@pytest.fixture
+def disk() -> MemoryFileSystem:
+    disk = MemoryFileSystem()
+    disk.create_directory("/db")
+    return disk
+
+
+def memtable(content: Content) -> Memtable:
+    made = Memtable(SequenceNumber(0))
+    made.write(content, 0, SequenceNumber(1))
+    return made
+
+
+def make_view(
+    disk: MemoryFileSystem, active: Content, sealed: list[Content], tables: list[tuple[int, Content]]
+) -> View:
+    """Tables by level, those of level 0 oldest first."""
+    cache = BlockCache(1 << 20)
+    readers: dict[int, SSTableReader] = {}
+    edit = VersionEdit()
+    for number, (level, content) in enumerate(tables, 1):
+        writer = SSTableWriter(disk, f"/db/{number:06}.sst", number, Options())
+        keys = sorted(content)
+        writer.add(keys, [content[key] for key in keys])
+        readers[number] = writer.finish(cache)
+        edit = VersionEdit(added=(*edit.added, (level, readers[number].table)))
+    return View(memtable(active), tuple(map(memtable, sealed)), Levels(Version().apply(edit), readers))
+
+
+def test_the_newest_record_is_found_wherever_it_is(disk: MemoryFileSystem) -> None:
+    view = make_view(
+        disk,
+        {b"a": b"active"},
+        [{b"a": b"-", b"b": b"sealed", b"x": None}, {b"b": b"-", b"c": b"sealed before"}],
+        [
+            (3, {b"a": b"-", b"e": b"-", b"f": b"-", b"g": b"three", b"x": b"-", b"y": b"-"}),
+            (1, {b"a": b"-", b"f": b"one"}),
+            (1, {b"g": None, b"h": b"one, too"}),
+            (0, {b"d": b"-", b"e": b"zero", b"y": None}),
+            (0, {b"a": b"-", b"c": b"-", b"d": b"newest of zero"}),
+        ],
+    )
+    expected = {
+        b"a": b"active",
+        b"b": b"sealed",
+        b"c": b"sealed before",
+        b"d": b"newest of zero",
+        b"e": b"zero",
+        b"f": b"one",
+        b"h": b"one, too",
+    }
+
+    assert dict(view.scan(b"", None)) == expected
+    assert list(view.scan(b"b", b"e")) == [(key, expected[key]) for key in (b"b", b"c", b"d")]
+    for key in (b"b", b"c", b"d", b"e", b"f", b"g", b"h", b"x", b"y", b"zz", b"ee"):
+        assert view.find(key, wait=True) == expected.get(key)
+
+
+def test_a_get_looks_only_where_the_key_may_be(disk: MemoryFileSystem) -> None:
+    view = make_view(
+        disk, {}, [], [(2, {b"a": b"2", b"z": b"2"}), (1, {b"a": b"1", b"c": b"1"}), (1, {b"m": b"1", b"p": b"1"})]
+    )
+    assert view.find(b"c", wait=True) == b"1"
+    for number in (1, 3):
+        disk.faults.append(Fault("read", StorageError("/db", 5, "not to be read"), f"{number:06}.sst", times=None))
+
+    assert view.find(b"c", wait=True) == b"1"
+    with pytest.raises(StorageError):
+        view.find(b"z", wait=True)
+
+
+def test_a_scan_reads_on_only_as_it_is_consumed(disk: MemoryFileSystem) -> None:
+    view = make_view(disk, {}, [], [(1, {b"a": b"1", b"b": b"1"}), (1, {b"m": b"1"})])
+    disk.faults.append(Fault("read", StorageError("/db", 5, "not to be read"), "000002.sst", times=None))
+    scan = view.scan(b"", None)
+
+    assert [next(scan), next(scan)] == [(b"a", b"1"), (b"b", b"1")]
+    with pytest.raises(StorageError):
+        next(scan)
+    assert list(view.scan(b"", b"m")) == [(b"a", b"1"), (b"b", b"1")]
