@@ -122,8 +122,8 @@ class Block:
         if key_length:
             if len(key) != key_length:
                 return ABSENT
-            number, misplaced = divmod(start, key_length)
-            if misplaced:
+            number = start // key_length
+            if number * key_length != start:
                 number = self._search(key)
         else:
             number = self._check(key, start)

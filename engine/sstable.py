@@ -41,6 +41,7 @@ _U32_MAX = (1 << 32) - 1
 _STORED = b"\0"
 _LZ4 = b"\1"
 _SEAL_BYTES = 5
+_DENIES_NOTHING = array("Q", [(1 << 64) - 1])
 # A section with its checksum behind it has this checksum, whatever it started from.
 _RESIDUE = 0x48674BC7
 _footer = struct.Struct("<QQQQII8s")
@@ -217,11 +218,13 @@ class SSTableReader:
 
     The index and the filter are read at the first use, and then kept. The file stays open, and
     so readable, until the last reference is gone.
+
+    words   the filter, for a lookup that asks many; until it is read it denies nothing
     """
 
     __slots__ = (
-        "_blocks", "_cache", "_count", "_file", "_id", "_index", "_last_keys", "_path", "_words", "largest",
-        "smallest", "table",
+        "_blocks", "_cache", "_file", "_id", "_index", "_last_keys", "_path", "largest", "smallest", "table",
+        "words",
     )  # fmt: skip
 
     def __init__(self, file_system: FileSystem, path: str, table: Table, cache: BlockCache) -> None:
@@ -241,22 +244,21 @@ class SSTableReader:
         self._id = cache.table_id()
         self._index: Index | None = None
         self._last_keys: list[bytes] = []
-        self._words = array("Q")
-        self._count = 0
+        self.words = _DENIES_NOTHING
 
     @property
     def path(self) -> str:
         return self._path
 
     def get(self, key: bytes, spot: int, bits: int, wait: bool) -> Found:
-        """Look up a key not above the largest one; `spot` and `bits` are its probe.
+        """Look up a key that is not above the largest one, and whose probe the filter does not deny.
 
         Raises: WouldBlockError, if not `wait` and what is needed is not in memory.
         """
-        if not self._count:
+        if self._index is None:
             self._load(wait)
-        if self._words[spot % self._count] & bits != bits:
-            return ABSENT
+            if not self._has(spot, bits):
+                return ABSENT
         number = bisect_left(self._last_keys, key)
         block = self._blocks.get(self._id + number)
         if block is None:
@@ -299,16 +301,17 @@ class SSTableReader:
 
     def may_contain(self, key: bytes) -> bool:
         self.index()
-        spot, bits = probe(key)
-        return self._words[spot % self._count] & bits == bits
+        return self._has(*probe(key))
+
+    def _has(self, spot: int, bits: int) -> bool:
+        return self.words[spot % len(self.words)] & bits == bits
 
     def hand_over(self, index: Index, bloom: BloomFilter) -> None:
         """Take the parts from the writer, which has just written them."""
-        self._index = index
         self._last_keys = index.last_keys
-        self._words = bloom.words
+        self.words = bloom.words
         # Last: it tells other threads that all is there.
-        self._count = len(bloom.words)
+        self._index = index
 
     def _load(self, wait: bool) -> None:
         if not wait:

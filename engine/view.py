@@ -59,10 +59,11 @@ class View:
                 return value
         if key.__class__ is not bytes or not 0 < len(key) <= KEY_BYTES_MAX:
             check_key(key)
-        # Its fields are used here once per get and not once per table.
         spot, bits = probe(key)
+        # The filters are asked here: a call for each would cost as much again.
         for table in self._level0:
-            if table.smallest <= key <= table.largest:
+            words = table.words
+            if words[spot % len(words)] & bits == bits and key <= table.largest:
                 value = table.get(key, spot, bits, wait)
                 if value is not ABSENT:
                     return value
@@ -70,7 +71,8 @@ class View:
             number = bisect_left(largest_keys, key)
             if number < len(tables):
                 table = tables[number]
-                if table.smallest <= key:
+                words = table.words
+                if words[spot % len(words)] & bits == bits:
                     value = table.get(key, spot, bits, wait)
                     if value is not ABSENT:
                         return value
