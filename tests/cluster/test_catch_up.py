@@ -1,9 +1,12 @@
 """A node that was away comes back: from the others' logs, or by a snapshot when they go back no further."""
 
+import asyncio
+import json
 import random
 
 import pytest
 
+from tests.cluster.client import Link
 from tests.cluster.conftest import NewCluster
 from tests.cluster.nodes import Cluster, Node, wait_until
 
@@ -11,15 +14,26 @@ pytestmark = pytest.mark.cluster
 
 VALUE_BYTES = 9_000
 KEYS = 400
+WORKERS = 8  # divides KEYS: a key has one writer
 
 
-def write_much(node: Node, rng: random.Random, megabytes: int) -> dict[str, bytes]:
+def write_much(node: Node, seed: int, megabytes: int) -> dict[str, bytes]:
     """Overwrites a few hundred keys until so much has been written; what they hold in the end."""
     newest: dict[str, bytes] = {}
-    for number in range(megabytes * 1_000_000 // VALUE_BYTES):
-        key, value = f"big/{number % KEYS}", rng.randbytes(VALUE_BYTES)
-        assert node.request("PUT", f"/v1/kv/{key}", value)[0] == 204
-        newest[key] = value
+    rounds = megabytes * 1_000_000 // VALUE_BYTES // KEYS
+
+    async def write(worker: int) -> None:
+        rng = random.Random(seed + worker)
+        async with Link(node.http_port) as link:
+            for number in range(worker, rounds * KEYS, WORKERS):
+                key, value = f"big/{number % KEYS}", rng.randbytes(VALUE_BYTES)
+                assert (await link.request("PUT", f"/v1/kv/{key}", value)).status == 204
+                newest[key] = value
+
+    async def write_all() -> None:
+        await asyncio.gather(*map(write, range(WORKERS)))
+
+    asyncio.run(write_all())
     return newest
 
 
@@ -59,7 +73,7 @@ def test_a_long_absence_is_caught_up_by_a_snapshot(new_cluster: NewCluster) -> N
     absent, present = followers(cluster)
 
     absent.kill()
-    newest = write_much(present, random.Random(1), megabytes=16)
+    newest = write_much(present, seed=1, megabytes=16)
     cluster.start()
     wait_until(lambda: has_all(absent, newest), 20, f"{absent.name} has all")
     assert "snapshot" in absent.log_text()
@@ -67,12 +81,8 @@ def test_a_long_absence_is_caught_up_by_a_snapshot(new_cluster: NewCluster) -> N
     absent.kill()
     cluster.start()
     wait_until(lambda: has_all(absent, newest), 20, f"{absent.name} still has all")
-    assert (
-        cluster.leader_of("big/0").request(
-            "POST", "/v1/partitions/0/leader", b'{"node":"%s"}' % absent.name.encode(), content_type="application/json"
-        )[0]
-        < 300
-    )
+    wish = json.dumps({"node": absent.name}).encode()
+    assert present.request("POST", "/v1/partitions/0/leader", wish, content_type="application/json")[0] < 300
     wait_until(lambda: cluster.leaders()[0] == absent.name, 5, f"{absent.name} leads")
     for key, value in newest.items():
         assert present.request("GET", f"/v1/kv/{key}")[2] == value

@@ -47,6 +47,26 @@ def test_nodes_agree_on_who_leads_and_share_the_work(cluster: Cluster) -> None:
     assert len(views()[0]) == 16
 
 
+def test_a_node_without_a_replica_serves_too(new_cluster: NewCluster) -> None:
+    """Five nodes, three replicas: two nodes in five only pass on, and find new leaders when one dies."""
+    cluster = new_cluster(size=5, partitions=8)
+    cluster.start()
+    keys = [f"key/{number}" for number in range(16)]
+
+    for key in keys:
+        for node in cluster:
+            assert node.request("PUT", f"/v1/kv/{key}", node.name.encode())[0] == 204
+    victim = cluster.leader_of_most()
+    victim.kill()
+
+    for node in cluster:
+        if node is not victim:
+            for key in keys:
+                assert node.request("GET", f"/v1/kv/{key}")[2] == b"n5"
+                assert node.request("GET", f"/v1/kv/{key}?consistency=stale")[0] == 200
+                assert node.request("PUT", f"/v1/kv/{key}", b"n5")[0] == 204
+
+
 def test_one_node_alone_is_a_cluster(new_cluster: NewCluster) -> None:
     cluster = new_cluster(size=1)
     cluster.start()
