@@ -3,7 +3,7 @@
 from engine.cache import BlockCache
 from engine.coding import crc32c
 from engine.commitlog import CommitLogReader, CommitLogWriter, read_commit_log
-from engine.engine import Engine, LevelStats, Stats
+from engine.engine import Engine
 from engine.errors import (
     ClosedError,
     CorruptionError,
@@ -22,6 +22,7 @@ from engine.errors import (
 from engine.files import CURRENT, AppendableFile, DirectoryLock, FileSystem, OsFileSystem, ReadableFile
 from engine.options import Options
 from engine.record import KEY_BYTES_MAX, VALUE_BYTES_MAX, SequenceNumber, WriteBatch
+from engine.stats import LevelStats, Stats
 from engine.verify import verify_engine
 
 __all__ = [

@@ -12,7 +12,6 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
 
 from engine.background import Background, Job
 from engine.cache import BlockCache
@@ -31,48 +30,13 @@ from engine.memtable import Memtable
 from engine.options import Options
 from engine.ownlog import OwnLog, check_batch, log_numbers, replay
 from engine.record import ABSENT, SequenceNumber, WriteBatch
+from engine.stats import LevelStats, Stats
 from engine.store import Store
 from engine.tree import Tree
 from engine.version import VersionEdit
 from engine.view import Levels
 
 _GROUP_BYTES_MAX = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class LevelStats:
-    """One level: its tables, their bytes on disk, their records with tombstones."""
-
-    tables: int
-    byte_size: int
-    records: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """The state of an engine, and what it has done since it was opened.
-
-    memtable_bytes     memory of the active memtable and the sealed ones
-    cache_bytes        memory of the cache, which other engines may share
-    flushed_bytes      of tables written by flushes
-    compacted_bytes    of tables written by compactions
-    stalls             writes that had to wait for flush or compaction
-    failure            why the engine is closed to writes, "" if it is not
-    """
-
-    applied_sequence: SequenceNumber
-    flushed_sequence: SequenceNumber
-    memtable_bytes: int
-    sealed_memtables: int
-    levels: tuple[LevelStats, ...]
-    cache_bytes: int
-    flushes: int
-    flushed_bytes: int
-    compactions: int
-    compacted_bytes: int
-    stalls: int
-    is_stalled: bool
-    failure: str
 
 
 class _Write:
