@@ -23,18 +23,12 @@ from raftgroups.ids import PartitionId
 from raftgroups.journal import GroupLog
 from raftgroups.link import Self
 from raftgroups.messages import (
+    CALL_KINDS,
+    RETURN_KINDS,
+    SNAPSHOT_KINDS,
     AnyMessage,
     CallMessage,
-    FailureReturn,
-    ReadCall,
-    ReadReturn,
     ReturnMessage,
-    SnapshotChunk,
-    SnapshotOffer,
-    SnapshotReply,
-    TransferCall,
-    WriteCall,
-    WriteReturn,
 )
 from raftgroups.nodelog import NodeLog
 from raftgroups.snapshot import Snapshots
@@ -212,9 +206,13 @@ class Host:
         may_propose = not self._node_log.is_syncing
         touched, self._touched_groups = self._touched_groups, {}
         for group in touched:
-            self._guarded(group, lambda group=group: group.turn(now, may_propose=may_propose))  # type: ignore[misc]
-            if group.has_pending:
-                self._touched_groups[group] = None
+            if group.failure is None:
+                try:
+                    group.turn(now, may_propose=may_propose)
+                except Exception as error:  # noqa: BLE001  # the boundary that quarantines a group
+                    self._quarantine(group, error)
+                if group.has_pending:
+                    self._touched_groups[group] = None
         if self._node_log.has_gathered and not self._node_log.is_syncing:
             self._commit()
         self.transport.flush()
@@ -252,19 +250,27 @@ class Host:
         """A generation is on disk: what waited for it may leave, and leaders may count themselves."""
         self._node_log.synced(generation)
         for group in self.groups.values():
-            if group.log.synced(generation):
+            if group.log.has_unsynced and group.log.synced(generation):
                 group.consensus.synced()
                 self._touch(group)
         self.transport.synced(generation)
 
-    def _guarded(self, group: RaftGroup, step: Callable[[], None]) -> None:
+    def _each_group(self, step: Callable[[RaftGroup], None]) -> None:
+        """Have every group take a step, and its turn after it."""
+        for group in self.groups.values():
+            if group.failure is None:
+                try:
+                    step(group)
+                except Exception as error:  # noqa: BLE001  # the boundary that quarantines a group
+                    self._quarantine(group, error)
+                self._touched_groups[group] = None
+        self.has_outgoing()
+
+    @staticmethod
+    def _quarantine(group: RaftGroup, error: Exception) -> None:
         """An error in one group stops that group, not the node."""
-        if group.failure is None:
-            try:
-                step()
-            except Exception as error:  # the boundary that quarantines a group
-                log.exception("partition %d", group.partition)
-                group.fail(error)
+        log.error("partition %d", group.partition, exc_info=error)
+        group.fail(error)
 
     def _fail(self, reason: str) -> None:
         """What the disk holds is not known any more: stop, and leave the others a majority."""
@@ -276,53 +282,49 @@ class Host:
 
     def peer_up(self, name: str) -> None:
         now = self._loop.time()
-        for group in self.groups.values():
-            self._guarded(group, lambda group=group: group.consensus.link_up(name, now))  # type: ignore[misc]
-            self._touch(group)
+        self._each_group(lambda group: group.consensus.link_up(name, now))
 
     def peer_lost(self, name: str) -> None:
         now = self._loop.time()
         self.snapshots.peer_lost(name)
-        for group in self.groups.values():
-            self._guarded(group, lambda group=group: group.consensus.link_lost(name, now))  # type: ignore[misc]
-            self._touch(group)
+        self._each_group(lambda group: group.consensus.link_lost(name, now))
         if self.gateway is not None:
             self.gateway.peer_lost(name)
 
     def received(self, name: str, messages: list[AnyMessage]) -> None:
+        """Deliver what came in one frame; kinds are told apart by look-ups, for this is every message's way."""
         now = self._loop.time()
-        gateway = self.gateway
+        gateway, groups, touched = self.gateway, self.groups, self._touched_groups
         for message in messages:
-            if isinstance(message, WriteCall | ReadCall | TransferCall):
+            kind = type(message)
+            if kind in CALL_KINDS:
                 if gateway is not None:
-                    gateway.called(name, message)
-            elif isinstance(message, WriteReturn | ReadReturn | FailureReturn):
+                    gateway.called(name, message)  # type: ignore[arg-type]  # as just looked up
+                continue
+            if kind in RETURN_KINDS:
                 if gateway is not None:
-                    gateway.returned(name, message)
-            else:
-                group = self.groups.get(PartitionId(message.group))
-                if group is None or group.failure is not None:
-                    continue
-                try:
-                    if isinstance(message, SnapshotOffer | SnapshotChunk | SnapshotReply):
-                        self.snapshots.received(group, name, message)
-                    else:
-                        group.consensus.receive(name, message, now)
-                except Exception as error:  # the boundary that quarantines a group
-                    log.exception("partition %d", group.partition)
-                    group.fail(error)
-                self._touch(group)
+                    gateway.returned(name, message)  # type: ignore[arg-type]  # as just looked up
+                continue
+            group = groups.get(message.group)  # type: ignore[union-attr, arg-type]  # all others have one
+            if group is None or group.failure is not None:
+                continue
+            try:
+                if kind in SNAPSHOT_KINDS:
+                    self.snapshots.received(group, name, message)  # type: ignore[arg-type]  # as just looked up
+                else:
+                    group.consensus.receive(name, message, now)  # type: ignore[arg-type]  # no other kind is left
+            except Exception as error:  # noqa: BLE001  # the boundary that quarantines a group
+                self._quarantine(group, error)
+            touched[group] = None
+        self.has_outgoing()
 
     # Time.
 
     def _tick(self) -> None:
         now = self._loop.time()
-        for group in self.groups.values():
-            self._guarded(group, lambda group=group: group.consensus.tick(now))  # type: ignore[misc]
-            self._touched_groups[group] = None
+        self._each_group(lambda group: group.consensus.tick(now))
         if self.gateway is not None:
             self.gateway.tick(now)
-        self.has_outgoing()
         self._ticking = self._loop.call_later(TICK_SECONDS, self._tick)
 
     def _maintain(self) -> None:

@@ -46,6 +46,10 @@ class GroupLog:
         return Term(self._entries[-1][0])
 
     @property
+    def has_unsynced(self) -> bool:
+        return bool(self._unsynced)
+
+    @property
     def bytes_in_memory(self) -> int:
         return self._bytes
 

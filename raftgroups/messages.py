@@ -8,6 +8,8 @@ Fields are positional. A decoder that meets an unknown tag or a wrong type raise
 `msgspec.ValidationError`, and the link that carried it is closed.
 """
 
+from typing import get_args
+
 import msgspec
 
 PROTOCOL_VERSION = 1
@@ -225,6 +227,10 @@ SnapshotMessage = SnapshotOffer | SnapshotChunk | SnapshotReply
 CallMessage = WriteCall | ReadCall | TransferCall
 ReturnMessage = WriteReturn | ReadReturn | FailureReturn
 AnyMessage = RaftMessage | SnapshotMessage | CallMessage | ReturnMessage
+
+CALL_KINDS = frozenset(get_args(CallMessage))
+RETURN_KINDS = frozenset(get_args(ReturnMessage))
+SNAPSHOT_KINDS = frozenset(get_args(SnapshotMessage))
 
 encode_messages = msgspec.msgpack.Encoder().encode
 decode_messages = msgspec.msgpack.Decoder(list[AnyMessage]).decode
