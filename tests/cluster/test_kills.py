@@ -13,7 +13,7 @@ pytestmark = pytest.mark.cluster
 @pytest.mark.parametrize("role", ["leader", "follower"])
 def test_no_acknowledged_write_is_lost_with_one_node(cluster: Cluster, role: str) -> None:
     """Writes go on without the node, and it has all of them when it is back."""
-    victim = cluster.leader_of("ledger/0") if role == "leader" else cluster.followers_of("ledger/0")[0]
+    victim = cluster.leader_of("ledger/1/0") if role == "leader" else cluster.followers_of("ledger/1/0")[0]
     others = [node for node in cluster if node is not victim]
 
     with Ledger(cluster) as ledger:

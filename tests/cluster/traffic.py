@@ -83,7 +83,7 @@ class Ledger(Traffic):
         links = {node.name: Link(node.http_port) for node in nodes}
         while not self.stopping:
             number = next(self._numbers)
-            key, value = f"ledger/{number}", f"{number}:{rng.randbytes(rng.randint(0, 60)).hex()}"
+            key, value = f"ledger/{self.seed}/{number}", f"{number}:{rng.randbytes(rng.randint(0, 60)).hex()}"
             link = links[rng.choice(nodes).name]
             try:
                 answer = await link.request("PUT", f"/v1/kv/{key}", value.encode(), {"KV-Timeout-Ms": "2000"})
@@ -122,7 +122,7 @@ class Recorded(Traffic):
     def __init__(self, cluster: Cluster, clients: int = 10, keys: int = 6, seed: int = 1) -> None:
         super().__init__(cluster, clients, seed)
         self.history = History()
-        self.keys = [f"recorded/{number}" for number in range(keys)]
+        self.keys = [f"recorded/{seed}/{number}" for number in range(keys)]
         self._numbers = itertools.count()
 
     async def client(self, rng: random.Random) -> None:
