@@ -15,7 +15,7 @@ UNICODE ?= /usr/share/unicode/UnicodeData.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test unit cluster check format lint types bench bench-engine bench-memory load-unicode clean
+.PHONY: help setup run test unit cluster check format lint types bench bench-gateway bench-engine bench-memory load-unicode clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -63,7 +63,9 @@ lint: $(STAMP) ## Check format and lint
 types: $(STAMP) ## Check types
 	$(BIN)/mypy
 
-bench: $(BENCH) ## Compare the gateway with etcd (needs wrk and etcd)
+bench: bench-gateway bench-engine ## Both comparisons of the README
+
+bench-gateway: $(BENCH) ## Compare the gateway with etcd (needs wrk and etcd-server)
 	$(BIN)/python -m tests.benchmarks.gateway
 
 bench-engine: $(BENCH) ## Compare the engine with RocksDB, LevelDB and LMDB
