@@ -10,6 +10,9 @@ from raftgroups.messages import (
     AppendReply,
     Heartbeat,
     HeartbeatReply,
+    RaftMessage,
+    ReadIndexReply,
+    ReadIndexRequest,
     TimeoutNow,
     VoteReply,
     VoteRequest,
@@ -242,6 +245,19 @@ def test_an_old_leader_learns_of_the_new_term_from_an_answer() -> None:
     assert wire["a"].consensus.term == 2
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [AppendReply(GROUP, 2, 1, ok=False, match=0), HeartbeatReply(GROUP, 2, 0), VoteReply(GROUP, 2, True, False)],
+)
+def test_any_answer_with_a_higher_term_ends_a_reign(answer: RaftMessage) -> None:
+    wire = led_by("a")
+
+    wire["a"].receive("b", answer)
+
+    assert not wire["a"].is_leader
+    assert wire["a"].consensus.term == 2
+
+
 # Replication.
 
 
@@ -287,6 +303,17 @@ def test_a_leader_alone_counts_itself_only_once_it_is_on_disk() -> None:
     assert wire.acknowledged == {index: b"x"}
 
 
+def test_what_gathers_during_a_sync_is_not_counted_with_it() -> None:
+    wire = led_by("a", "a")
+    first = wire["a"].propose(b"x")
+    wire["a"].begin_sync()
+    wire["a"].propose(b"y")
+
+    wire["a"].end_sync()
+
+    assert wire.acknowledged == {first: b"x"}
+
+
 @pytest.mark.parametrize(("names", "enough"), [("ab", "b"), ("abc", "b"), ("abcd", "bc"), ("abcde", "bc")])
 def test_a_majority_commits_and_less_does_not(names: str, enough: str) -> None:
     wire = led_by("a", names)
@@ -315,27 +342,19 @@ def test_appends_are_pipelined_up_to_a_window() -> None:
 
 
 def test_entries_of_an_older_term_are_committed_by_one_of_the_leaders_own() -> None:
-    """Figure 8 of the Raft paper: a majority with an old entry is not enough."""
+    """Figure 8 of the Raft paper: a majority with an old entry is not enough, it may yet be replaced."""
     wire = led_by("a")
-    wire.cut("a")
     old = wire["a"].propose(b"old")
     wire["a"].sync()
-    wire.elect("b")
-    wire.cut("b")
-    wire["a"].now += TIMING.election_seconds_max
-    wire["b"].crash()
-    wire["c"].crash()
-    wire.restart("c")
-    wire.heal()
-    wire["a"].tick()
-    wire.run(3.0)
+    wire.deliver("a", "b")
+    wire.cut("a")
+    wire.elect_by("b", "c")
+    wire["b"].sync()
 
-    # Whoever leads now, the old entry is there only under a newer one.
-    leader = wire.leader
-    assert leader is not None
-    assert leader.consensus.commit_index == leader.log.last_index
-    assert leader.log.last_term > 1
-    assert (old in wire.acknowledged) is (b"old" in leader.commands)
+    wire["b"].receive("c", AppendReply(GROUP, 2, 1, ok=True, match=old))
+    assert wire["b"].consensus.commit_index < old
+    wire["b"].receive("c", AppendReply(GROUP, 2, 1, ok=True, match=old + 1))
+    assert wire["b"].consensus.commit_index == old + 1
 
 
 def test_a_heartbeat_commits_only_what_is_known_to_match() -> None:
@@ -359,6 +378,21 @@ def test_a_heartbeat_commits_only_what_is_known_to_match() -> None:
     wire.settle()
     wire.run(0.2)
     assert wire["a"].commands == [b"x", b"y", b"z"]
+
+
+@pytest.mark.parametrize(("leader", "is_asked_first"), [("b", False), ("b", True), ("a", False)])
+def test_what_matched_one_reign_need_not_match_the_next(leader: str, is_asked_first: bool) -> None:
+    """Not even of the same leader: its own log may have been replaced in between."""
+    wire = led_by("a")
+    node = wire["c"]
+    node.receive("a", Append(GROUP, 1, 1, 1, [(1, b"x")] * 3, 1, 1))
+    node.now += TIMING.election_seconds_max
+    if is_asked_first:
+        node.receive(leader, VoteRequest(GROUP, 2, 1, 1, probe=False, transfer=False))
+
+    node.receive(leader, Heartbeat(GROUP, 2, 4, 0))
+
+    assert node.consensus.commit_index == 1
 
 
 def test_an_old_append_does_not_shorten_the_log() -> None:
@@ -666,6 +700,30 @@ def test_a_followers_read_asks_the_leader() -> None:
     wire.deliver("a", "b")
 
     assert read.fate == "served", "leader and follower are a majority of three"
+
+
+def test_a_followers_read_needs_a_majority_of_five() -> None:
+    wire = led_by("a", "abcde")
+
+    read = wire["b"].read()
+    wire.deliver("b", "a")
+    wire.deliver("a", "b")
+    assert read.fate == "waiting"
+    wire.deliver("b", "a")
+    wire.deliver("a", "c")
+    wire.deliver("c", "a")
+    wire.deliver("a", "b")
+
+    assert read.fate == "served"
+
+
+def test_a_question_of_an_older_term_is_refused() -> None:
+    """It proves nothing: who asked may not have known of a newer leader."""
+    wire = led_by("a")
+
+    wire["a"].receive("b", ReadIndexRequest(GROUP, 0, 1))
+
+    assert wire.in_flight("a", "b")[-1] == ReadIndexReply(GROUP, 1, 1, 0, 0)
 
 
 def test_a_followers_read_waits_until_it_has_applied_enough() -> None:
