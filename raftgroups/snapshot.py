@@ -23,6 +23,7 @@ log = logging.getLogger("ringkv.snapshot")
 CHUNK_BYTES = 256 << 10
 WINDOW_BYTES = 4 << 20
 STALLED_SECONDS = 10.0
+PAUSE_SECONDS = 1.0
 TEMPORARY_SUFFIX = ".tmp"
 
 Send = Callable[[str, AnyMessage], None]
@@ -99,12 +100,17 @@ class Snapshots:
         self._now = now
         self._outgoing: dict[tuple[PartitionId, str], Outgoing] = {}
         self._incoming: dict[PartitionId, Incoming] = {}
+        self._paused_until: dict[tuple[PartitionId, str], float] = {}
         self._transfers = 0
 
     def needed(self, group: RaftGroup, peer: str) -> None:
         """`peer` needs a snapshot: take one and offer it, unless one is on its way."""
         key = (group.partition, peer)
         if key in self._outgoing:
+            return
+        if self._now() < self._paused_until.get(key, 0.0):
+            # What failed a moment ago would fail again, at the cost of a flush and a checkpoint.
+            group.consensus.snapshot_failed(peer)
             return
         self._transfers += 1
         transfer = Outgoing(group, peer, self._transfers, self._directory.checkpoint_path(), moved_at=self._now())
@@ -132,6 +138,7 @@ class Snapshots:
         horizon = self._now() - STALLED_SECONDS
         for transfer in [transfer for transfer in self._outgoing.values() if transfer.moved_at < horizon]:
             log.warning("partition %d: snapshot to %s does not move", transfer.group.partition, transfer.peer)
+            self._pause(transfer)
             self._end(transfer)
 
     def close(self) -> None:
@@ -148,6 +155,7 @@ class Snapshots:
             transfer.is_taken = True
             if failure is not None:
                 log.error("partition %d: no checkpoint: %s", group.partition, failure)
+                self._pause(transfer)
                 self._end(transfer)
             elif self._outgoing.get((group.partition, transfer.peer)) is not transfer or not group.is_leader:
                 self._end(transfer)
@@ -183,12 +191,16 @@ class Snapshots:
         transfer.moved_at = self._now()
         transfer.received = max(transfer.received, reply.received)
         if reply.failed:
+            self._pause(transfer)
             self._end(transfer)
         elif reply.installed:
             self._end(transfer)
             group.consensus.snapshot_sent(sender, LogIndex(transfer.index), self._now())
         else:
             self._pump(transfer)
+
+    def _pause(self, transfer: Outgoing) -> None:
+        self._paused_until[transfer.group.partition, transfer.peer] = self._now() + PAUSE_SECONDS
 
     def _end(self, transfer: Outgoing) -> None:
         key = (transfer.group.partition, transfer.peer)

@@ -280,6 +280,23 @@ def test_a_disk_that_fails_is_reported_to_the_leader() -> None:
     assert transfer.follower.keys() == []
 
 
+def test_what_failed_is_not_tried_again_at_once() -> None:
+    transfer = Transfer()
+    transfer.offer()
+    transfer.step()
+    transfer.follower.disk.faults.append(Fault("write", StorageError("x", 28, "no space left on device")))
+    transfer.run()
+
+    transfer.offer()
+    assert transfer.leader.take() == []
+    assert transfer.leader.files() == ["p0000-0001"]
+    transfer.leader.bench.now += snapshot_module.PAUSE_SECONDS
+    transfer.offer()
+    transfer.run()
+
+    assert transfer.follower.keys() == transfer.leader.keys()
+
+
 @pytest.mark.parametrize(("sender", "term"), [("c", 0), ("a", -1), ("a", 1)])
 def test_only_the_leader_of_the_term_may_offer(sender: str, term: int) -> None:
     transfer = Transfer()
