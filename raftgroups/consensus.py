@@ -64,6 +64,7 @@ PYSYNCOBJ_VERSION = "0.3.17"
 PYSYNCOBJ_SHA256 = "e8bdf06797085d734df86e24ab4802fe87893dff77268565ec036f7ad4a1cfe4"
 APPEND_BYTES = 512 << 10
 APPENDS_IN_FLIGHT = 16
+NOTHING = LogIndex(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +217,8 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
         self._heartbeat_due = now
         self._announced_commit = applied
         self._leader: str | None = None
+        self._patience = timing.election_seconds_max
+        self.is_leader = False
         # Last of all, because the constructor looks at every attribute, properties included.
         conf = SyncObjConf(
             autoTick=False,
@@ -250,10 +253,6 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
     @property
     def leader(self) -> str | None:
         return self._leader
-
-    @property
-    def is_leader(self) -> bool:
-        return bool(self._SyncObj__raftState == _RAFT_STATE.LEADER)
 
     @property
     def is_transferring(self) -> bool:
@@ -432,9 +431,9 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
         return False
 
     def _SyncObj__setState(self, state: int) -> None:  # noqa: N802
-        was_leader = self.is_leader
+        was_leader, self.is_leader = self.is_leader, state == _RAFT_STATE.LEADER
         self._SyncObj__raftState = state
-        if was_leader and state != _RAFT_STATE.LEADER:
+        if was_leader and not self.is_leader:
             self._progress = {}
             self._transfer = None
             for read in self._reads.abandon():
@@ -528,8 +527,8 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
     def _await_leader(self) -> None:
         """Start the election timer anew."""
         timing = self._timing
-        wait = self._rng.uniform(timing.election_seconds_min, timing.election_seconds_max)
-        self._SyncObj__raftElectionDeadline = self._now + wait
+        self._patience = self._rng.uniform(timing.election_seconds_min, timing.election_seconds_max)
+        self._SyncObj__raftElectionDeadline = self._now + self._patience
 
     def _hurry(self) -> None:
         """Something says that an election is needed, or may now succeed: stand soon."""
@@ -547,14 +546,17 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
             self._know_leader(None)
             self._await_leader()
 
-    def _follow(self, leader: str, term: Term) -> None:
+    def _follow(self, leader: str, term: int) -> None:
+        self._contact = self._now
+        self._SyncObj__raftElectionDeadline = self._now + self._patience
+        if leader == self._leader and term == self._log.term and self._tally is None:
+            return
         if term > self.term:
             self._SyncObj__setCurrentTerm(term, None)
             # What matched the same leader's log in an older reign may have changed in between.
             self._verified = self.commit_index
         self._SyncObj__setState(_RAFT_STATE.FOLLOWER)
         self._tally = None
-        self._contact = self._now
         if self._leader != leader:
             self._verified = self.commit_index
             self._know_leader(leader)
@@ -574,38 +576,40 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
             read.abandon()
 
     def _on_append(self, sender: str, message: Append) -> None:
-        if message.term < self.term:
-            self._reply_append(sender, message, ok=False, match=LogIndex(0), hint=self._log.last_index)
+        log = self._log
+        if message.term < log.term:
+            self._reply_append(sender, message, ok=False, match=NOTHING, hint=log.last_index)
             return
-        self._follow(sender, Term(message.term))
+        self._follow(sender, message.term)
         prev = LogIndex(message.prev_index)
-        terms = [Term(term) for term, _ in message.entries]
-        verdict = reconcile(self._log, self.commit_index, prev, Term(message.prev_term), terms)
+        terms = [term for term, _ in message.entries]
+        verdict = reconcile(log, self.commit_index, prev, message.prev_term, terms)
         if isinstance(verdict, Diverged):
             raise DivergedError(
                 f"partition {self._group}: leader {sender} of term {message.term} "
                 f"contradicts committed entry {verdict.index}"
             )
         if isinstance(verdict, Reject):
-            self._reply_append(sender, message, ok=False, match=LogIndex(0), hint=verdict.index)
+            self._reply_append(sender, message, ok=False, match=NOTHING, hint=verdict.index)
             return
         if verdict.skip < len(terms):
-            self._log.write(LogIndex(prev + 1 + verdict.skip), message.entries[verdict.skip :])
+            log.write(LogIndex(prev + 1 + verdict.skip), message.entries[verdict.skip :])
         self._verified = max(self._verified, verdict.match)
         self._commit_up_to(message.commit)
-        self._reply_append(sender, message, ok=True, match=verdict.match, hint=LogIndex(0))
+        self._reply_append(sender, message, ok=True, match=verdict.match, hint=NOTHING)
 
     def _reply_append(self, leader: str, message: Append, *, ok: bool, match: LogIndex, hint: LogIndex) -> None:
-        hint_term = self._log.term_at(hint) if not ok else Term(0)
-        reply = AppendReply(self._group, self.term, message.sequence, ok, match, hint, hint_term)
-        self._port.send(leader, reply, max(self._log.entry_generation, self._log.term_generation))
+        log = self._log
+        hint_term = 0 if ok else log.term_at(hint)
+        reply = AppendReply(self._group, log.term, message.sequence, ok, match, hint, hint_term)
+        self._port.send(leader, reply, max(log.entry_generation, log.term_generation))
 
     def _on_heartbeat(self, sender: str, message: Heartbeat) -> None:
         if message.term < self.term:
             # Its round is of an older reign, perhaps of the same leader: an echo would confirm a newer one.
             self._send(sender, HeartbeatReply(self._group, self.term, 0))
             return
-        self._follow(sender, Term(message.term))
+        self._follow(sender, message.term)
         self._commit_up_to(message.commit)
         self._send(sender, HeartbeatReply(self._group, self.term, message.round))
 
@@ -643,8 +647,8 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
         if progress is None or peer not in self._connected:
             return
         log, last = self._log, self._log.last_index
-        while progress.may_send(self._now, self._timing.heartbeat_seconds, APPENDS_IN_FLIGHT):
-            if progress.state is State.REPLICATE and progress.next_index > last:
+        while progress.next_index <= last or progress.state is not State.REPLICATE:
+            if not progress.may_send(self._now, self._timing.heartbeat_seconds, APPENDS_IN_FLIGHT):
                 return
             prev = LogIndex(progress.next_index - 1)
             if prev < log.first_index:
@@ -657,15 +661,15 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
             self._port.send(peer, append, log.entry_generation)
 
     def _on_append_reply(self, sender: str, reply: AppendReply) -> None:
-        self._step_down(Term(reply.term))
-        if not self.is_leader or reply.term != self.term:
+        if reply.term != self._log.term or not self.is_leader:
+            self._step_down(Term(reply.term))
             return
         self._heard[sender] = self._now
         progress = self._progress[sender]
         if reply.ok:
-            if progress.accepted(reply.sequence, LogIndex(reply.match)):
+            if progress.accepted(reply.sequence, LogIndex(reply.match)) and reply.match > self.commit_index:
                 self._advance_leader_commit()
-                self._hand_over()
+            self._hand_over()
         elif reply.hint_index < self._log.first_index:
             if progress.state is not State.SNAPSHOT:
                 progress.snapshot_needed()
@@ -685,7 +689,7 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
         """Commit what a majority has on disk, once that includes an entry of this term (thesis, 3.6.2)."""
         matches = [self._log.durable_index, *(progress.match for progress in self._progress.values())]
         index = quorum_match(matches)
-        if index > self.commit_index and self._log.term_at(index) == self.term:
+        if index > self.commit_index and self._log.term_at(index) == self._log.term:
             self._SyncObj__raftCommitIndex = index
 
     def _hand_over(self) -> None:

@@ -249,8 +249,9 @@ class Host:
     def _settle(self, generation: int) -> None:
         """A generation is on disk: what waited for it may leave, and leaders may count themselves."""
         self._node_log.synced(generation)
-        for group in self.groups.values():
-            if group.log.has_unsynced and group.log.synced(generation):
+        for partition in self._node_log.written_groups:
+            group = self.groups[partition]
+            if group.log.synced(generation):
                 group.consensus.synced()
                 self._touch(group)
         self.transport.synced(generation)

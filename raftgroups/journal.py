@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from raftgroups.errors import DamagedDirectoryError
 from raftgroups.ids import LogIndex, PartitionId, Term
-from raftgroups.nodelog import Entries, HardState, NodeLog, Remains, Reset, Truncation
+from raftgroups.nodelog import Entries, HardState, NodeLog, Remains, Reset
 
 StoredEntry = tuple[int, bytes]
 """(term, payload), as it stands in messages and in the node log."""
@@ -46,10 +46,6 @@ class GroupLog:
         return Term(self._entries[-1][0])
 
     @property
-    def has_unsynced(self) -> bool:
-        return bool(self._unsynced)
-
-    @property
     def bytes_in_memory(self) -> int:
         return self._bytes
 
@@ -80,13 +76,6 @@ class GroupLog:
         self._bytes += sum(len(payload) for _, payload in stored)
         self.entry_generation = self._node_log.add(Entries(self._group, first, stored))
         self._unsynced.append((self.entry_generation, self.last_index))
-
-    def truncate(self, index: LogIndex) -> None:
-        """Drop the entries from `index` on."""
-        keep = index - self.first_index
-        assert 0 < keep <= len(self._entries), "what a snapshot covers cannot be truncated"
-        self._cut(keep)
-        self.entry_generation = self._node_log.add(Truncation(self._group, index))
 
     def reset(self, index: LogIndex, term: Term) -> None:
         """A snapshot that ends at `index` takes the place of everything here."""

@@ -7,8 +7,7 @@
                | [1, group, first, [[term, payload], …]]
                                                 the entries first, first + 1, …; what was at or
                                                 after `first` before is gone
-               | [2, group, index]              the entries from index on are gone
-               | [3, group, index, term]        a snapshot took the place of all entries; it ends at index
+               | [2, group, index, term]        a snapshot took the place of all entries; it ends at index
 
 It is also the commit log of every replica's engine: one fdatasync serves them all, and a
 segment is dropped once each group in it has flushed. A torn frame at the end of the newest
@@ -28,6 +27,8 @@ SEGMENT_SUFFIX = ".log"
 SEGMENT_BYTES = 8 << 20
 RETAINED_BYTES = 32 << 20
 FRAME_PAYLOAD_BYTES = 16 << 20
+# So few fit a frame however long they are: an Entries record has at most what an Append carries.
+RECORDS_PER_FRAME = 32
 
 
 class HardState(msgspec.Struct, frozen=True, array_like=True, tag=0):
@@ -46,14 +47,7 @@ class Entries(msgspec.Struct, frozen=True, array_like=True, tag=1):
     entries: list[tuple[int, bytes]]
 
 
-class Truncation(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """The entries from `index` on are gone."""
-
-    group: int
-    index: int
-
-
-class Reset(msgspec.Struct, frozen=True, array_like=True, tag=3):
+class Reset(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """The log now starts after a snapshot that ends at `index`."""
 
     group: int
@@ -64,7 +58,7 @@ class Reset(msgspec.Struct, frozen=True, array_like=True, tag=3):
 NO_TERM = Term(0)
 FIRST_INDEX = LogIndex(1)
 
-Record = HardState | Entries | Truncation | Reset
+Record = HardState | Entries | Reset
 _encode = msgspec.msgpack.Encoder().encode
 decode_records = msgspec.msgpack.Decoder(list[Record]).decode
 
@@ -94,8 +88,6 @@ class Remains:
                 raise ValueError(f"group {record.group}: entry {record.first} does not follow the log")
             del self.entries[record.first - self.first :]
             self.entries += record.entries
-        elif isinstance(record, Truncation):
-            del self.entries[max(0, record.index - self.first) :]
         else:
             self.start = LogIndex(record.index), Term(record.term)
             self.first = LogIndex(record.index + 1)
@@ -129,6 +121,7 @@ class NodeLog:
         self._hard_states: dict[int, HardState] = {}
         self._segments: list[_Segment] = []
         self.remains: dict[PartitionId, Remains] = {}
+        self.written_groups: set[PartitionId] = set()
         self.generation = 1
         self.synced_generation = 0
         self.is_syncing = False
@@ -161,13 +154,15 @@ class NodeLog:
         assert not self.is_syncing, "one generation at a time"
         if self._segments[-1].size >= self._segment_bytes:
             self._roll()
-        for records in _frames(self._gathered):
+        whole = len(self._gathered) <= RECORDS_PER_FRAME
+        for records in (self._gathered,) if whole else _frames(self._gathered):
             self._writer.append(_encode(records))
         self._writer.write_out()
         segment = self._segments[-1]
         segment.size = self._writer.position
         for record in self._gathered:
             segment.note(record)
+        self.written_groups = {PartitionId(record.group) for record in self._gathered}
         self._gathered = []
         self.is_syncing = True
         self.generation += 1

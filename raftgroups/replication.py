@@ -48,7 +48,7 @@ class Diverged:
 
 
 def reconcile(
-    log: LogShape, commit: LogIndex, prev_index: LogIndex, prev_term: Term, terms: Sequence[Term]
+    log: LogShape, commit: LogIndex, prev_index: LogIndex, prev_term: int, terms: Sequence[int]
 ) -> Accept | Reject | Diverged:
     """What a follower does with entries that carry `terms` and follow `prev_index`.
 

@@ -3,14 +3,14 @@
     engine key := 0x00 name      the state machine's own records
                 | 0x01 key       a user's key, holding an encoded Item (command.py)
 
-    0x00 "applied" := msgpack [index, term, clock_ms]    of the newest entry applied
+    0x00 "applied" := index:u64 term:u64 clock_ms:u64    of the newest entry applied, little-endian
 
 Applying is deterministic: the same entries give the same records on every replica. The
 LogIndex of an entry is the SequenceNumber of its records, so an entry that the engine has
 already reached is skipped, and replaying the log after a crash is harmless.
 """
 
-import msgspec
+import struct
 
 from engine import Engine, SequenceNumber, WriteBatch
 from raftgroups.command import Item, Put, Written, decode_entry, encode_item
@@ -20,42 +20,27 @@ USER_PREFIX = b"\x01"
 APPLIED_KEY = b"\x00applied"
 
 
-class Applied(msgspec.Struct, frozen=True, array_like=True):
-    """The newest entry applied. `clock_ms` is state-machine time: the maximum of the clocks in the log."""
-
-    index: int
-    term: int
-    clock_ms: int
-
-
-_encode_applied = msgspec.msgpack.Encoder().encode
-_decode_applied = msgspec.msgpack.Decoder(Applied).decode
+_APPLIED = struct.Struct("<QQQ")
 
 
 class StateMachine:
-    """Applies committed entries to an engine without a log of its own."""
+    """Applies committed entries to an engine without a log of its own.
+
+    applied_index, applied_term   of the newest entry applied
+    clock_ms                      state-machine time: the maximum of the clocks in the log
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         stored = engine.get(APPLIED_KEY)
-        self._applied = _decode_applied(stored) if stored is not None else Applied(0, 0, 0)
-
-    @property
-    def applied_index(self) -> LogIndex:
-        return LogIndex(self._applied.index)
-
-    @property
-    def applied_term(self) -> Term:
-        return Term(self._applied.term)
-
-    @property
-    def clock_ms(self) -> int:
-        """State-machine time."""
-        return self._applied.clock_ms
+        index, term, clock_ms = _APPLIED.unpack(stored) if stored is not None else (0, 0, 0)
+        self.applied_index = LogIndex(index)
+        self.applied_term = Term(term)
+        self.clock_ms: int = clock_ms
 
     def apply(self, index: LogIndex, term: Term, payload: bytes) -> list[Written]:
         """Apply the entry at `index`; gives a result for each of its commands."""
-        if index <= self._applied.index:
+        if index <= self.applied_index:
             return []
         entry = decode_entry(payload)
         batch = WriteBatch()
@@ -68,9 +53,10 @@ class StateMachine:
             else:
                 batch.delete(USER_PREFIX + command.key)
             results.append(Written(revision))
-        self._applied = Applied(index, term, max(self._applied.clock_ms, entry.clock_ms))
-        batch.put(APPLIED_KEY, _encode_applied(self._applied))
+        clock_ms = max(self.clock_ms, entry.clock_ms)
+        batch.put(APPLIED_KEY, _APPLIED.pack(index, term, clock_ms))
         self.engine.write(batch, sequence=SequenceNumber(index))
+        self.applied_index, self.applied_term, self.clock_ms = index, term, clock_ms
         return results
 
     def get(self, key: bytes, *, wait: bool) -> bytes | None:

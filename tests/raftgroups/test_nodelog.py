@@ -17,7 +17,6 @@ from raftgroups.nodelog import (
     Record,
     Remains,
     Reset,
-    Truncation,
     segment_numbers,
     segment_path,
 )
@@ -109,16 +108,6 @@ def test_a_conflicting_write_cuts_what_stood_there() -> None:
     log.commit()
 
     assert remains(open_log(disk), 0).entries == [(1, b"a"), (1, b"b"), (2, b"C")]
-
-
-def test_a_truncation_cuts() -> None:
-    disk = MemoryFileSystem()
-    log = open_log(disk)
-    log.add(entries(0, 1, b"a", b"b", b"c"))
-    log.add(Truncation(0, 2))
-    log.commit()
-
-    assert remains(open_log(disk), 0).entries == [(1, b"a")]
 
 
 def test_a_reset_starts_the_log_after_a_snapshot() -> None:
