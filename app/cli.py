@@ -255,6 +255,7 @@ def load(
 
             async def each(client: Client) -> loading.Tally:
                 await client.reach()
+                await client.learn()
                 return await action(loading.read_records(stream, layout), client, concurrency, progress)
 
             tally = _talk(url, timeout_seconds, each, sole_writer=True)

@@ -74,6 +74,7 @@ class Client:
         self._gateways = [_Gateway(url) for url in urls]
         if not self._gateways:
             raise InvalidUrlError("no URL of a gateway was given")
+        self._spares: list[_Gateway] = []
         self._timeout_seconds = timeout_seconds
         self._sole_writer = sole_writer
         self._rng = rng or Random()
@@ -86,7 +87,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        for gateway in self._gateways:
+        for gateway in (*self._gateways, *self._spares):
             gateway.close()
 
     async def put(self, key: bytes, value: bytes, content_type: str = "application/octet-stream") -> None:
@@ -126,6 +127,12 @@ class Client:
                 failures.append(error)
         raise failures[0]
 
+    async def learn(self) -> None:
+        """Asks who else is in the cluster: when no given gateway can be reached, those are tried as well."""
+        known = {gateway.netloc for gateway in self._gateways}
+        addresses = {str(node.get("http") or "") for node in (await self.cluster())["nodes"]} - known - {""}
+        self._spares = [_Gateway(f"http://{address}") for address in sorted(addresses)]
+
     async def ask_once(self, target: str) -> Response:
         """One GET of the first gateway, whatever its answer, without a second try."""
         return await self._gateways[0].ask("GET", target, {}, b"", self._timeout_seconds)
@@ -149,6 +156,8 @@ class Client:
             except UnreachableError as error:
                 failure = error
                 unreachable += 1
+                if unreachable == len(self._gateways):
+                    self._gateways, self._spares = [*self._gateways, *self._spares], []
                 if unreachable < len(self._gateways):
                     continue
             except OutcomeUnknownError as error:
@@ -176,7 +185,7 @@ class _Gateway:
         if parts.scheme != "http" or not self._host or parts.path not in {"", "/"} or parts.query or parts.username:
             raise InvalidUrlError(f"{url!r} is not the URL of a gateway: write http://HOST:PORT")
         self._url = url.rstrip("/")
-        self._netloc = parts.netloc
+        self.netloc = parts.netloc
         self._connection: Connection | None = None
         self._opening = asyncio.Lock()
 
@@ -192,7 +201,7 @@ class _Gateway:
         headers = {**headers, "KV-Timeout-Ms": str(max(1, int(timeout_seconds * 1000)))}
         try:
             async with asyncio.timeout(timeout_seconds + ANSWER_GRACE_SECONDS):
-                return await connection.send(encode_request(method, self._netloc, target, headers, body))
+                return await connection.send(encode_request(method, self.netloc, target, headers, body))
         except TimeoutError as error:
             connection.close()  # Answers come in order: those behind the missing one would wait as long.
             raise OutcomeUnknownError(f"{self._url} did not answer within {timeout_seconds:g} s") from error

@@ -247,25 +247,30 @@ class Supervisor:
         self._say(f"ringkv is ready: {urls} (Ctrl-C stops it)")
 
     async def _stop(self, keepers: list[asyncio.Task[None]]) -> bool:
-        """Asks every node to end, and makes those that do not. True when all of them ended well.
+        """Asks every node to end, and makes those that do not. True when all that ran ended well.
 
         One after the other, so that leaderships go to nodes that stay, and not in circles.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + STOP_SECONDS_MAX
-        for process in self._processes.values():
+        running = {name: process for name, process in self._processes.items() if process.returncode is None}
+        for process in running.values():
             _signal(process, signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(min(loop.time() + HAND_OVER_SECONDS_MAX, deadline)):
                     await process.wait()
         _, late = await asyncio.wait(keepers, timeout=max(0.0, deadline - loop.time()))
+        is_clean = True
         for name, process in self._processes.items():
             if process.returncode is None:
                 self._log(f"{name} did not stop within {STOP_SECONDS_MAX:g} s and is killed")
                 _signal(process, signal.SIGKILL)
+                is_clean = False
         if late:
             await asyncio.wait(late)
-        return all(process.returncode == 0 for process in self._processes.values())
+        # A node that somebody else killed needed no stopping, and one that had hardly begun has no handler yet.
+        harmless = {0, -signal.SIGKILL, -signal.SIGTERM}
+        return is_clean and all(process.returncode in harmless for process in running.values())
 
     def _fail(self, reason: str) -> None:
         self._reason = self._reason or reason

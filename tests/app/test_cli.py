@@ -165,6 +165,7 @@ def test_what_is_no_gateway_is_one_line(gateway: FakeGateway, page: bytes) -> No
 
 
 def test_load_ends_with_the_counts(gateway: FakeGateway, tmp_path: Path) -> None:
+    gateway.data[b"/v1/cluster"] = (b'{"nodes": [], "partitions": []}', "application/json")
     (tmp_path / "records").write_bytes(b"a;1\nb;2\nc;3\n")
     options = ("--format", "lines", "--delimiter", ";", "--key", "1", "--url", gateway.url)
 
@@ -181,6 +182,7 @@ def test_load_ends_with_the_counts(gateway: FakeGateway, tmp_path: Path) -> None
 
 
 def test_load_names_bad_lines(gateway: FakeGateway, tmp_path: Path) -> None:
+    gateway.data[b"/v1/cluster"] = (b'{"nodes": [], "partitions": []}', "application/json")
     (tmp_path / "records").write_bytes(b"a\t1\nbad\n")
 
     result = run("load", str(tmp_path / "records"), "--url", gateway.url)

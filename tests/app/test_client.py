@@ -1,4 +1,5 @@
 import asyncio
+import json
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -93,6 +94,21 @@ def test_nobody_there_is_said_at_once() -> None:
     with FakeGateway() as gateway:
         gone = gateway.url
     talk([gone, gone], drive, timeout_seconds=60)
+
+
+def test_the_rest_of_the_cluster_takes_over_where_the_given_gateway_is_gone() -> None:
+    async def drive(client: Client) -> None:
+        await client.learn()
+        given.__exit__()
+        await asyncio.gather(*(client.put(b"%d" % number, b"v") for number in range(20)))
+
+    with FakeGateway() as other:
+        given = FakeGateway().__enter__()
+        cluster = {"nodes": [{"http": url.removeprefix("http://")} for url in (given.url, other.url)], "partitions": []}
+        given.data[b"/v1/cluster"] = (json.dumps(cluster).encode(), "application/json")
+        talk([given.url], drive, sole_writer=True)
+
+        assert len(other.data) == 20
 
 
 def test_a_sole_writer_waits_for_a_gateway_to_come_back() -> None:

@@ -61,6 +61,24 @@ def test_a_node_that_dies_is_started_again(cluster: Supervised) -> None:
     assert cluster.ringkv("put", "k", "v").returncode == 0
 
 
+def test_a_stop_is_clean_while_the_nodes_start(cluster: Supervised) -> None:
+    cluster.start()
+    wait_until((cluster.data / "n1").exists, 30, "n1 has begun")
+
+    cluster.send(signal.SIGTERM)
+
+    assert cluster.wait(15) == 0
+
+
+def test_a_stop_is_clean_while_a_node_is_down(cluster: Supervised) -> None:
+    cluster.start_ready()
+    os.kill(cluster.node_pid("n1"), signal.SIGKILL)
+
+    cluster.send(signal.SIGTERM)
+
+    assert cluster.wait(15) == 0
+
+
 def test_a_node_that_does_not_stop_is_killed(cluster: Supervised) -> None:
     cluster.start_ready()
     os.kill(cluster.node_pid("n2"), signal.SIGSTOP)
