@@ -76,7 +76,8 @@ class Load:
     def __init__(
         self, system: System, port: int, operation: str, connections: int, *, seconds: float, keys: int
     ) -> None:
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", str(SCRIPT)]
+        whole_seconds = max(1, round(seconds))
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{whole_seconds}s", "--timeout", "10s", "-s", str(SCRIPT)]
         command += [f"http://127.0.0.1:{port}", "--", system.name, operation, str(keys), str(VALUE_BYTES), str(port)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
