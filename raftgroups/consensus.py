@@ -232,6 +232,8 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
         self._SyncObj__raftLastApplied = applied
         self._SyncObj__raftCommitIndex = applied
         self._await_leader()
+        if not self._peers:
+            self._SyncObj__raftElectionDeadline = now
         self._handlers: dict[type[Any], Callable[[str, Any], None]] = {
             Append: self._on_append,
             AppendReply: self._on_append_reply,

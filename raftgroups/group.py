@@ -145,7 +145,8 @@ class RaftGroup(Port):
                 pending, self._pending = self._pending, []
                 for _, _, done in pending:
                     done(NotLeaderError(self.partition, self.leader))
-            elif may_propose and not consensus.is_transferring:
+            elif may_propose and not consensus.is_transferring and consensus.applied_index == self.log.last_index:
+                # One entry at a time: what arrives while it is on its way shares the next.
                 self._propose_pending(now)
         consensus.launch_reads()
         if self._waiting:

@@ -122,6 +122,7 @@ class Host:
         self.snapshots = Snapshots(directory, self.transport.send, self._open_machine, self._elsewhere, self._loop.time)
         self._touched_groups: dict[RaftGroup, None] = {}
         self._turn_is_due = False
+        self._commit_is_due = False
         self._leadership_moved = asyncio.Event()
         self._ticking: asyncio.TimerHandle | None = None
         self._maintenance: asyncio.TimerHandle | None = None
@@ -213,16 +214,23 @@ class Host:
                     self._quarantine(group, error)
                 if group.has_pending:
                     self._touched_groups[group] = None
-        if self._node_log.has_gathered and not self._node_log.is_syncing:
-            self._commit()
+        # Answers do not wait for a sync that is none of their business.
         self.transport.flush()
+        if self._node_log.has_gathered and not self._node_log.is_syncing and not self._commit_is_due:
+            self._commit_is_due = True
+            self._loop.call_soon(self._commit)
 
     def _commit(self) -> None:
+        """The group commit: one frame and one sync for all that the turns before it wrote."""
+        self._commit_is_due = False
+        if self._is_closed:
+            return
         try:
             generation = self._node_log.write()
             if self._syncer.is_inline:
                 self._syncer.sync_inline()
                 self._settle(generation)
+                self.transport.flush()
             else:
                 self._syncer.ask(generation)
             self._set_full(False)
