@@ -66,7 +66,7 @@ def create_app(settings: Settings, coordinator: Coordinator | None = None) -> Fa
 
 def run_node(settings: Settings) -> int:
     """Run one node until it is told to stop. Returns the exit code of the process."""
-    configure_logs()
+    configure_logs(settings.name)
     os.umask(0o077)
     settings = _within_file_limit(settings)
     try:
