@@ -1,5 +1,6 @@
 """A request on its way through the cluster, and where it is."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ WriteDone = Callable[[Written | RaftGroupError], None]
 ReadDone = Callable[[Reading | RaftGroupError], None]
 
 
-class Request:
+class Request(ABC):
     """One request.
 
     deadline    in loop time
@@ -31,8 +32,9 @@ class Request:
         self.call = 0
         self.is_open = True
 
+    @abstractmethod
     def finish(self, result: Written | Reading | RaftGroupError) -> None:
-        raise NotImplementedError
+        """Give the client its one answer."""
 
 
 class Write(Request):

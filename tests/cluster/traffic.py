@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
@@ -18,7 +19,7 @@ RETRY_SECONDS = 0.02
 MOVING_CHANCE = 0.05
 
 
-class Traffic:
+class Traffic(ABC):
     """A number of clients, each a coroutine, on a loop in a thread of their own. A context manager."""
 
     def __init__(self, cluster: Cluster, clients: int, seed: int) -> None:
@@ -66,8 +67,9 @@ class Traffic:
             for number in range(self.clients):
                 group.create_task(self.client(random.Random(self.seed * 1_000 + number)))
 
+    @abstractmethod
     async def client(self, rng: random.Random) -> None:
-        raise NotImplementedError
+        """What each client does until it is stopped."""
 
 
 class Ledger(Traffic):
