@@ -104,7 +104,8 @@ def test_a_request_that_takes_its_time_keeps_its_connection(short: Running) -> N
     short.fake.is_patient = True
     with short.connect() as client:
         client.send(GET)
-        time.sleep(0.5)  # longer than any of the timeouts
+        with short.connect() as idle:
+            assert idle.is_closed(), "every timeout has passed"
         short.do(short.fake.release)
         short.fake.is_patient = False
         assert client.read_answer().status == 404
