@@ -31,7 +31,7 @@ from app.front import front_protocol
 from app.gateway import Gateway
 from app.logs import configure_logs
 from app.middleware import AnswerHead, Observe
-from app.settings import Settings, parse_address
+from app.settings import SECRET_BYTES_WANTED, Settings, parse_address
 from raftgroups import Host, HostError
 
 log = logging.getLogger("ringkv.node")
@@ -67,6 +67,8 @@ def create_app(settings: Settings, coordinator: Coordinator | None = None) -> Fa
 def run_node(settings: Settings) -> int:
     """Run one node until it is told to stop. Returns the exit code of the process."""
     configure_logs(settings.name)
+    if 0 < len(settings.secret) < SECRET_BYTES_WANTED:
+        log.warning("the cluster secret has %d bytes; use %d random ones", len(settings.secret), SECRET_BYTES_WANTED)
     os.umask(0o077)
     settings = _within_file_limit(settings)
     try:
