@@ -11,6 +11,21 @@ from tests.cluster.nodes import Cluster
 NewCluster = Callable[..., Cluster]
 
 
+MEASURED = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Takes a line that is shown at the end of the run, whether or not the test passes."""
+    return request.config.stash.setdefault(MEASURED, []).append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show what was measured."""
+    for line in config.stash.get(MEASURED, []):
+        terminalreporter.write_line(line)
+
+
 @pytest.fixture
 def new_cluster(tmp_path: Path) -> Iterator[NewCluster]:
     """Makes clusters that are not started yet."""
