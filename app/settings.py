@@ -12,7 +12,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from raftgroups import HostOptions
+from raftgroups import HostOptions, split_address
 
 # Whoever guesses the secret is a node; this many random bytes cannot be guessed.
 SECRET_BYTES_WANTED = 16
@@ -156,14 +156,10 @@ def parse_address(name: str, text: str) -> tuple[str, int]:
 
     Raises: SettingsError, which says `name`.
     """
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise SettingsError(f"{name}: an IPv6 address needs brackets, as in [::1]:8001, not {text!r}")
-    if not colon or not host or not port.isascii() or not port.isdecimal() or int(port) > 65_535:
-        raise SettingsError(f"{name}: expected HOST:PORT, not {text!r}")
-    return host, int(port)
+    try:
+        return split_address(text)
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}") from None
 
 
 def parse_seeds(text: str) -> dict[str, str]:

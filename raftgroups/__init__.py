@@ -45,6 +45,7 @@ from raftgroups.messages import (
     WriteReturn,
 )
 from raftgroups.topology import Member, Topology
+from raftgroups.transport import split_address
 from raftgroups.verify import verify_node
 
 __all__ = [
@@ -95,5 +96,6 @@ __all__ = [
     "decode_item",
     "encode_command",
     "encode_item",
+    "split_address",
     "verify_node",
 ]

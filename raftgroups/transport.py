@@ -20,6 +20,7 @@ REDIAL_SECONDS_MIN = 0.05
 REDIAL_SECONDS_MAX = 1.0
 DIAL_SECONDS = 3.0
 STRANGERS_MAX = 64
+PORT_MAX = 65_535
 
 
 class Receiver(Protocol):
@@ -184,8 +185,12 @@ class Transport:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """host:port → (host, port). Raises: ValueError."""
+    """Host and port of `host:port` or `[v6]:port`. Raises: ValueError."""
     host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit() or not host:
-        raise ValueError(f"an address is HOST:PORT, not {address!r}")
-    return host.strip("[]"), int(port)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"an IPv6 address needs brackets, as in [::1]:8001, not {address!r}")
+    if not colon or not host or not port.isascii() or not port.isdecimal() or int(port) > PORT_MAX:
+        raise ValueError(f"expected HOST:PORT, not {address!r}")
+    return host, int(port)
