@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -134,25 +135,18 @@ class Host:
         """Raises: HostError, with one line that says why the node cannot start."""
         check_library()
         directory = DataDirectory.open(file_system or OsFileSystem(), options)
-        try:
-            node_log = await asyncio.to_thread(
-                NodeLog, directory.file_system, directory.log_path, options.log_segment_bytes
-            )
-        except EngineError as error:
-            directory.close()
-            raise DamagedDirectoryError(f"data directory {options.directory}: {error}") from error
-        except BaseException:
-            directory.close()
-            raise
-        host = cls(options, directory, node_log, random.Random())
-        try:
-            await host._start()
-        except EngineError as error:
-            await host.close()
-            raise DamagedDirectoryError(f"data directory {options.directory}: {error}") from error
-        except BaseException:
-            await host.close()
-            raise
+        async with AsyncExitStack() as undo:
+            undo.callback(directory.close)
+            try:
+                node_log = await asyncio.to_thread(
+                    NodeLog, directory.file_system, directory.log_path, options.log_segment_bytes
+                )
+                host = cls(options, directory, node_log, random.Random())
+                undo.push_async_callback(host.close)
+                await host._start()
+            except EngineError as error:
+                raise DamagedDirectoryError(f"data directory {options.directory}: {error}") from error
+            undo.pop_all()
         return host
 
     async def _start(self) -> None:

@@ -199,7 +199,7 @@ class Link(asyncio.Protocol):
             self.send(messages[half:])
             return
         self._transport.write(encode_frame(body))
-        if self._transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
+        if self.unsent_bytes > UNSENT_BYTES_MAX:
             self._refuse("the peer does not read what it is sent")
 
     @property
