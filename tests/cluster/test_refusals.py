@@ -107,15 +107,21 @@ def test_a_damaged_node_log_is_one_clear_line(new_cluster: NewCluster) -> None:
     assert path.name in said
 
 
-def test_a_node_with_a_foreign_secret_is_refused(new_cluster: NewCluster) -> None:
-    """The others go on without it, and their logs tell of it."""
-    cluster = new_cluster()
+def with_stranger(cluster: Cluster, variable: str, value: str) -> Node:
+    """Start the cluster with n3 set up unlike the others; returns n3 once they are ready without it."""
     stranger = cluster["n3"]
-    stranger.environment["RINGKV_SECRET"] = "not the secret of the others"
+    stranger.environment[variable] = value
     for node in cluster:
         node.start()
     for node in (cluster["n1"], cluster["n2"]):
         node.wait_ready()
+    return stranger
+
+
+def test_a_node_with_a_foreign_secret_is_refused(new_cluster: NewCluster) -> None:
+    """The others go on without it, and their logs tell of it."""
+    cluster = new_cluster()
+    stranger = with_stranger(cluster, "RINGKV_SECRET", "not the secret of the others")
 
     wait_until(lambda: "secret" in cluster["n1"].log_text() + cluster["n2"].log_text(), 10, "a line about the secret")
     assert cluster["n1"].request("PUT", "/v1/kv/a", b"1")[0] == 204
@@ -139,12 +145,7 @@ def test_a_data_directory_of_another_cluster_is_one_clear_line(new_cluster: NewC
 def test_a_node_of_another_cluster_is_refused(new_cluster: NewCluster) -> None:
     """Same secret, same names, same addresses; but it was founded with another number of partitions."""
     cluster = new_cluster()
-    stranger = cluster["n3"]
-    stranger.environment["RINGKV_PARTITIONS"] = "32"
-    for node in cluster:
-        node.start()
-    for node in (cluster["n1"], cluster["n2"]):
-        node.wait_ready()
+    stranger = with_stranger(cluster, "RINGKV_PARTITIONS", "32")
 
     def told() -> bool:
         return all("'n3' is of cluster" in node.log_text() for node in (cluster["n1"], cluster["n2"]))
