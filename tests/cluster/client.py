@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Self
 
-from tests.history import History
+from app.simulation.history import History
 
 
 @dataclass(frozen=True, slots=True)

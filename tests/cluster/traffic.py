@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
+from app.simulation.history import History
+from app.simulation.linearizability import check
 from tests.cluster.client import Link, LinkError, RecordingClient
 from tests.cluster.nodes import Cluster, Node, wait_until
-from tests.history import History
-from tests.linearizability import check
 
 PACE_SECONDS = 0.01
 RETRY_SECONDS = 0.02
@@ -157,7 +157,7 @@ class Recorded(Traffic):
         print(f"{len(operations)} operations: {kinds[True]} ok, {kinds[False]} refused, {kinds[None]} unknown")
         violation = check(operations)
         if violation is not None:
-            self.history.save(directory / "history.jsonl")
+            (directory / "history.jsonl").write_text(self.history.dump())
             raise AssertionError(f"not linearizable (see {directory}/history.jsonl): {violation}")
 
     async def _read_all(self) -> None:

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from tests.history import Operation, Value
+from app.simulation.history import Operation, Value
 
 
 @dataclass(frozen=True, slots=True)

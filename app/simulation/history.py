@@ -12,7 +12,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 Value = str | None
 
@@ -111,10 +110,10 @@ class History:
         """All so far in order of call; those that have not ended are unknown."""
         return sorted([*self._ended, *self._open.values()], key=lambda o: o.called)
 
-    def save(self, path: Path) -> None:
-        path.write_text("".join(o.to_json() + "\n" for o in self.operations()))
+    def dump(self) -> str:
+        return "".join(o.to_json() + "\n" for o in self.operations())
 
 
-def load(path: Path) -> list[Operation]:
-    """Reads what `History.save` wrote."""
-    return [Operation.from_json(line) for line in path.read_text().splitlines() if line.strip()]
+def load(text: str) -> list[Operation]:
+    """Reads what `History.dump` wrote."""
+    return [Operation.from_json(line) for line in text.splitlines() if line.strip()]

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.history import History, Operation, Value, load
-from tests.linearizability import check
+from app.simulation.history import History, Operation, Value, load
+from app.simulation.linearizability import check
 
-TOOLS = Path(__file__).resolve().parents[2] / "shared" / "tools"
+TOOLS = Path(__file__).resolve().parents[3] / "shared" / "tools"
 
 
 def put(value: str, called: int, returned: int | None, ok: bool | None = True) -> Operation:
@@ -107,9 +107,7 @@ def test_a_history_is_recorded_saved_and_loaded(tmp_path: Path) -> None:
     history.end(reading, ok=True, output="a")
     history.end(history.call(first, "delete", "k"), ok=None)
     history.call(second, "put", "k", "b")
-    history.save(tmp_path / "history.jsonl")
-
-    assert load(tmp_path / "history.jsonl") == history.operations()
+    assert load(history.dump()) == history.operations()
     assert [(o.kind, o.called, o.returned) for o in history.operations()] == [
         ("put", 0, 2), ("get", 1, 3), ("delete", 4, None), ("put", 5, None),
     ]  # fmt: skip
