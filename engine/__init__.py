@@ -20,6 +20,8 @@ from engine.errors import (
     WouldBlockError,
 )
 from engine.files import CURRENT, AppendableFile, DirectoryLock, FileSystem, OsFileSystem, ReadableFile
+from engine.inline import InlineExecutor
+from engine.memory_files import Fault, MemoryFileSystem, PowerLostError
 from engine.options import Options
 from engine.record import KEY_BYTES_MAX, VALUE_BYTES_MAX, SequenceNumber, WriteBatch
 from engine.stats import LevelStats, Stats
@@ -38,16 +40,20 @@ __all__ = [
     "DirectoryLock",
     "Engine",
     "EngineError",
+    "Fault",
     "FileSystem",
     "ForeignDirectoryError",
+    "InlineExecutor",
     "InvalidBatchError",
     "InvalidKeyError",
     "InvalidOptionError",
     "InvalidValueError",
     "LevelStats",
     "LockedError",
+    "MemoryFileSystem",
     "Options",
     "OsFileSystem",
+    "PowerLostError",
     "ReadableFile",
     "SequenceNumber",
     "StallError",

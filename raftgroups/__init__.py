@@ -34,6 +34,7 @@ from raftgroups.group import RaftGroup
 from raftgroups.host import Gateway, Host, HostOptions
 from raftgroups.ids import Epoch, LogIndex, PartitionId, Revision, Term
 from raftgroups.level import Level, Reading
+from raftgroups.machine import Machine
 from raftgroups.messages import (
     CallMessage,
     FailureReturn,
@@ -68,6 +69,7 @@ __all__ = [
     "Level",
     "ListenError",
     "LogIndex",
+    "Machine",
     "Member",
     "NoQuorumError",
     "NoReplicaError",

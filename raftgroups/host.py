@@ -7,15 +7,12 @@ all of them wrote → when it is synced, what waited for it leaves, one frame a 
 
 import asyncio
 import logging
-import random
-import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from engine import BlockCache, Engine, EngineError, FileSystem, Options, OsFileSystem, StorageFullError
+from engine import BlockCache, Engine, EngineError, Options, StorageFullError
 from raftgroups.consensus import Timing, check_library
 from raftgroups.directory import DataDirectory
 from raftgroups.errors import DamagedDirectoryError, NotLeaderError
@@ -23,6 +20,7 @@ from raftgroups.group import RaftGroup
 from raftgroups.ids import PartitionId
 from raftgroups.journal import GroupLog
 from raftgroups.link import Self
+from raftgroups.machine import Machine
 from raftgroups.messages import (
     CALL_KINDS,
     RETURN_KINDS,
@@ -34,7 +32,6 @@ from raftgroups.messages import (
 from raftgroups.nodelog import NodeLog
 from raftgroups.snapshot import Snapshots
 from raftgroups.statemachine import StateMachine
-from raftgroups.syncer import Syncer
 from raftgroups.topology import Topology
 from raftgroups.transport import Transport
 
@@ -46,8 +43,6 @@ TICK_SECONDS = 0.05
 MAINTENANCE_SECONDS = 1.0
 DRAIN_SECONDS = 2.5
 SETTLED_SECONDS = 5.0
-ENGINE_THREADS = 2
-WORKER_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +94,7 @@ class Gateway(Protocol):
 class Host:
     """One node's replicas, and everything they share."""
 
-    def __init__(self, options: HostOptions, directory: DataDirectory, node_log: NodeLog, rng: random.Random) -> None:
+    def __init__(self, options: HostOptions, directory: DataDirectory, node_log: NodeLog, machine: Machine) -> None:
         self.options = options
         self.name = options.name
         self.topology: Topology = directory.topology
@@ -110,16 +105,13 @@ class Host:
         self.failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._directory = directory
         self._node_log = node_log
-        self._rng = rng
+        self._machine = machine
         self._loop = asyncio.get_running_loop()
-        self._engine_workers = ThreadPoolExecutor(ENGINE_THREADS, thread_name_prefix="engine")
-        # Apart from the engines', because a checkpoint waits for a flush.
-        self._workers = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="storage")
         self._cache = BlockCache(options.cache_bytes)
-        self._syncer = Syncer(node_log.sync, self._synced, self._loop.time)
+        self._syncer = machine.make_syncer(node_log.sync, self._synced, self._loop.time)
         me = Self(self.topology.cluster_id, options.name, options.http, options.zone, options.pid)
         addresses = {member.name: member.peer for member in self.topology.members}
-        self.transport = Transport(me, addresses, options.secret, self, rng)
+        self.transport = Transport(me, addresses, options.secret, self, machine.rng)
         self.snapshots = Snapshots(directory, self.transport.send, self._open_machine, self._elsewhere, self._loop.time)
         self._touched_groups: dict[RaftGroup, None] = {}
         self._turn_is_due = False
@@ -131,17 +123,18 @@ class Host:
         self._is_closed = False
 
     @classmethod
-    async def open(cls, options: HostOptions, file_system: FileSystem | None = None) -> "Host":
-        """Raises: HostError, with one line that says why the node cannot start."""
+    async def open(cls, options: HostOptions, machine: Machine | None = None) -> "Host":
+        """Start a node, on this machine if not on another. Raises: HostError, with one line that says why it cannot."""
         check_library()
-        directory = DataDirectory.open(file_system or OsFileSystem(), options)
+        machine = machine or Machine.real()
+        directory = DataDirectory.open(machine.file_system, options)
         async with AsyncExitStack() as undo:
             undo.callback(directory.close)
             try:
                 node_log = await asyncio.to_thread(
                     NodeLog, directory.file_system, directory.log_path, options.log_segment_bytes
                 )
-                host = cls(options, directory, node_log, random.Random())
+                host = cls(options, directory, node_log, machine)
                 undo.push_async_callback(host.close)
                 await host._start()
             except EngineError as error:
@@ -161,9 +154,9 @@ class Host:
                 group_log,
                 machine,
                 timing=self.options.timing,
-                rng=self._rng,
+                rng=self._machine.rng,
                 now=self._loop.time(),
-                clock_ms=lambda: time.time_ns() // 1_000_000,
+                clock_ms=self._machine.clock_ms,
                 send=self.transport.send,
                 touched=self._touch,
                 is_full=lambda: self.is_full,
@@ -180,7 +173,11 @@ class Host:
         options = Options(own_log=False, memtable_bytes_max=self.options.memtable_bytes)
         path = self._directory.replica_path(partition)
         engine = Engine.open(
-            path, options, file_system=self._directory.file_system, cache=self._cache, executor=self._engine_workers
+            path,
+            options,
+            file_system=self._directory.file_system,
+            cache=self._cache,
+            executor=self._machine.engine_workers,
         )
         return StateMachine(engine)
 
@@ -414,8 +411,8 @@ class Host:
         self.snapshots.close()
         for group in self.groups.values():
             await asyncio.to_thread(group.machine.engine.close)
-        self._workers.shutdown()
-        self._engine_workers.shutdown()
+        self._machine.workers.shutdown()
+        self._machine.engine_workers.shutdown()
         try:
             self._node_log.close()
         except EngineError as error:
@@ -442,4 +439,4 @@ class Host:
                 error = future.exception()
                 done(future.result() if error is None else error)
 
-        self._loop.run_in_executor(self._workers, job).add_done_callback(finished)
+        self._loop.run_in_executor(self._machine.workers, job).add_done_callback(finished)

@@ -227,7 +227,7 @@ def test_the_source_keeps(rule: Rule) -> None:
     [
         (imports_point_one_way, "engine/x.py", "import raftgroups"),
         (imports_point_one_way, "raftgroups/x.py", "from app.kv import put"),
-        (imports_point_one_way, "engine/x.py", "from tests.fakes import MemoryFileSystem"),
+        (imports_point_one_way, "engine/x.py", "from tests.models import Model"),
         (packages_are_entered_by_the_front_door, "app/x.py", "from raftgroups.host import Host"),
         (packages_are_entered_by_the_front_door, "app/x.py", "import engine.files"),
         (one_file_imports_pysyncobj, "raftgroups/host.py", "import pysyncobj.node"),

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from engine import Engine, EngineError, Options, StorageFullError
+from engine import Engine, EngineError, Fault, InlineExecutor, MemoryFileSystem, Options, StorageFullError
 from tests.engine.test_engine import FULL, batch, fill, open_engine
-from tests.fakes import Fault, InlineExecutor, MemoryFileSystem
 
 
 def test_an_executor_that_was_shut_down_closes_the_engine_to_writes() -> None:

@@ -13,13 +13,14 @@ from engine import (
     CommitLogReader,
     CommitLogWriter,
     CorruptionError,
+    Fault,
     FileSystem,
+    MemoryFileSystem,
     OsFileSystem,
     StorageError,
     StorageFullError,
     read_commit_log,
 )
-from tests.fakes import Fault, MemoryFileSystem
 
 LOG = "/db/000001.log"
 

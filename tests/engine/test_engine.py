@@ -17,10 +17,13 @@ from engine import (
     CorruptionError,
     Engine,
     EngineError,
+    Fault,
     ForeignDirectoryError,
+    InlineExecutor,
     InvalidBatchError,
     InvalidKeyError,
     LockedError,
+    MemoryFileSystem,
     Options,
     SequenceNumber,
     StallError,
@@ -29,7 +32,6 @@ from engine import (
     WouldBlockError,
     WriteBatch,
 )
-from tests.fakes import Fault, InlineExecutor, MemoryFileSystem
 
 FULL = StorageFullError("/db/x", 28, "No space left on device")
 FAILED = StorageError("/db/x", 5, "Input/output error")

@@ -8,8 +8,19 @@ import random
 
 import pytest
 
-from engine import Engine, EngineError, Options, StorageError, StorageFullError, WriteBatch, verify_engine
-from tests.fakes import Fault, InlineExecutor, MemoryFileSystem, PowerLostError
+from engine import (
+    Engine,
+    EngineError,
+    Fault,
+    InlineExecutor,
+    MemoryFileSystem,
+    Options,
+    PowerLostError,
+    StorageError,
+    StorageFullError,
+    WriteBatch,
+    verify_engine,
+)
 from tests.models import ModelMap
 
 OPTIONS = Options(

@@ -11,8 +11,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from engine import Engine, EngineError, Options, SequenceNumber, StorageFullError, WriteBatch, verify_engine
-from tests.fakes import Fault, InlineExecutor, MemoryFileSystem, PowerLostError
+from engine import (
+    Engine,
+    EngineError,
+    Fault,
+    InlineExecutor,
+    MemoryFileSystem,
+    Options,
+    PowerLostError,
+    SequenceNumber,
+    StorageFullError,
+    WriteBatch,
+    verify_engine,
+)
 from tests.models import ModelMap
 from tests.strategies import keys, records
 

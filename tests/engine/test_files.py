@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from engine import FileSystem, LockedError, OsFileSystem, StorageError, StorageFullError
+from engine import FileSystem, LockedError, MemoryFileSystem, OsFileSystem, StorageError, StorageFullError
 from engine.files import join, log_name, manifest_name, parent, parse_name, table_name
-from tests.fakes import MemoryFileSystem
 
 
 @pytest.fixture(params=["os", "memory"])

@@ -5,13 +5,12 @@ from itertools import pairwise
 
 import pytest
 
-from engine import BlockCache, Options, SequenceNumber, StorageError, WriteBatch
+from engine import BlockCache, Fault, MemoryFileSystem, Options, SequenceNumber, StorageError, WriteBatch
 from engine.compaction import Compaction
 from engine.jobs import JobStoppedError, Workshop, compact, flush
 from engine.memtable import Memtable
 from engine.sstable import SSTableReader
 from engine.version import Version, VersionEdit
-from tests.fakes import Fault, MemoryFileSystem
 
 
 def make_workshop(disk: MemoryFileSystem, check: Callable[[], None] = lambda: None, **options: int) -> Workshop:

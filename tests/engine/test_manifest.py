@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import CorruptionError, SequenceNumber, StorageError, StorageFullError
+from engine import CorruptionError, Fault, MemoryFileSystem, SequenceNumber, StorageError, StorageFullError
 from engine.coding import DecodeError
 from engine.files import manifest_name
 from engine.manifest import ManifestReader, ManifestWriter, decode_edit, encode_edit
 from engine.version import LEVELS, Table, Version, VersionEdit
 from tests.engine.test_version import table
-from tests.fakes import Fault, MemoryFileSystem
 
 numbers = st.integers(0, 1 << 50)
 tables = st.builds(Table, numbers, numbers, st.binary(max_size=9), st.binary(max_size=9), numbers, numbers)

@@ -4,11 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import CorruptionError, InvalidBatchError, SequenceNumber, StorageError, StorageFullError, WriteBatch
+from engine import (
+    CorruptionError,
+    Fault,
+    InvalidBatchError,
+    MemoryFileSystem,
+    SequenceNumber,
+    StorageError,
+    StorageFullError,
+    WriteBatch,
+)
 from engine.coding import DecodeError
 from engine.ownlog import OwnLog, check_batch, replay
 from engine.record import decode_batch, encode_batch
-from tests.fakes import Fault, MemoryFileSystem
 from tests.strategies import records
 
 NONE = SequenceNumber(0)

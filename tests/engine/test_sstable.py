@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import BlockCache, CorruptionError, Options, StorageError, WouldBlockError
+from engine import BlockCache, CorruptionError, Fault, MemoryFileSystem, Options, StorageError, WouldBlockError
 from engine.bloom import probe
 from engine.coding import DecodeError, crc32c
 from engine.record import ABSENT, Found
 from engine.sstable import FOOTER_BYTES, Index, SSTableReader, SSTableWriter, seal, unseal
-from tests.fakes import Fault, MemoryFileSystem
 from tests.strategies import records
 
 PATH = "/db/000001.sst"

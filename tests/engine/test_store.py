@@ -5,8 +5,10 @@ import pytest
 from engine import (
     BlockCache,
     CorruptionError,
+    Fault,
     ForeignDirectoryError,
     LockedError,
+    MemoryFileSystem,
     Options,
     SequenceNumber,
     StorageError,
@@ -17,7 +19,6 @@ from engine.sstable import SSTableReader, SSTableWriter
 from engine.store import Store
 from engine.version import VersionEdit
 from engine.view import Levels
-from tests.fakes import Fault, MemoryFileSystem
 
 
 @pytest.fixture

@@ -4,9 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from engine import Engine, ForeignDirectoryError, LockedError, StorageError, WriteBatch, verify_engine
+from engine import (
+    Engine,
+    Fault,
+    ForeignDirectoryError,
+    LockedError,
+    MemoryFileSystem,
+    StorageError,
+    WriteBatch,
+    verify_engine,
+)
 from tests.engine.test_engine import batch, open_engine
-from tests.fakes import Fault, MemoryFileSystem
 
 
 def made(*, own_log: bool = True) -> MemoryFileSystem:

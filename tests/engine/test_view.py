@@ -2,12 +2,11 @@
 
 import pytest
 
-from engine import BlockCache, Options, SequenceNumber, StorageError
+from engine import BlockCache, Fault, MemoryFileSystem, Options, SequenceNumber, StorageError
 from engine.memtable import Memtable
 from engine.sstable import SSTableReader, SSTableWriter
 from engine.version import Version, VersionEdit
 from engine.view import Levels, View
-from tests.fakes import Fault, MemoryFileSystem
 
 Content = dict[bytes, bytes | None]
 

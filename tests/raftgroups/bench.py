@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-from engine import Engine, Options
+from engine import Engine, InlineExecutor, MemoryFileSystem, Options
 from raftgroups.command import Put, Written, decode_entry, encode_command
 from raftgroups.consensus import Timing
 from raftgroups.errors import RaftGroupError
@@ -13,7 +13,6 @@ from raftgroups.journal import GroupLog
 from raftgroups.messages import Append, AppendReply, Heartbeat, RaftMessage, VoteReply
 from raftgroups.nodelog import NodeLog
 from raftgroups.statemachine import StateMachine
-from tests.fakes import InlineExecutor, MemoryFileSystem
 
 P0 = PartitionId(0)
 LATER = 1000.0

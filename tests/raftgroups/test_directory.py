@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from engine import CURRENT, StorageError
+from engine import CURRENT, Fault, MemoryFileSystem, StorageError
 from raftgroups.directory import IDENTITY, DataDirectory
 from raftgroups.errors import (
     DamagedDirectoryError,
@@ -12,7 +12,6 @@ from raftgroups.errors import (
     HostError,
 )
 from raftgroups.ids import PartitionId
-from tests.fakes import Fault, MemoryFileSystem
 
 SEEDS = {"n1": "127.0.0.1:9001", "n2": "127.0.0.1:9002"}
 P3 = PartitionId(3)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import StorageError, StorageFullError
+from engine import Fault, MemoryFileSystem, StorageError, StorageFullError
 from raftgroups import group as group_module
 from raftgroups import host as host_module
 from raftgroups.command import Delete
@@ -19,7 +19,7 @@ from raftgroups.errors import (
 )
 from raftgroups.host import Host, HostOptions
 from raftgroups.ids import PartitionId, Term
-from tests.fakes import Fault, MemoryFileSystem
+from raftgroups.machine import Machine
 from tests.raftgroups.nodes import QUICK, Cluster, cluster, run
 
 KEYS = [b"key%d" % number for number in range(12)]
@@ -245,7 +245,7 @@ def memory_options() -> HostOptions:
 
 async def alone(disk: MemoryFileSystem) -> tuple[Host, Cluster]:
     """A node without peers, on a disk in memory."""
-    host = await Host.open(memory_options(), disk)
+    host = await Host.open(memory_options(), Machine.real(disk))
     nodes = Cluster(Path("/"), ())
     nodes.hosts["n1"] = host
     await nodes.ready()

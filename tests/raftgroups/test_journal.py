@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine import MemoryFileSystem
 from raftgroups.errors import DamagedDirectoryError
 from raftgroups.ids import LogIndex, PartitionId, Term
 from raftgroups.journal import GroupLog, StoredEntry
 from raftgroups.nodelog import NodeLog
-from tests.fakes import MemoryFileSystem
 
 GROUP = PartitionId(3)
 

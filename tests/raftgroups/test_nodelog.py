@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import StorageError, StorageFullError
+from engine import Fault, MemoryFileSystem, PowerLostError, StorageError, StorageFullError
 from raftgroups.errors import DamagedDirectoryError
 from raftgroups.ids import PartitionId
 from raftgroups.nodelog import (
@@ -20,7 +20,6 @@ from raftgroups.nodelog import (
     segment_numbers,
     segment_path,
 )
-from tests.fakes import Fault, MemoryFileSystem, PowerLostError
 
 DIRECTORY = "/node/log"
 

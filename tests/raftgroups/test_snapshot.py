@@ -4,7 +4,7 @@ from collections import deque
 import msgspec
 import pytest
 
-from engine import CURRENT, StorageError
+from engine import CURRENT, Fault, MemoryFileSystem, PowerLostError, StorageError
 from raftgroups import snapshot as snapshot_module
 from raftgroups.directory import DataDirectory
 from raftgroups.host import HostOptions
@@ -20,7 +20,6 @@ from raftgroups.messages import (
 )
 from raftgroups.snapshot import Snapshots
 from raftgroups.statemachine import StateMachine
-from tests.fakes import Fault, MemoryFileSystem, PowerLostError
 from tests.raftgroups.bench import P0, Bench, open_machine
 
 SEEDS = {name: f"127.0.0.1:{port}" for port, name in enumerate("abc", 9001)}

@@ -4,11 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import Engine, Options, WouldBlockError
+from engine import Engine, InlineExecutor, MemoryFileSystem, Options, WouldBlockError
 from raftgroups.command import Command, Delete, Item, Put, Written, decode_item, encode_command, encode_entry
 from raftgroups.ids import LogIndex, Term, revision_of
 from raftgroups.statemachine import StateMachine
-from tests.fakes import InlineExecutor, MemoryFileSystem
 
 PATH = "/p0000-0001"
 

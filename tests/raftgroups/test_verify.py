@@ -1,12 +1,11 @@
 import pytest
 
-from engine import Engine, Options, SequenceNumber, WriteBatch
+from engine import Engine, InlineExecutor, MemoryFileSystem, Options, SequenceNumber, WriteBatch
 from raftgroups.directory import IDENTITY, DataDirectory
 from raftgroups.host import HostOptions
 from raftgroups.ids import PartitionId
 from raftgroups.nodelog import HardState, NodeLog
 from raftgroups.verify import verify_node
-from tests.fakes import InlineExecutor, MemoryFileSystem
 
 
 @pytest.fixture

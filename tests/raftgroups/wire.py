@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from engine import MemoryFileSystem
 from raftgroups.consensus import Consensus, LocalRead, Port, Timing
 from raftgroups.errors import DivergedError
 from raftgroups.ids import LogIndex, PartitionId, Term
@@ -25,7 +26,6 @@ from raftgroups.messages import (
     encode_messages,
 )
 from raftgroups.nodelog import NodeLog
-from tests.fakes import MemoryFileSystem
 
 GROUP = PartitionId(0)
 TICK_SECONDS = 0.05

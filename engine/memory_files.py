@@ -1,17 +1,12 @@
-"""Stand-ins for what tests must control: the disk, and threads."""
+"""A disk in memory, which loses power, tears writes and fails when it is told to."""
 
 import random
 import threading
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar
 
-from engine import AppendableFile, DirectoryLock, LockedError, ReadableFile, StorageError
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from engine.errors import LockedError, StorageError
+from engine.files import AppendableFile, DirectoryLock, ReadableFile
 
 SECTOR_BYTES = 512
 
@@ -62,7 +57,7 @@ class MemoryFileSystem:
     changes         how many operations have changed the disk or synced it
     power_lost_at   the change at which the machine goes off, half done; None for never
     nowait          whether reads without waiting find what they ask for
-    on_sync         called before each sync of a file, outside of all locks
+    on_sync         told the path before each sync of a file, outside of all locks
     """
 
     def __init__(self) -> None:
@@ -70,7 +65,7 @@ class MemoryFileSystem:
         self.changes = 0
         self.power_lost_at: int | None = None
         self.nowait = True
-        self.on_sync: Callable[[str], None] = lambda path: None
+        self.on_sync: Callable[[str], object] | None = None
         self._lock = threading.RLock()
         self._names: dict[str, _Node] = {}
         self._durable_names: dict[str, _Node] = {}
@@ -304,7 +299,8 @@ class _MemoryAppendableFile(_MemoryFile):
             self._node.data += data
 
     def sync(self) -> None:
-        self._disk.on_sync(self._path)
+        if self._disk.on_sync is not None:
+            self._disk.on_sync(self._path)
         with self._disk._lock:
             self._check()
             self._disk._step("sync", self._path)
@@ -341,35 +337,3 @@ class _MemoryLock:
 
     def close(self) -> None:
         self._disk._locks.discard(self._path)
-
-
-class InlineExecutor(Executor):
-    """Runs each job where it is submitted, before `submit` returns: no threads, no chance.
-
-    A job that a job submits runs after it.
-    """
-
-    def __init__(self) -> None:
-        self._queue: deque[Callable[[], None]] = deque()
-        self._is_running = False
-
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        future: Future[T] = Future()
-
-        def run() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(fn(*args, **kwargs))
-            except BaseException as error:
-                future.set_exception(error)
-
-        self._queue.append(run)
-        if not self._is_running:
-            self._is_running = True
-            try:
-                while self._queue:
-                    self._queue.popleft()()
-            finally:
-                self._is_running = False
-        return future
