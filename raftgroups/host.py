@@ -419,6 +419,11 @@ class Host:
             log.warning("closing the node log: %s", error)
         self._directory.close()
 
+    @property
+    def synced_generation(self) -> int:
+        """What was handed to the node log up to this generation is on disk."""
+        return self._node_log.synced_generation
+
     def statistics(self) -> dict[str, float]:
         """Counters and gauges by name."""
         return {
