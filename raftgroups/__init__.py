@@ -7,12 +7,14 @@ from raftgroups.command import (
     Put,
     Written,
     decode_command,
+    decode_entry,
     decode_item,
     encode_command,
     encode_item,
 )
 from raftgroups.consensus import Timing
 from raftgroups.errors import (
+    ChangeRefusedError,
     DamagedDirectoryError,
     DeadlineError,
     DirectoryInUseError,
@@ -32,26 +34,32 @@ from raftgroups.errors import (
 )
 from raftgroups.group import RaftGroup
 from raftgroups.host import Gateway, Host, HostOptions
-from raftgroups.ids import Epoch, LogIndex, PartitionId, Revision, Term
+from raftgroups.ids import Epoch, LogIndex, PartitionId, Revision, Term, revision_of
 from raftgroups.level import Level, Reading
 from raftgroups.machine import Machine
+from raftgroups.membership import Configuration
 from raftgroups.messages import (
     CallMessage,
     FailureReturn,
+    Placement,
     ReadCall,
     ReadReturn,
     ReturnMessage,
+    TargetCall,
     TransferCall,
     WriteCall,
     WriteReturn,
 )
+from raftgroups.placements import Placements
 from raftgroups.topology import Member, Topology
 from raftgroups.transport import split_address
 from raftgroups.verify import verify_node
 
 __all__ = [
     "CallMessage",
+    "ChangeRefusedError",
     "Command",
+    "Configuration",
     "DamagedDirectoryError",
     "DeadlineError",
     "Delete",
@@ -77,6 +85,8 @@ __all__ = [
     "OutcomeUnknownError",
     "OverloadedError",
     "PartitionId",
+    "Placement",
+    "Placements",
     "Put",
     "RaftGroup",
     "RaftGroupError",
@@ -87,6 +97,7 @@ __all__ = [
     "Revision",
     "StaleEpochError",
     "StorageFullError",
+    "TargetCall",
     "Term",
     "Timing",
     "Topology",
@@ -95,9 +106,11 @@ __all__ = [
     "WriteReturn",
     "Written",
     "decode_command",
+    "decode_entry",
     "decode_item",
     "encode_command",
     "encode_item",
+    "revision_of",
     "split_address",
     "verify_node",
 ]

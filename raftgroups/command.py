@@ -1,6 +1,7 @@
 """Commands, and the log entries that carry them.
 
     entry    := msgpack [clock_ms, [command, …]]           one batch is one entry
+              | msgpack [clock_ms, [], configuration]      a change of membership (membership.py)
     command  := [1, key, value, content_type] | [2, key]   Put | Delete
     item     := [revision, value, content_type]            what the engine stores under a key
 
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 import msgspec
 
 from raftgroups.ids import COMMANDS_PER_ENTRY_MAX
+from raftgroups.membership import Configuration
 
 
 class Put(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -49,18 +51,33 @@ class Item(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One log entry: a batch of commands and the leader's clock when it took them, in milliseconds."""
+    """One log entry: a batch of commands and the leader's clock when it took them, in milliseconds.
+
+    configuration   who holds the group from here on, in an entry of its own
+    """
 
     clock_ms: int
     commands: list[Command]
+    configuration: Configuration | None = None
 
 
+_THREE_FIELDS = b"\x93"
 _encoder = msgspec.msgpack.Encoder()
 encode_command = _encoder.encode
 encode_item = _encoder.encode
 decode_command = msgspec.msgpack.Decoder(Command).decode
 decode_item = msgspec.msgpack.Decoder(Item).decode
 decode_entry = msgspec.msgpack.Decoder(Entry).decode
+
+
+def encode_configuration(clock_ms: int, configuration: Configuration) -> bytes:
+    """An entry that changes the membership."""
+    return _encoder.encode(Entry(clock_ms, [], configuration))
+
+
+def configuration_in(payload: bytes) -> Configuration | None:
+    """The configuration that an entry holds; one look at the first byte for all that hold none."""
+    return decode_entry(payload).configuration if payload[:1] == _THREE_FIELDS else None
 
 
 def encode_entry(clock_ms: int, commands: Sequence[bytes]) -> bytes:

@@ -3,13 +3,20 @@
     DIR/LOCK                held while the node runs
     DIR/identity            which node of which cluster this is (topology.py)
     DIR/log/NNNNNN.log      the node log (nodelog.py)
-    DIR/pPPPP-GGGG/         the engine of partition PPPP, in its generation GGGG
+    DIR/pPPPP-GGGG/         the engine of partition PPPP, in its generation GGGG: this node holds it
+    DIR/pPPPP.joined        what it holds of PPPP, if anything, is not what it was founded with
     DIR/checkpoint-NNNN/    a checkpoint on its way to a peer; rubbish after a restart
 
 A snapshot is received into the next generation of its partition. The generation in force is the
 highest that is complete, which an engine's CURRENT file tells: it is the last to be written.
+
+The directories of the partitions that a node is founded with are there before its identity is. One
+that is removed is marked as joined first: should the partition come back, and should a crash leave
+it empty, it is a new replica that knows of no configuration, and not a founding voter with an
+empty log.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -20,7 +27,7 @@ from engine import (
     FileSystem,
     LockedError,
 )
-from raftgroups.errors import DirectoryInUseError, ForeignDirectoryError, HostError
+from raftgroups.errors import DamagedDirectoryError, DirectoryInUseError, ForeignDirectoryError, HostError
 from raftgroups.ids import PartitionId
 from raftgroups.topology import (
     IDENTITY_FORMAT,
@@ -33,6 +40,7 @@ from raftgroups.topology import (
 
 IDENTITY = "identity"
 LOG = "log"
+REPLICA_NAME = re.compile(r"p(\d{4})-\d+")
 
 
 class Founding(Protocol):
@@ -89,6 +97,42 @@ class DataDirectory:
     def log_path(self) -> str:
         return f"{self.path}/{LOG}"
 
+    def held(self) -> list[PartitionId]:
+        """The partitions that this node holds a replica of."""
+        names = map(REPLICA_NAME.fullmatch, self.file_system.list_directory(self.path))
+        return sorted({PartitionId(int(name[1])) for name in names if name})
+
+    def check_founding(self, name: str) -> None:
+        """Raises: DamagedDirectoryError, when a replica that node `name` was founded with is gone without a trace."""
+        held = self.held()
+        for partition in self.topology.held_by(name):
+            if partition not in held and not self.has_joined(partition):
+                raise DamagedDirectoryError(
+                    f"data directory {self.path} has lost its replica of partition {partition}; restore it, "
+                    f"or replace this node by a new one"
+                )
+
+    def has_joined(self, partition: PartitionId) -> bool:
+        """Whether the replica was, or will be, made on a leader's request, and not when the cluster was founded."""
+        return self.file_system.exists(self._joined_path(partition))
+
+    def join(self, partition: PartitionId) -> None:
+        """Get ready for a new replica. Raises: StorageError."""
+        if not self.has_joined(partition):
+            mark = self.file_system.open_append(self._joined_path(partition))
+            try:
+                mark.sync()
+            finally:
+                mark.close()
+            self.file_system.sync_directory(self.path)
+
+    def retire(self, partition: PartitionId) -> None:
+        """Remove a replica for good. Raises: StorageError; what is left then knows that it is nobody's."""
+        self.join(partition)
+        for name in self.file_system.list_directory(self.path):
+            if name.startswith(f"p{partition:04d}-"):
+                self.remove(f"{self.path}/{name}")
+
     def replica_path(self, partition: PartitionId) -> str:
         """The engine directory in force."""
         return self._generation_path(partition, max(1, *self._complete(partition)))
@@ -107,9 +151,11 @@ class DataDirectory:
         return f"{self.path}/checkpoint-{self._checkpoints:04d}"
 
     def remove(self, path: str) -> None:
-        """Remove a directory of files."""
-        for name in self.file_system.list_directory(path):
+        """Remove a directory of files, what puts it in force first."""
+        for name in sorted(self.file_system.list_directory(path), key=lambda name: name != CURRENT):
             self.file_system.remove(f"{path}/{name}")
+            if name == CURRENT:
+                self.file_system.sync_directory(path)
         self.file_system.remove_directory(path)
 
     def close(self) -> None:
@@ -126,18 +172,16 @@ class DataDirectory:
     def _generation_path(self, partition: PartitionId, generation: int) -> str:
         return f"{self.path}/p{partition:04d}-{generation:04d}"
 
+    def _joined_path(self, partition: PartitionId) -> str:
+        return f"{self.path}/p{partition:04d}.joined"
+
     def _sweep(self) -> None:
         """Remove what a crash left: checkpoints, unfinished generations, generations replaced."""
-        in_force = {self.replica_path(partition) for partition in _partitions_of(self.topology)}
+        in_force = {self.replica_path(partition) for partition in self.held()}
         for name in self.file_system.list_directory(self.path):
             path = f"{self.path}/{name}"
-            is_replica = name[:1] == "p" and name[1:5].isdigit() and name[5:6] == "-"
-            if name.startswith("checkpoint-") or (is_replica and path not in in_force):
+            if name.startswith("checkpoint-") or (REPLICA_NAME.fullmatch(name) and path not in in_force):
                 self.remove(path)
-
-
-def _partitions_of(topology: Topology) -> list[PartitionId]:
-    return [PartitionId(partition) for partition in range(topology.partitions)]
 
 
 def _identify(file_system: FileSystem, founding: Founding) -> Topology:
@@ -146,12 +190,14 @@ def _identify(file_system: FileSystem, founding: Founding) -> Topology:
     seeds = founding.seeds or {founding.name: founding.peer}
     founded = found_cluster(seeds, founding.partitions, founding.replication_factor)
     if not file_system.exists(path):
-        strangers = [name for name in file_system.list_directory(founding.directory) if name not in _OURS]
+        strangers = [name for name in file_system.list_directory(founding.directory) if not _is_ours(name)]
         if strangers:
             raise ForeignDirectoryError(
                 f"data directory {founding.directory} holds {strangers[0]!r} but no ringkv node; give an empty one"
             )
         identity = Identity(IDENTITY_FORMAT, founding.name, founded)
+        for partition in founded.held_by(founding.name):
+            file_system.create_directory(f"{founding.directory}/p{partition:04d}-0001")
         _write_durably(file_system, founding.directory, IDENTITY, encode_identity(identity))
         return founded
     reader = file_system.open_read(path)
@@ -171,7 +217,9 @@ def _identify(file_system: FileSystem, founding: Founding) -> Topology:
     return stored.topology
 
 
-_OURS = ("LOCK", "node.pid", f"{IDENTITY}.tmp")
+def _is_ours(name: str) -> bool:
+    """Whether a file may be there when a cluster is founded: a start before may have been interrupted."""
+    return name in ("LOCK", "node.pid", f"{IDENTITY}.tmp") or REPLICA_NAME.fullmatch(name) is not None
 
 
 def _write_durably(file_system: FileSystem, directory: str, name: str, data: bytes) -> None:

@@ -40,6 +40,10 @@ class NoReplicaError(RaftGroupError):
         self.partition = partition
 
 
+class ChangeRefusedError(RaftGroupError):
+    """The membership cannot be changed as asked; the text says why."""
+
+
 class OverloadedError(RaftGroupError):
     """A bounded queue is full, or the storage behind it has stalled; try again later."""
 

@@ -3,11 +3,13 @@
 import logging
 import random
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from engine import EngineError, WouldBlockError
-from raftgroups.command import Written, encode_entry
+from raftgroups.command import Written, encode_configuration, encode_entry
 from raftgroups.consensus import Consensus, LocalRead, Port, Timing
 from raftgroups.errors import (
+    ChangeRefusedError,
     DeadlineError,
     NotLeaderError,
     OutcomeUnknownError,
@@ -17,6 +19,7 @@ from raftgroups.errors import (
 )
 from raftgroups.ids import COMMANDS_PER_ENTRY_MAX, LogIndex, PartitionId, Term
 from raftgroups.journal import GroupLog
+from raftgroups.membership import Configuration
 from raftgroups.messages import RaftMessage
 from raftgroups.statemachine import StateMachine
 
@@ -31,51 +34,78 @@ ReadDone = Callable[[bytes | RaftGroupError | None], None]
 """Told the encoded Item, or None for an absent key, or why there is no answer."""
 
 
+class Owner(Protocol):
+    """Whose replica it is: the node, and what it does for all of its replicas."""
+
+    @property
+    def is_full(self) -> bool:
+        """The node log has no room."""
+
+    def touched(self, group: "RaftGroup") -> None:
+        """The group has something to do at the turn's end."""
+
+    def elsewhere(self, job: Callable[[], bytes | None], done: Callable[[bytes | BaseException | None], None]) -> None:
+        """Run `job` in a worker thread; `done` is told its result, or its exception."""
+
+    def leader_changed(self, group: "RaftGroup") -> None: ...
+
+    def snapshot_needed(self, group: "RaftGroup", peer: str) -> None: ...
+
+    def configured(self, group: "RaftGroup") -> None:
+        """Another configuration is committed."""
+
+    def removed(self, group: "RaftGroup") -> None:
+        """The group goes on without this node, and its replica here is of no use any more."""
+
+
 class RaftGroup(Port):
     """One replica. All calls come from the event loop's thread.
 
+    base       the configuration at index 0, before the log says otherwise
     send       hands a message for a peer to the transport, with the generation it waits for
-    touched    tells the host that this group has something to do at the turn's end
-    is_full    says that the node log has no room
-    elsewhere  runs a function in a worker thread and gives its result, or exception, to a callback
     """
 
     def __init__(
         self,
         partition: PartitionId,
         name: str,
-        replicas: Sequence[str],
+        base: Configuration,
         group_log: GroupLog,
         machine: StateMachine,
+        owner: Owner,
         *,
         timing: Timing,
         rng: random.Random,
         now: float,
         clock_ms: Callable[[], int],
         send: Callable[[str, RaftMessage, int], None],
-        touched: Callable[["RaftGroup"], None],
-        is_full: Callable[[], bool],
-        elsewhere: Callable[[Callable[[], bytes | None], Callable[[bytes | BaseException | None], None]], None],
-        leader_changed: Callable[["RaftGroup"], None],
-        snapshot_needed: Callable[["RaftGroup", str], None],
     ) -> None:
         self.partition = partition
-        self.replicas = tuple(replicas)
         self.log = group_log
         self.machine = machine
+        self._name = name
+        self._base = base
+        self._owner = owner
         self._clock_ms = clock_ms
         self._send = send
-        self._touched = touched
-        self._is_full = is_full
-        self._elsewhere = elsewhere
-        self._leader_changed = leader_changed
-        self._snapshot_needed = snapshot_needed
         self._pending: list[tuple[bytes, float, WriteDone]] = []
         self._proposed: dict[LogIndex, tuple[Term, list[WriteDone]]] = {}
         self._waiting: list[tuple[LogIndex, Sequence[LocalRead]]] = []
+        self._wish: tuple[tuple[str, ...], WriteDone] | None = None
         self._holds = 0
         self.failure: BaseException | None = None
-        self.consensus = Consensus(partition, name, replicas, group_log, machine.applied_index, self, timing, rng, now)
+        self.consensus = Consensus(
+            partition, name, self._configured(), group_log, machine.applied_index, self, timing, rng, now
+        )
+
+    def _configured(self) -> tuple[LogIndex, Configuration]:
+        """The configuration as of what the state machine has applied."""
+        return self.machine.configuration or (LogIndex(0), self._base)
+
+    @property
+    def replicas(self) -> tuple[str, ...]:
+        """The voters; leadership belongs with the first."""
+        return self.consensus.configuration.voters
 
     @property
     def leader(self) -> str | None:
@@ -96,13 +126,34 @@ class RaftGroup(Port):
         """
         if not self.is_leader:
             done(NotLeaderError(self.partition, self.leader))
-        elif self._is_full():
+        elif self._owner.is_full:
             done(StorageFullError("this node has no room on its disk for writes; reads still work"))
         elif len(self._pending) >= PENDING_COMMANDS_MAX or self.machine.engine.is_stalled:
             done(OverloadedError(f"partition {self.partition} has more writes waiting than it can take"))
         else:
             self._pending.append((command, deadline, done))
-            self._touched(self)
+            self._owner.touched(self)
+
+    def set_target(self, nodes: Sequence[str], done: WriteDone) -> None:
+        """Have `nodes` become the voters, step by step; `done` is told when the wish itself is committed."""
+        if not self.is_leader:
+            done(NotLeaderError(self.partition, self.leader))
+        elif self._wish is not None:
+            done(ChangeRefusedError(f"another change of partition {self.partition} is on its way"))
+        else:
+            self._wish = (tuple(nodes), done)
+            self._owner.touched(self)
+
+    def read_leased(self, key: bytes, done: ReadDone, now: float) -> bool:
+        """Read the newest acknowledged Item under the leader's lease, without asking anybody.
+
+        False, and nothing is done, when this node has no lease at `now`, the loop's time.
+        """
+        if not self.consensus.has_lease(now):
+            return False
+        self.consensus.apply_committed()
+        self.read_applied(key, done)
+        return True
 
     def read(self, key: bytes, done: ReadDone) -> None:
         """Read the newest acknowledged Item under `key`."""
@@ -111,14 +162,14 @@ class RaftGroup(Port):
             done(NotLeaderError(self.partition, self.leader))
 
         self.consensus.read(LocalRead(lambda: self.read_applied(key, done), abandon))
-        self._touched(self)
+        self._owner.touched(self)
 
     def read_applied(self, key: bytes, done: ReadDone) -> None:
         """Read what this replica has applied, without asking anybody; off the loop if a disk must be waited for."""
         try:
             done(self.machine.get(key, wait=False))
         except WouldBlockError:
-            self._elsewhere(
+            self._owner.elsewhere(
                 lambda: self.machine.get(key, wait=True),
                 lambda result: done(self._storage_failed(result) if isinstance(result, BaseException) else result),
             )
@@ -140,14 +191,18 @@ class RaftGroup(Port):
         """The end of a loop turn: apply what is committed, propose what gathered, ask for reads."""
         consensus = self.consensus
         consensus.apply_committed()
-        if self._pending:
-            if not consensus.is_leader:
-                pending, self._pending = self._pending, []
-                for _, _, done in pending:
-                    done(NotLeaderError(self.partition, self.leader))
-            elif may_propose and not consensus.is_transferring and consensus.applied_index == self.log.last_index:
-                # One entry at a time: what arrives while it is on its way shares the next.
-                self._propose_pending(now)
+        if not consensus.is_leader:
+            if self._pending or self._wish is not None:
+                self._refuse_pending()
+        elif (
+            may_propose
+            and not consensus.is_transferring
+            # One entry at a time: what arrives while it is on its way shares the next.
+            and consensus.applied_index == self.log.last_index
+            and not self._change_membership()
+            and self._pending
+        ):
+            self._propose_pending(now)
         consensus.launch_reads()
         if self._waiting:
             self._serve_waiting()
@@ -170,15 +225,18 @@ class RaftGroup(Port):
 
     def fail(self, error: BaseException) -> None:
         """Quarantine: this replica neither leads nor answers any more; the others go on."""
-        self.failure = error
         log.error("partition %d stops on this node: %s", self.partition, error)
-        for _, _, done in self._pending:
-            done(NotLeaderError(self.partition, None))
+        self.stop(error)
+
+    def stop(self, reason: BaseException) -> None:
+        """Answer everybody who waits, and do nothing from now on."""
+        self.failure = reason
+        self._refuse_pending()
         for _, dones in self._proposed.values():
             for done in dones:
                 done(OutcomeUnknownError(f"the replica of partition {self.partition} stopped"))
         waiting = [read for _, reads in self._waiting for read in reads]
-        self._pending, self._proposed, self._waiting = [], {}, []
+        self._proposed, self._waiting = {}, []
         for read in waiting:
             read.abandon()
         self.consensus.give_up_reads()
@@ -186,12 +244,12 @@ class RaftGroup(Port):
     def restored(self, machine: StateMachine, now: float) -> None:
         """A snapshot took the state machine's place."""
         self.machine = machine
-        self.consensus.snapshot_installed(machine.applied_index, machine.applied_term, now)
+        self.consensus.snapshot_installed(machine.applied_index, machine.applied_term, self._configured(), now)
         skipped = [index for index in self._proposed if index <= machine.applied_index]
         for index in skipped:
             for done in self._proposed.pop(index)[1]:
                 done(OutcomeUnknownError(f"partition {self.partition} was restored from a snapshot"))
-        self._touched(self)
+        self._owner.touched(self)
 
     # What Consensus asks for.
 
@@ -220,14 +278,51 @@ class RaftGroup(Port):
                 read.serve()
         else:
             self._waiting.append((index, reads))
-            self._touched(self)
+            self._owner.touched(self)
 
     def leader_changed(self) -> None:
-        self._touched(self)
-        self._leader_changed(self)
+        self._owner.touched(self)
+        self._owner.leader_changed(self)
 
     def snapshot_needed(self, peer: str) -> None:
-        self._snapshot_needed(self, peer)
+        self._owner.snapshot_needed(self, peer)
+
+    def configured(self) -> None:
+        self._owner.configured(self)
+
+    def removed(self) -> None:
+        self._owner.removed(self)
+
+    def _refuse_pending(self) -> None:
+        pending, self._pending = self._pending, []
+        for _, _, done in pending:
+            done(NotLeaderError(self.partition, self.leader))
+        wish, self._wish = self._wish, None
+        if wish is not None:
+            wish[1](NotLeaderError(self.partition, self.leader))
+
+    def _change_membership(self) -> bool:
+        """Propose the target that somebody wishes, or the next step toward it; says whether it did."""
+        consensus = self.consensus
+        if self._wish is not None:
+            if not consensus.may_change:
+                return False
+            (nodes, done), self._wish = self._wish, None
+            now = consensus.configuration
+            self._propose_configuration(Configuration(now.voters, now.learners, nodes), [done])
+            return True
+        step = consensus.next_configuration()
+        if step is None:
+            return False
+        log.info("partition %d: voters %s, learners %s", self.partition, step.voters, step.learners)
+        self._propose_configuration(step, [])
+        return True
+
+    def _propose_configuration(self, configuration: Configuration, dones: list[WriteDone]) -> None:
+        term = self.consensus.term
+        index = self.consensus.change(encode_configuration(self._clock_ms(), configuration))
+        if dones:
+            self._proposed[index] = (term, dones)
 
     def _propose_pending(self, now: float) -> None:
         commands: list[bytes] = []

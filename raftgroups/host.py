@@ -7,29 +7,41 @@ all of them wrote → when it is synced, what waited for it leaves, one frame a 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from engine import BlockCache, Engine, EngineError, Options, StorageFullError
+from raftgroups.command import Written
 from raftgroups.consensus import Timing, check_library
 from raftgroups.directory import DataDirectory
-from raftgroups.errors import DamagedDirectoryError, NotLeaderError
+from raftgroups.errors import (
+    ChangeRefusedError,
+    DamagedDirectoryError,
+    NotLeaderError,
+    OutcomeUnknownError,
+    RaftGroupError,
+)
 from raftgroups.group import RaftGroup
 from raftgroups.ids import PartitionId
 from raftgroups.journal import GroupLog
 from raftgroups.link import Self
 from raftgroups.machine import Machine
+from raftgroups.membership import Configuration
 from raftgroups.messages import (
     CALL_KINDS,
     RETURN_KINDS,
     SNAPSHOT_KINDS,
     AnyMessage,
+    Append,
     CallMessage,
+    Placement,
     ReturnMessage,
 )
 from raftgroups.nodelog import NodeLog
+from raftgroups.placements import Placements
+from raftgroups.replicas import Replicas
 from raftgroups.snapshot import Snapshots
 from raftgroups.statemachine import StateMachine
 from raftgroups.topology import Topology
@@ -43,6 +55,7 @@ TICK_SECONDS = 0.05
 MAINTENANCE_SECONDS = 1.0
 DRAIN_SECONDS = 2.5
 SETTLED_SECONDS = 5.0
+DECISION_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +111,7 @@ class Host:
         self.options = options
         self.name = options.name
         self.topology: Topology = directory.topology
-        self.groups: dict[PartitionId, RaftGroup] = {}
+        self.placements = Placements(self.topology)
         self.gateway: Gateway | None = None
         self.is_draining = False
         self.is_full = False
@@ -112,7 +125,13 @@ class Host:
         me = Self(self.topology.cluster_id, options.name, options.http, options.zone, options.pid)
         addresses = {member.name: member.peer for member in self.topology.members}
         self.transport = Transport(me, addresses, options.secret, self, machine.rng)
-        self.snapshots = Snapshots(directory, self.transport.send, self._open_machine, self._elsewhere, self._loop.time)
+        self.snapshots = Snapshots(
+            directory, self.transport.send, self._open_machine, self.elsewhere, self._loop.time, machine.rng
+        )
+        self._replicas = Replicas(
+            self.name, directory, node_log, self.placements, self._open_machine, self._make_group, self.elsewhere
+        )
+        self.groups = self._replicas.groups
         self._touched_groups: dict[RaftGroup, None] = {}
         self._turn_is_due = False
         self._commit_is_due = False
@@ -144,30 +163,32 @@ class Host:
 
     async def _start(self) -> None:
         await self.transport.bind(self.options.peer)
-        for partition in self.topology.held_by(self.name):
-            machine = await asyncio.to_thread(self._open_machine, partition)
-            group_log = GroupLog(self._node_log, partition, machine.applied_index, machine.applied_term)
-            self.groups[partition] = RaftGroup(
-                partition,
-                self.name,
-                self.topology.replicas_of(partition),
-                group_log,
-                machine,
-                timing=self.options.timing,
-                rng=self._machine.rng,
-                now=self._loop.time(),
-                clock_ms=self._machine.clock_ms,
-                send=self.transport.send,
-                touched=self._touch,
-                is_full=lambda: self.is_full,
-                elsewhere=self._elsewhere,
-                leader_changed=self._leader_changed,
-                snapshot_needed=self.snapshots.needed,
-            )
-        self._node_log.remains.clear()
+        self._directory.check_founding(self.name)
+        for partition in self._directory.held():
+            await asyncio.to_thread(self._replicas.open, partition)
+        self._replicas.check_log()
+        for group in self.groups.values():
+            self.configured(group)
         await self.transport.serve()
         self._tick()
         self._maintain()
+
+    def _make_group(
+        self, partition: PartitionId, base: Configuration, group_log: GroupLog, machine: StateMachine
+    ) -> RaftGroup:
+        return RaftGroup(
+            partition,
+            self.name,
+            base,
+            group_log,
+            machine,
+            self,
+            timing=self.options.timing,
+            rng=self._machine.rng,
+            now=self._loop.time(),
+            clock_ms=self._machine.clock_ms,
+            send=self.transport.send,
+        )
 
     def _open_machine(self, partition: PartitionId) -> StateMachine:
         options = Options(own_log=False, memtable_bytes_max=self.options.memtable_bytes)
@@ -183,7 +204,7 @@ class Host:
 
     # The turn.
 
-    def _touch(self, group: RaftGroup) -> None:
+    def touched(self, group: RaftGroup) -> None:
         self._touched_groups[group] = None
         self.has_outgoing()
 
@@ -249,15 +270,16 @@ class Host:
         """A generation is on disk: what waited for it may leave, and leaders may count themselves."""
         self._node_log.synced(generation)
         for partition in self._node_log.written_groups:
-            group = self.groups[partition]
-            if group.log.synced(generation):
+            group = self.groups.get(partition)
+            if group is not None and group.log.synced(generation):
                 group.consensus.synced()
-                self._touch(group)
+                self.touched(group)
+        self._replicas.synced(generation)
         self.transport.synced(generation)
 
     def _each_group(self, step: Callable[[RaftGroup], None]) -> None:
         """Have every group take a step, and its turn after it."""
-        for group in self.groups.values():
+        for group in list(self.groups.values()):
             if group.failure is None:
                 try:
                     step(group)
@@ -282,6 +304,8 @@ class Host:
 
     def peer_up(self, name: str) -> None:
         now = self._loop.time()
+        for placement in self.placements.changed():
+            self.transport.send(name, placement)
         self._each_group(lambda group: group.consensus.link_up(name, now))
 
     def peer_lost(self, name: str) -> None:
@@ -306,7 +330,12 @@ class Host:
                     gateway.returned(name, message)  # type: ignore[arg-type]  # as just looked up
                 continue
             group = groups.get(message.group)  # type: ignore[union-attr, arg-type]  # all others have one
+            if kind is Placement:
+                self.placements.heard(message)  # type: ignore[arg-type]  # as just looked up
+                continue
             if group is None or group.failure is not None:
+                if group is None and kind is Append:
+                    self._join(PartitionId(message.group))  # type: ignore[union-attr]  # as just looked up
                 continue
             try:
                 if kind in SNAPSHOT_KINDS:
@@ -317,6 +346,71 @@ class Host:
                 self._quarantine(group, error)
             touched[group] = None
         self.has_outgoing()
+
+    # Membership.
+
+    def configured(self, group: RaftGroup) -> None:
+        """A configuration is committed: tell everybody, and end the replica here when it is not named any more."""
+        index, configuration = group.consensus.committed_configuration
+        placement = Placement(
+            group.partition, index, configuration.voters, configuration.learners, configuration.target
+        )
+        if self.placements.heard(placement):
+            for peer in self.transport.peers:
+                self.transport.send(peer, placement)
+        if index and not group.consensus.is_member:
+            self.removed(group)
+
+    def removed(self, group: RaftGroup) -> None:
+        # What the group is in the middle of comes to its end first.
+        self._loop.call_soon(self._retire, group)
+
+    def _retire(self, group: RaftGroup) -> None:
+        if self.groups.get(group.partition) is group and not self._is_closed:
+            self.snapshots.forget(group)
+            self._replicas.retire(group.partition)
+            self._leadership_moved.set()
+            self.has_outgoing()
+
+    def _join(self, partition: PartitionId) -> None:
+        if 0 <= partition < self.topology.partitions and not self._is_closed:
+            self._replicas.join(partition, self._joined)
+
+    def _joined(self, group: RaftGroup) -> None:
+        now = self._loop.time()
+        for name in self.transport.peers:
+            if self.transport.is_up(name):
+                group.consensus.link_up(name, now)
+
+    def placement_of(self, partition: PartitionId) -> Placement:
+        """Who holds `partition`, as far as this node knows."""
+        return self.placements.of(partition)
+
+    async def set_target(self, partition: PartitionId, nodes: Sequence[str]) -> None:
+        """Have `nodes` become the voters of `partition`; returns once that is committed as the target.
+
+        The leader then takes one step at a time toward it, whoever leads.
+        Raises: NotLeaderError, ChangeRefusedError, OutcomeUnknownError.
+        """
+        known = {member.name for member in self.topology.members}
+        strangers = sorted(set(nodes) - known)
+        if not nodes or len(set(nodes)) < len(nodes) or strangers:
+            what = (
+                f"{strangers[0]!r} is no node of this cluster" if strangers else "name each node once, and one at least"
+            )
+            raise ChangeRefusedError(f"partition {partition}: {what}")
+        group = self.groups.get(partition)
+        if group is None or not group.is_leader:
+            raise NotLeaderError(partition, group.leader if group else None)
+        decided: asyncio.Future[Written | RaftGroupError] = self._loop.create_future()
+        group.set_target(nodes, lambda result: None if decided.done() else decided.set_result(result))
+        try:
+            async with asyncio.timeout(DECISION_SECONDS):
+                result = await decided
+        except TimeoutError:
+            raise OutcomeUnknownError(f"the target of partition {partition} is not committed yet") from None
+        if isinstance(result, RaftGroupError):
+            raise result
 
     # Time.
 
@@ -331,7 +425,7 @@ class Host:
         flushed = {}
         for partition, group in self.groups.items():
             group.forget_flushed()
-            flushed[partition] = int(group.machine.engine.flushed_sequence)
+            flushed[partition] = min(group.machine.engine.flushed_sequence, self.snapshots.floor(partition))
         try:
             self._node_log.drop_flushed(flushed, self.options.log_retained_bytes)
         except EngineError as error:
@@ -359,7 +453,10 @@ class Host:
 
     # Leadership.
 
-    def _leader_changed(self, group: RaftGroup) -> None:
+    def snapshot_needed(self, group: RaftGroup, peer: str) -> None:
+        self.snapshots.needed(group, peer)
+
+    def leader_changed(self, group: RaftGroup) -> None:
         self._leadership_moved.set()
         if self.gateway is not None:
             self.gateway.leader_changed(group.partition)
@@ -409,8 +506,7 @@ class Host:
         await self.transport.close()
         await asyncio.to_thread(self._syncer.close)
         self.snapshots.close()
-        for group in self.groups.values():
-            await asyncio.to_thread(group.machine.engine.close)
+        await asyncio.to_thread(self._replicas.close)
         self._machine.workers.shutdown()
         self._machine.engine_workers.shutdown()
         try:
@@ -436,7 +532,7 @@ class Host:
             "cache_bytes": self._cache.byte_size,
         }
 
-    def _elsewhere(self, job: Callable[[], ResultT], done: Callable[[ResultT | BaseException], None]) -> None:
+    def elsewhere(self, job: Callable[[], ResultT], done: Callable[[ResultT | BaseException], None]) -> None:
         """Run a job that waits for a disk in a worker thread; `done` is told its result or its exception."""
 
         def finished(future: "asyncio.Future[ResultT]") -> None:

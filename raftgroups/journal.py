@@ -24,7 +24,7 @@ class GroupLog:
         """`applied` is what the engine holds for certain; the entries after it are replayed."""
         self._node_log = node_log
         self._group = group
-        remains = node_log.remains.pop(group, Remains())
+        remains = node_log.take_remains(group)
         self.term = max(remains.term, applied_term)
         self.vote = remains.vote or None
         self.first_index, self._entries = _align(group, remains, applied, applied_term)

@@ -12,7 +12,7 @@ from typing import get_args
 
 import msgspec
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -67,11 +67,15 @@ class Heartbeat(Message, frozen=True, tag=3):
 
 
 class HeartbeatReply(Message, frozen=True, tag=4):
-    """Follower → leader: at `round` this follower's term was `term`."""
+    """Follower → leader: at `round` this follower's term was `term`.
+
+    promise    it will vote for nobody before its shortest election timeout has passed (lease.py)
+    """
 
     group: int
     term: int
     round: int
+    promise: bool = False
 
 
 class VoteRequest(Message, frozen=True, tag=5):
@@ -158,6 +162,24 @@ class SnapshotReply(Message, frozen=True, tag=12):
     failed: bool = False
 
 
+class Removed(Message, frozen=True, tag=13):
+    """Leader → node that is none of the group's members: your removal, or more, is committed at `index`."""
+
+    group: int
+    term: int
+    index: int
+
+
+class Placement(Message, frozen=True, tag=14):
+    """Any node → any: the committed configuration of a group, from the log entry at `index` (0: the founding one)."""
+
+    group: int
+    index: int
+    voters: tuple[str, ...]
+    learners: tuple[str, ...] = ()
+    target: tuple[str, ...] = ()
+
+
 class WriteCall(Message, frozen=True, tag=20):
     """Gateway → leader: propose `command` (encoded) for `partition`."""
 
@@ -212,6 +234,14 @@ class TransferCall(Message, frozen=True, tag=25):
     node: str
 
 
+class TargetCall(Message, frozen=True, tag=26):
+    """Gateway → leader: have `nodes` become the voters of `partition`."""
+
+    call: int
+    partition: int
+    nodes: list[str]
+
+
 RaftMessage = (
     Append
     | AppendReply
@@ -222,11 +252,12 @@ RaftMessage = (
     | TimeoutNow
     | ReadIndexRequest
     | ReadIndexReply
+    | Removed
 )
 SnapshotMessage = SnapshotOffer | SnapshotChunk | SnapshotReply
-CallMessage = WriteCall | ReadCall | TransferCall
+CallMessage = WriteCall | ReadCall | TransferCall | TargetCall
 ReturnMessage = WriteReturn | ReadReturn | FailureReturn
-AnyMessage = RaftMessage | SnapshotMessage | CallMessage | ReturnMessage
+AnyMessage = RaftMessage | SnapshotMessage | Placement | CallMessage | ReturnMessage
 
 CALL_KINDS = frozenset(get_args(CallMessage))
 RETURN_KINDS = frozenset(get_args(ReturnMessage))

@@ -138,6 +138,11 @@ class NodeLog:
     def bytes_on_disk(self) -> int:
         return sum(segment.size for segment in self._segments)
 
+    def take_remains(self, group: PartitionId) -> Remains:
+        """What is known of a group: all that was replayed, or after that, its term and vote alone."""
+        hard_state = self._hard_states.get(group, HardState(group, NO_TERM, ""))
+        return self.remains.pop(group, Remains(Term(hard_state.term), hard_state.vote))
+
     def add(self, record: Record) -> int:
         """Gather a record; gives the generation it will be durable with."""
         self._gathered.append(record)

@@ -41,7 +41,7 @@ class ReadIndex(Generic[ReadT]):
     def __init__(self, voters: Iterable[str], leader: str) -> None:
         self._voters = frozenset(voters)
         self._leader = leader
-        self._echoed: dict[str, int] = dict.fromkeys(self._voters, 0)
+        self._echoed = dict.fromkeys(self._voters, 0)
         self._waiting: list[ReadT] = []
         self._rounds: dict[int, tuple[LogIndex, tuple[ReadT, ...]]] = {}
         self.round = 0
@@ -68,8 +68,9 @@ class ReadIndex(Generic[ReadT]):
         if voter not in self._voters or met <= self._echoed[voter]:
             return []
         self._echoed[voter] = met
-        if not self._rounds:
-            return []
+        return self._confirmed() if self._rounds else []
+
+    def _confirmed(self) -> list[Serve[ReadT]]:
         confirmed = sorted(self._echoed.values())[(len(self._voters) - 1) // 2]
         return [Serve(reads, index) for index, reads in self._take(confirmed)]
 
@@ -81,10 +82,61 @@ class ReadIndex(Generic[ReadT]):
             taken.append(self._rounds.pop(number))
         return taken
 
+    def next_round(self) -> int:
+        """A round without reads of its own; its echo confirms those before it, and dates a lease."""
+        self.round += 1
+        return self.round
+
+    def reconfigure(self, voters: Iterable[str]) -> list[Serve[ReadT]]:
+        """Other voters count from now on, for the rounds in flight too.
+
+        Neighbouring configurations' majorities meet, so whichever confirms a round, no other
+        leader had been elected when it was probed.
+        """
+        self._voters = frozenset(voters)
+        self._echoed = {voter: self._echoed.get(voter, 0) for voter in self._voters}
+        return self._confirmed() if self._rounds else []
+
     def abandon(self) -> tuple[ReadT, ...]:
         """The reign is over: every read that was not served."""
         reads = tuple(read for _, waiting in self._rounds.values() for read in waiting)
         reads += tuple(self._waiting)
         self._rounds.clear()
         self._waiting = []
+        return reads
+
+
+class Questions(Generic[ReadT]):
+    """A follower's side: reads that wait until its leader has named an index.
+
+    Invariant: a read joins a question asked after it arrived.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[ReadT] = []
+        self._asked: dict[int, tuple[ReadT, ...]] = {}
+        self._count = 0
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._waiting)
+
+    def arrived(self, read: ReadT) -> None:
+        self._waiting.append(read)
+
+    def ask(self) -> int:
+        """One question for all that wait; gives its number."""
+        self._count += 1
+        self._asked[self._count] = tuple(self._waiting)
+        self._waiting = []
+        return self._count
+
+    def answered(self, question: int) -> tuple[ReadT, ...]:
+        """The reads that waited for it; none, if it was abandoned since."""
+        return self._asked.pop(question, ())
+
+    def abandon(self) -> tuple[ReadT, ...]:
+        """There is no leader any more who would answer."""
+        reads = tuple(read for asked in self._asked.values() for read in asked) + tuple(self._waiting)
+        self._asked, self._waiting = {}, []
         return reads

@@ -3,6 +3,7 @@
     engine key := 0x00 name      the state machine's own records
                 | 0x01 key       a user's key, holding an encoded Item (command.py)
 
+    0x00 "configuration" := msgpack [index:int, configuration]    the newest applied one (membership.py)
     0x00 "applied" := index:u64 term:u64 clock_ms:u64    of the newest entry applied, little-endian
 
 Applying is deterministic: the same entries give the same records on every replica. The
@@ -12,15 +13,20 @@ already reached is skipped, and replaying the log after a crash is harmless.
 
 import struct
 
+import msgspec
+
 from engine import Engine, SequenceNumber, WriteBatch
 from raftgroups.command import Item, Put, Written, decode_entry, encode_item
 from raftgroups.ids import LogIndex, Term, revision_of
+from raftgroups.membership import Configuration
 
 USER_PREFIX = b"\x01"
 APPLIED_KEY = b"\x00applied"
-
+CONFIGURATION_KEY = b"\x00configuration"
 
 _APPLIED = struct.Struct("<QQQ")
+encode_configured = msgspec.msgpack.Encoder().encode
+decode_configured = msgspec.msgpack.Decoder(tuple[LogIndex, Configuration]).decode
 
 
 class StateMachine:
@@ -28,6 +34,7 @@ class StateMachine:
 
     applied_index, applied_term   of the newest entry applied
     clock_ms                      state-machine time: the maximum of the clocks in the log
+    configuration                 the newest one applied, and its LogIndex; None before the first
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -37,9 +44,11 @@ class StateMachine:
         self.applied_index = LogIndex(index)
         self.applied_term = Term(term)
         self.clock_ms: int = clock_ms
+        configured = engine.get(CONFIGURATION_KEY)
+        self.configuration = decode_configured(configured) if configured is not None else None
 
     def apply(self, index: LogIndex, term: Term, payload: bytes) -> list[Written]:
-        """Apply the entry at `index`; gives a result for each of its commands."""
+        """Apply the entry at `index`; gives a result for each of its commands, or for its configuration."""
         if index <= self.applied_index:
             return []
         entry = decode_entry(payload)
@@ -53,6 +62,10 @@ class StateMachine:
             else:
                 batch.delete(USER_PREFIX + command.key)
             results.append(Written(revision))
+        if entry.configuration is not None:
+            self.configuration = (index, entry.configuration)
+            batch.put(CONFIGURATION_KEY, encode_configured(self.configuration))
+            results.append(Written(revision_of(index, 0)))
         clock_ms = max(self.clock_ms, entry.clock_ms)
         batch.put(APPLIED_KEY, _APPLIED.pack(index, term, clock_ms))
         self.engine.write(batch, sequence=SequenceNumber(index))

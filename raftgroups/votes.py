@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from raftgroups.ids import LogIndex, Term
-from raftgroups.messages import VoteRequest
+from raftgroups.messages import VoteReply, VoteRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +53,32 @@ def decide(voter: Voter, candidate: str, request: VoteRequest) -> Ballot:
     return Ballot(granted=up_to_date and free, adopt=adopt)
 
 
+def outbids(mine: VoteRequest, my_name: str, theirs: VoteRequest, their_name: str) -> bool:
+    """Whether my forecast for the same term goes before theirs, when both crossed on the way.
+
+    One gives way, or each would vote for itself and nobody be elected. Both sides decide alike.
+    """
+    return (mine.last_term, mine.last_index, my_name) > (theirs.last_term, theirs.last_index, their_name)
+
+
 class Tally:
     """The votes for one candidacy, counted by voter, never twice.
 
-    probe    a forecast (PreVote) or the election itself
+    request    what the voters are asked
     """
 
-    def __init__(self, term: Term, voters: Iterable[str], *, probe: bool, transfer: bool = False) -> None:
-        self.term = term
-        self.probe = probe
-        self.transfer = transfer
+    def __init__(self, request: VoteRequest, voters: Iterable[str]) -> None:
+        self.request = request
         self._voters = frozenset(voters)
         self._granted: set[str] = set()
 
     def grant(self, voter: str) -> None:
         if voter in self._voters:
             self._granted.add(voter)
+
+    def is_for(self, reply: VoteReply) -> bool:
+        """Whether the reply is to this candidacy, and not to an older one."""
+        return (reply.term, reply.probe) == (self.request.term, self.request.probe)
 
     @property
     def is_won(self) -> bool:

@@ -10,6 +10,7 @@ from raftgroups.errors import RaftGroupError
 from raftgroups.group import RaftGroup
 from raftgroups.ids import LogIndex, PartitionId
 from raftgroups.journal import GroupLog
+from raftgroups.membership import Configuration
 from raftgroups.messages import Append, AppendReply, Heartbeat, RaftMessage, VoteReply
 from raftgroups.nodelog import NodeLog
 from raftgroups.statemachine import StateMachine
@@ -41,7 +42,9 @@ class Bench:
         self.sent: list[tuple[str, RaftMessage]] = []
         self.outcomes: list[Outcome] = []
         self.items: list[bytes | RaftGroupError | None] = []
-        self.elsewhere: list[Callable[[], None]] = []
+        self.jobs: list[Callable[[], None]] = []
+        self.configurations: list[tuple[LogIndex, Configuration]] = []
+        self.is_removed = False
         self.snapshots_needed: list[str] = []
         self.node_log = NodeLog(self.disk, log_path)
         machine = open_machine(self.disk, engine_path)
@@ -49,25 +52,33 @@ class Bench:
         self.group = RaftGroup(
             P0,
             name,
-            tuple(replicas),
+            Configuration(tuple(replicas)),
             self.log,
             machine,
+            self,
             timing=Timing(),
             rng=random.Random(0),
             now=0.0,
             clock_ms=lambda: self.clock_ms,
             send=lambda peer, message, generation: self.sent.append((peer, message)),
-            touched=lambda group: None,
-            is_full=lambda: self.is_full,
-            elsewhere=self._elsewhere,
-            leader_changed=lambda group: None,
-            snapshot_needed=lambda group, peer: self.snapshot_needed(peer),
         )
 
-    def snapshot_needed(self, peer: str) -> None:
+    def touched(self, group: RaftGroup) -> None:
+        """Every test takes the turns itself."""
+
+    def leader_changed(self, group: RaftGroup) -> None:
+        """Nobody else wants to know."""
+
+    def configured(self, group: RaftGroup) -> None:
+        self.configurations.append(group.consensus.committed_configuration)
+
+    def removed(self, group: RaftGroup) -> None:
+        self.is_removed = True
+
+    def snapshot_needed(self, group: RaftGroup, peer: str) -> None:
         self.snapshots_needed.append(peer)
 
-    def _elsewhere(self, job: Callable[[], bytes | None], done: Callable[[bytes | BaseException | None], None]) -> None:
+    def elsewhere(self, job: Callable[[], bytes | None], done: Callable[[bytes | BaseException | None], None]) -> None:
         def run() -> None:
             try:
                 result: bytes | BaseException | None = job()
@@ -75,7 +86,7 @@ class Bench:
                 result = error
             done(result)
 
-        self.elsewhere.append(run)
+        self.jobs.append(run)
 
     def lead(self) -> "Bench":
         """Be elected by the others."""

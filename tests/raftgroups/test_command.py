@@ -38,7 +38,7 @@ def test_an_entry_is_the_concatenation_of_its_commands(clock_ms: int, batch: lis
     """Joining encoded commands gives what encoding the whole entry gives."""
     joined = encode_entry(clock_ms, [encode_command(command) for command in batch])
 
-    assert joined == msgspec.msgpack.encode(Entry(clock_ms, batch))
+    assert joined == msgspec.msgpack.encode([clock_ms, batch])
     assert decode_entry(joined) == Entry(clock_ms, batch)
 
 

@@ -192,22 +192,24 @@ def test_a_leader_with_a_majority_stays() -> None:
     assert wire["a"].is_leader
 
 
-def test_messages_of_strangers_are_ignored() -> None:
+def test_what_those_outside_of_the_group_say_counts_for_nothing() -> None:
+    """Neither their votes nor their acknowledgements (thesis, 4.1: each counts by its own configuration)."""
     wire = led_by("a")
-    node = wire["b"]
-    before = (node.consensus.term, node.log.vote, node.log.last_index, node.consensus.leader)
+    leader = wire["a"]
+    wire.cut("a")
+    index = leader.propose(b"x")
+    leader.sync()
+    leader.receive("stranger", AppendReply(GROUP, leader.consensus.term, 9, ok=True, match=index))
+    leader.receive("other", AppendReply(GROUP, leader.consensus.term, 9, ok=True, match=index))
 
-    for message in (
-        VoteRequest(GROUP, 9, 99, 9, probe=False, transfer=True),
-        Append(GROUP, 9, 1, 1, [(9, b"x")], 2, 1),
-        Heartbeat(GROUP, 9, 1, 0),
-        VoteReply(GROUP, 9, probe=False, granted=False),
-        AppendReply(GROUP, 9, 1, ok=True, match=9),
-        TimeoutNow(GROUP, 1),
-    ):
-        node.receive("stranger", message)
+    assert leader.consensus.commit_index < index
 
-    assert (node.consensus.term, node.log.vote, node.log.last_index, node.consensus.leader) == before
+    wire["b"].tick(wire.timing.election_seconds_max)
+    before = wire["b"].consensus.term
+    for stranger in ("stranger", "other"):
+        wire["b"].receive(stranger, VoteReply(GROUP, before + 1, probe=True, granted=True))
+
+    assert wire["b"].consensus.term == before
 
 
 def test_a_vote_counts_once() -> None:
@@ -554,7 +556,7 @@ def test_a_snapshot_never_moves_a_replica_back() -> None:
     wire.run(0.2)
 
     with pytest.raises(AssertionError):
-        wire["b"].consensus.snapshot_installed(LogIndex(3), wire["b"].consensus.term, 0.0)
+        wire["b"].consensus.snapshot_installed(LogIndex(3), wire["b"].consensus.term, wire["b"].configured_at(), 0.0)
 
 
 def test_a_late_snapshot_keeps_the_entries_after_it() -> None:

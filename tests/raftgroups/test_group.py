@@ -220,7 +220,7 @@ def test_a_read_that_must_wait_for_the_disk_does_so_elsewhere() -> None:
     bench.group.read_applied(b"key", bench.items.append)
     assert bench.items == []
 
-    bench.elsewhere.pop()()
+    bench.jobs.pop()()
 
     assert isinstance(bench.items[0], bytes)
 

@@ -315,14 +315,29 @@ def test_r4_stock_commits_on_two_disjoint_majorities(make_stock: StockMaker) -> 
     assert stock.acknowledged == {"x via a", "x via b"}
 
 
-def test_r4_ours_changes_no_membership_yet() -> None:
-    """Not that it does it right: it does not do it. The library's own way in is shut, too."""
+def test_r4_ours_has_one_change_in_flight() -> None:
+    wire = Wire("abc", joiners="de")
+    leader = wire.elect("a")
+    leader.change("abcd")
+
+    assert not leader.consensus.may_change
+    with pytest.raises(AssertionError, match="one change at a time"):
+        leader.change("abcde")
+
+    wire.settle()
+    leader.change("abcde")
+    wire.settle()
+    with pytest.raises(AssertionError, match="one voter at a time"):
+        leader.change("abc")
+
+
+def test_r4_the_library_s_own_way_in_is_shut() -> None:
     consensus = ours()["a"].consensus
 
     for change in (consensus.addNodeToCluster, consensus.removeNodeFromCluster):
         with pytest.raises(Exception, match="dynamicMembershipChange is disabled"):
             change("d")
-    assert {node.id for node in consensus.otherNodes} == {"b", "c"}
+    assert not consensus.otherNodes
 
 
 # R5: a follower whose log diverges is never repaired.

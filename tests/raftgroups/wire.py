@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from engine import MemoryFileSystem
+from raftgroups.command import configuration_in, encode_configuration
 from raftgroups.consensus import Consensus, LocalRead, Port, Timing
 from raftgroups.errors import DivergedError
 from raftgroups.ids import LogIndex, PartitionId, Term
 from raftgroups.journal import GroupLog, StoredEntry
+from raftgroups.membership import Configuration
 from raftgroups.messages import (
     AnyMessage,
     RaftMessage,
@@ -89,9 +91,28 @@ class Node(Port):
         self._generation = 0
         self.is_up = True
         rng = random.Random(wire.rng.random())
-        self.consensus = Consensus(GROUP, self.name, wire.voters, self.log, applied, self, wire.timing, rng, self.now)
+        self.is_removed = False
+        self.consensus = Consensus(
+            GROUP, self.name, self.configured_at(), self.log, applied, self, wire.timing, rng, self.now
+        )
 
     # What the test tells.
+
+    def configured_at(self) -> tuple[LogIndex, Configuration]:
+        """The newest configuration applied, or the one this node was founded with, if it was."""
+        for index in sorted(self.state, reverse=True):
+            configuration = configuration_in(self.state[index][1])
+            if configuration is not None:
+                return index, configuration
+        return LogIndex(0), Configuration(self._wire.voters if self.name in self._wire.voters else ())
+
+    def change(self, voters: str, learners: str = "") -> LogIndex:
+        """Propose a configuration; the names are letters."""
+        payload = encode_configuration(0, Configuration(tuple(voters), tuple(learners)))
+        index = self.consensus.change(payload)
+        self._proposed[index] = (self.consensus.term, payload)
+        self.turn()
+        return index
 
     def tick(self, seconds: float = 0.0) -> None:
         """The node's own clock moves on, and its timer strikes."""
@@ -251,6 +272,12 @@ class Node(Port):
     def snapshot_needed(self, peer: str) -> None:
         self.snapshots_needed.append(peer)
 
+    def configured(self) -> None:
+        self._wire.configured(self.name, *self.consensus.committed_configuration)
+
+    def removed(self) -> None:
+        self.is_removed = True
+
     # Snapshots.
 
     def send_snapshot(self, peer: str) -> None:
@@ -281,7 +308,7 @@ class Node(Port):
     def _install(self, checkpoint: State) -> None:
         self.state, self.flushed = dict(checkpoint), dict(checkpoint)
         index = max(checkpoint)
-        self.consensus.snapshot_installed(index, Term(checkpoint[index][0]), self.now)
+        self.consensus.snapshot_installed(index, Term(checkpoint[index][0]), self.configured_at(), self.now)
 
 
 @dataclass
@@ -292,14 +319,17 @@ class Wire:
     seed: int = 0
     timing: Timing = field(default_factory=Timing)
     segment_bytes: int = 2000
+    joiners: str = ""
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
         self.voters = tuple(self.names)
+        self.names += self.joiners
         self.links: dict[tuple[str, str], deque[bytes]] = {(a, b): deque() for a in self.names for b in self.names}
         self._linked: set[frozenset[str]] = set()
         self._leaders: dict[Term, str] = {}
         self._canon: dict[LogIndex, tuple[StoredEntry, str]] = {}
+        self.configurations: dict[LogIndex, Configuration] = {}
         self.acknowledged: dict[LogIndex, bytes] = {}
         self.checkpoints: dict[int, State] = {}
         self.newest_seen = LogIndex(0)
@@ -428,6 +458,10 @@ class Wire:
     def elected(self, name: str, term: Term) -> None:
         first = self._leaders.setdefault(term, name)
         assert first == name, f"{first} and {name} both lead term {term}"
+
+    def configured(self, name: str, index: LogIndex, configuration: Configuration) -> None:
+        first = self.configurations.setdefault(index, configuration)
+        assert first == configuration, f"{name} has {configuration} at {index}, another has {first}"
 
     def applied(self, name: str, index: LogIndex, term: Term, payload: bytes) -> None:
         entry, first = self._canon.setdefault(index, ((term, payload), name))
