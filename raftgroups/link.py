@@ -1,16 +1,26 @@
 """One connection between two nodes: handshake, frames, bounds.
 
-    connection := hello challenge proof frame*       dialer sends hello and proof, acceptor challenge
-    frame      := length:u32 crc32c:u32 body:u8[length]          little-endian
-    hello      := msgpack [magic, version, cluster, name, to, http, zone, pid, nonce]
-    challenge  := msgpack [cluster, name, http, zone, pid, nonce, mac]
-    proof      := msgpack [mac]
+    connection := hello challenge proof welcome frame*     dialer sends hello and proof, acceptor the others
+    frame      := length:u32 crc32c:u32 sequence:u32 body:u8[length]          little-endian
+    hello      := msgpack [magic, version, cluster, name, to, http, zone, pid, nonce, incarnation]
+    challenge  := msgpack ["challenge", cluster, name, http, zone, pid, nonce, incarnation, mac]
+    proof      := msgpack ["proof", mac]
+    welcome    := msgpack ["welcome"]
+    refusal    := msgpack ["refusal", reason, mac]     in the place of challenge, proof or welcome
     mac        := HMAC-SHA256(secret, role || hello || challenge without its mac)
 
-Hello, challenge and proof travel as frames too, of at most 4 KiB, and the whole handshake has
-a deadline. Both sides prove that they know the cluster's secret before a message is decoded.
-Whatever does not fit (length, checksum, type, cluster, secret) closes this connection and
-nothing else. The dialer is the node whose name sorts higher, so a pair has one connection.
+The handshake travels as frames too, of at most 4 KiB, and the whole of it has a deadline. Both
+sides prove that they know the cluster's secret before a message is decoded. Whatever does not fit
+(length, checksum, sequence, type, cluster, secret) closes this connection and nothing else. The
+dialer is the node whose name sorts higher, so a pair has one connection.
+
+The checksum covers the body. Each direction counts its frames: the handshake from 0, what follows
+it from the first four bytes of the sender's mac on, modulo 2**32. So a frame that was lost,
+doubled, overtaken, or recorded on another connection does not fit: what a link delivers is what
+was sent, in its order, up to the point where it closes.
+
+A refusal says why a node is turned away. One with a mac (role "refusal" || reason) comes from a
+node of this cluster, and ends the hopes of its receiver; without, it is hearsay for the log.
 """
 
 import asyncio
@@ -31,23 +41,26 @@ from raftgroups.messages import PROTOCOL_VERSION, AnyMessage, decode_messages, e
 log = logging.getLogger("ringkv.link")
 
 MAGIC = "ringkv"
-FRAME_HEADER = struct.Struct("<II")
+FRAME_HEADER = struct.Struct("<III")
+SEQUENCE_MASK = 0xFFFF_FFFF
 FRAME_BYTES_MAX = 64 << 20
 HANDSHAKE_BYTES_MAX = 4096
 HANDSHAKE_SECONDS = 3.0
 UNSENT_BYTES_MAX = 128 << 20
 SILENT_PEER_MILLISECONDS = 5000
+REASON_LENGTH_MAX = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Self:
-    """What a node tells its peers about itself."""
+    """What a node tells its peers about itself. `incarnation` is its data directory's."""
 
     cluster_id: str
     name: str
     http: str
     zone: str
     pid: int
+    incarnation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +85,10 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
     zone: str
     pid: int
     nonce: bytes
+    incarnation: str = ""
 
 
-class Challenge(msgspec.Struct, frozen=True, array_like=True):
+class Challenge(msgspec.Struct, frozen=True, array_like=True, tag="challenge"):
     """The acceptor: who I am, and proof that I know the secret."""
 
     cluster_id: str
@@ -83,17 +97,33 @@ class Challenge(msgspec.Struct, frozen=True, array_like=True):
     zone: str
     pid: int
     nonce: bytes
+    incarnation: str
     mac: bytes = b""
 
 
-class Proof(msgspec.Struct, frozen=True, array_like=True):
+class Proof(msgspec.Struct, frozen=True, array_like=True, tag="proof"):
     """The dialer: proof that I know it too."""
 
     mac: bytes
 
 
+class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
+    """The acceptor: this link is open."""
+
+
+class Refusal(msgspec.Struct, frozen=True, array_like=True, tag="refusal"):
+    """Either: I will have no link with you, and why."""
+
+    reason: str
+    mac: bytes = b""
+
+
 class RefusedError(Exception):
-    """The other side is not one of ours; the text says why."""
+    """The other side is not one of ours; the text says why, and it is told."""
+
+
+class BrokenError(Exception):
+    """What came is not what a peer sends; the text says why, and nobody is told."""
 
 
 class Owner(Protocol):
@@ -107,20 +137,40 @@ class Owner(Protocol):
 
     def knows(self, name: str) -> bool: ...
 
+    def admit(self, name: str, incarnation: str) -> None:
+        """`name` has proved the secret. Raises: RefusedError, BrokenError."""
 
-def encode_frame(body: bytes) -> bytes:
-    """A body behind its length and checksum."""
-    return FRAME_HEADER.pack(len(body), crc32c(body)) + body
+    def refused_by(self, name: str, reason: str) -> None:
+        """`name` has proved the secret, and turns this node away."""
+
+    def is_news(self, name: str, complaint: str) -> bool:
+        """Whether the log has yet to hear this about whoever calls itself `name`."""
+
+
+def encode_frame(body: bytes, sequence: int) -> bytes:
+    """A body behind its length, checksum and place."""
+    return FRAME_HEADER.pack(len(body), crc32c(body), sequence) + body
+
+
+def fresh_nonce() -> bytes:
+    """Bytes that no handshake has had."""
+    return secrets.token_bytes(16)
 
 
 class Link(asyncio.Protocol):
-    """The connection, from either side. `dials` names the peer when this side dialed."""
+    """The connection, from either side. `dials` names the peer when this side dialed.
 
-    def __init__(self, owner: Owner, me: Self, secret: bytes, dials: str | None) -> None:
+    was_refused    one side turned the other away, and would do so again
+    """
+
+    def __init__(
+        self, owner: Owner, me: Self, secret: bytes, dials: str | None, nonce: Callable[[], bytes] = fresh_nonce
+    ) -> None:
         self._owner = owner
         self._me = me
         self._secret = secret
         self._dials = dials
+        self._nonce = nonce
         self._transport: asyncio.Transport | None = None
         self._was_made = False
         self._buffer = bytearray()
@@ -128,8 +178,13 @@ class Link(asyncio.Protocol):
         self._step: Callable[[bytes], None] = self._on_challenge if dials else self._on_hello
         self._hello = b""
         self._challenge = b""
+        self._caller = dials or ""
+        self._answered: PeerInfo | None = None
+        self._sent = 0
+        self._expected = 0
         self._deadline: asyncio.TimerHandle | None = None
         self.peer: PeerInfo | None = None
+        self.was_refused = False
 
     # asyncio's side.
 
@@ -138,12 +193,14 @@ class Link(asyncio.Protocol):
         self._transport, self._was_made = cast(asyncio.Transport, transport), True
         self._give_up_silent_peer(self._transport)
         loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(HANDSHAKE_SECONDS, self._refuse, "the handshake took too long")
+        self._deadline = loop.call_later(HANDSHAKE_SECONDS, self.refuse, "the handshake took too long")
         if self._dials is not None:
-            me = self._me
-            nonce = secrets.token_bytes(16)
+            me, nonce = self._me, self._nonce()
             self._hello = msgspec.msgpack.encode(
-                Hello(MAGIC, PROTOCOL_VERSION, me.cluster_id, me.name, self._dials, me.http, me.zone, me.pid, nonce)
+                Hello(
+                    *(MAGIC, PROTOCOL_VERSION, me.cluster_id, me.name, self._dials),
+                    *(me.http, me.zone, me.pid, nonce, me.incarnation),
+                )
             )
             self._write(self._hello)
 
@@ -160,9 +217,11 @@ class Link(asyncio.Protocol):
         limit = FRAME_BYTES_MAX if self.peer else HANDSHAKE_BYTES_MAX
         try:
             while end - at >= FRAME_HEADER.size:
-                length, crc = FRAME_HEADER.unpack_from(view, at)
+                length, crc, sequence = FRAME_HEADER.unpack_from(view, at)
                 if length > limit:
-                    raise RefusedError(f"a frame of {length} bytes")
+                    raise BrokenError(f"a frame of {length} bytes")
+                if sequence != self._expected:
+                    raise BrokenError(_misplaced(sequence, self._expected))
                 start = at + FRAME_HEADER.size
                 if end - start < length:
                     self._needed = FRAME_HEADER.size + length
@@ -170,20 +229,23 @@ class Link(asyncio.Protocol):
                 at = start + length
                 body = bytes(view[start:at])
                 if crc32c(body) != crc:
-                    raise RefusedError("a frame's checksum does not match")
+                    raise BrokenError("a frame's checksum does not match")
+                self._expected = (sequence + 1) & SEQUENCE_MASK
                 self._step(body)
                 if self._transport is None:
                     return
                 limit = FRAME_BYTES_MAX if self.peer else HANDSHAKE_BYTES_MAX
-        except (RefusedError, msgspec.DecodeError, ValueError) as error:
-            self._refuse(str(error))
+        except RefusedError as error:
+            self._turn_away(str(error))
+            return
+        except (BrokenError, msgspec.DecodeError, ValueError) as error:
+            self.refuse(str(error))
             return
         self._buffer += view[at:]
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         if self._transport is not None and self._hello and self.peer is None and self._dials is None:
-            name = msgspec.msgpack.decode(self._hello, type=Hello).name
-            self._refuse(f"node {name!r} left before it had proved this cluster's secret")
+            self.refuse(f"node {self._caller!r} left before it had proved this cluster's secret")
         self._forget()
 
     # The owner's side.
@@ -198,9 +260,9 @@ class Link(asyncio.Protocol):
             self.send(messages[:half])
             self.send(messages[half:])
             return
-        self._transport.write(encode_frame(body))
+        self._write(body)
         if self.unsent_bytes > UNSENT_BYTES_MAX:
-            self._refuse("the peer does not read what it is sent")
+            self.refuse("the peer does not read what it is sent")
 
     @property
     def is_closed(self) -> bool:
@@ -210,17 +272,30 @@ class Link(asyncio.Protocol):
     def unsent_bytes(self) -> int:
         return self._transport.get_write_buffer_size() if self._transport else 0
 
+    def refuse(self, reason: str) -> None:
+        """Close the connection, and tell the log why."""
+        if self._transport is not None and self._owner.is_news(self._caller, reason):
+            address: Any = self._transport.get_extra_info("peername")
+            who = self.peer.name if self.peer else self._dials or "a stranger"
+            log.warning("peer connection refused: %s at %s: %s", who, address, reason)
+        self.close()
+
     def close(self) -> None:
         transport = self._transport
         self._forget()
-        if transport is not None:
+        if transport is None:
+            return
+        if self.was_refused:
+            # Not before the refusal has left; a peer that does not read it is given up by its silence.
+            transport.close()
+        else:
             transport.abort()
 
     # Handshake.
 
     def _on_hello(self, body: bytes) -> None:
         hello = msgspec.msgpack.decode(body, type=Hello)
-        me = self._me
+        me, self._caller = self._me, hello.name
         if hello.magic != MAGIC or hello.version != PROTOCOL_VERSION:
             raise RefusedError(f"protocol {hello.magic[:16]!r} version {hello.version}")
         if hello.cluster_id != me.cluster_id:
@@ -228,29 +303,55 @@ class Link(asyncio.Protocol):
         if hello.to != me.name or not self._owner.knows(hello.name):
             raise RefusedError(f"node {hello.name!r} looks for {hello.to!r}; this is {me.name!r}")
         self._hello = body
-        nonce = secrets.token_bytes(16)
-        challenge = Challenge(me.cluster_id, me.name, me.http, me.zone, me.pid, nonce)
+        challenge = Challenge(me.cluster_id, me.name, me.http, me.zone, me.pid, self._nonce(), me.incarnation)
         self._challenge = msgspec.msgpack.encode(challenge)
-        mac = self._mac(b"acceptor")
-        self._write(msgspec.msgpack.encode(msgspec.structs.replace(challenge, mac=mac)))
+        self._write(msgspec.msgpack.encode(msgspec.structs.replace(challenge, mac=self._mac(b"acceptor"))))
         self._step = self._on_proof
 
     def _on_challenge(self, body: bytes) -> None:
-        challenge = msgspec.msgpack.decode(body, type=Challenge)
+        challenge = msgspec.msgpack.decode(body, type=Challenge | Refusal)
+        if isinstance(challenge, Refusal):
+            self._on_refusal(challenge)
+            return
         if challenge.cluster_id != self._me.cluster_id or challenge.name != self._dials:
             raise RefusedError(f"node {challenge.name!r} of cluster {challenge.cluster_id} answered")
         self._challenge = msgspec.msgpack.encode(msgspec.structs.replace(challenge, mac=b""))
         if not hmac.compare_digest(challenge.mac, self._mac(b"acceptor")):
             raise RefusedError(f"node {challenge.name!r} does not have this cluster's secret")
+        self._owner.admit(challenge.name, challenge.incarnation)
         self._write(msgspec.msgpack.encode(Proof(self._mac(b"dialer"))))
-        self._open(PeerInfo(challenge.name, challenge.http, challenge.zone, challenge.pid))
+        self._answered = PeerInfo(challenge.name, challenge.http, challenge.zone, challenge.pid)
+        self._step = self._on_welcome
 
     def _on_proof(self, body: bytes) -> None:
-        proof = msgspec.msgpack.decode(body, type=Proof)
+        proof = msgspec.msgpack.decode(body, type=Proof | Refusal)
+        if isinstance(proof, Refusal):
+            self._on_refusal(proof)
+            return
         hello = msgspec.msgpack.decode(self._hello, type=Hello)
         if not hmac.compare_digest(proof.mac, self._mac(b"dialer")):
             raise RefusedError(f"node {hello.name!r} does not have this cluster's secret")
+        self._owner.admit(hello.name, hello.incarnation)
+        self._write(msgspec.msgpack.encode(Welcome()))
         self._open(PeerInfo(hello.name, hello.http, hello.zone, hello.pid))
+
+    def _on_welcome(self, body: bytes) -> None:
+        welcome = msgspec.msgpack.decode(body, type=Welcome | Refusal)
+        if isinstance(welcome, Refusal):
+            self._on_refusal(welcome)
+            return
+        assert self._answered is not None, "a welcome follows a challenge"
+        self._open(self._answered)
+
+    def _on_refusal(self, refusal: Refusal) -> None:
+        """The other side turns this node away; only with a mac is that more than hearsay."""
+        self.was_refused = True
+        reason = refusal.reason[:REASON_LENGTH_MAX]
+        if self._challenge and hmac.compare_digest(refusal.mac, self._refusal_mac(refusal.reason)):
+            self.close()
+            self._owner.refused_by(self._caller, reason)
+        else:
+            self.refuse(f"node {self._caller!r} refuses this node: {reason!r}")
 
     def _on_messages(self, body: bytes) -> None:
         self._owner.link_received(self, decode_messages(body))
@@ -258,6 +359,9 @@ class Link(asyncio.Protocol):
     def _open(self, peer: PeerInfo) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
+        mine, theirs = (b"acceptor", b"dialer") if self._dials is None else (b"dialer", b"acceptor")
+        self._sent = int.from_bytes(self._mac(mine)[:4], "little")
+        self._expected = int.from_bytes(self._mac(theirs)[:4], "little")
         self.peer = peer
         self._step = self._on_messages
         self._owner.link_opened(self, peer)
@@ -267,6 +371,9 @@ class Link(asyncio.Protocol):
         message = b"".join(struct.pack("<I", len(part)) + part for part in parts)
         return hmac.digest(self._secret, message, "sha256")
 
+    def _refusal_mac(self, reason: str) -> bytes:
+        return self._mac(b"refusal" + reason.encode())
+
     @staticmethod
     def _give_up_silent_peer(transport: asyncio.Transport) -> None:
         connection = transport.get_extra_info("socket")
@@ -274,14 +381,14 @@ class Link(asyncio.Protocol):
 
     def _write(self, body: bytes) -> None:
         if self._transport is not None:
-            self._transport.write(encode_frame(body))
+            self._transport.write(encode_frame(body, self._sent))
+            self._sent = (self._sent + 1) & SEQUENCE_MASK
 
-    def _refuse(self, reason: str) -> None:
-        if self._transport is not None:
-            address: Any = self._transport.get_extra_info("peername")
-            who = self.peer.name if self.peer else self._dials or "a stranger"
-            log.warning("peer connection refused: %s at %s: %s", who, address, reason)
-        self.close()
+    def _turn_away(self, reason: str) -> None:
+        """Say why there will be no link, here and there."""
+        self.was_refused = True
+        self._write(msgspec.msgpack.encode(Refusal(reason, self._refusal_mac(reason) if self._challenge else b"")))
+        self.refuse(reason)
 
     def _forget(self) -> None:
         """The connection is over, whoever ended it; nothing of it is delivered any more."""
@@ -291,3 +398,10 @@ class Link(asyncio.Protocol):
         self._buffer.clear()
         if was_open:
             self._owner.link_closed(self)
+
+
+def _misplaced(sequence: int, expected: int) -> str:
+    missing = (sequence - expected) & SEQUENCE_MASK
+    if missing <= SEQUENCE_MASK // 2:
+        return f"a frame came {missing} too early: one before it was lost or overtaken"
+    return "a frame came late: it was doubled or overtaken, or belongs to another connection"

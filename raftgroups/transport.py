@@ -2,24 +2,36 @@
 
 Nothing leaves before it is durable: a message is sent with the node log's generation that
 holds what it reflects, and waits in its peer's outbox until that generation is synced.
+
+Every queue has a bound. An outbox takes OUTBOX_MESSAGES_MAX messages; their bytes are bounded by
+who sends them (a leader by its window of Appends, a snapshot by its own, a gateway by its calls).
+Written bytes that the peer does not read are bounded by the link. Beyond either bound the link is
+closed, because a message left out in the middle would break the order that Raft relies on.
+
+A node that the other side refuses, or that this side refuses, is dialed less and less often, and
+the log hears of each reason once. A node that a peer of its own cluster refuses has no business
+with the others either: it closes every link, and says why in `refusals`.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from raftgroups.errors import ListenError
-from raftgroups.link import Link, PeerInfo, Self
+from raftgroups.link import BrokenError, Link, PeerInfo, Self, fresh_nonce
 from raftgroups.messages import AnyMessage
 
 log = logging.getLogger("ringkv.link")
 
 REDIAL_SECONDS_MIN = 0.05
 REDIAL_SECONDS_MAX = 1.0
+REFUSED_REDIAL_SECONDS_MAX = 30.0
 DIAL_SECONDS = 3.0
 STRANGERS_MAX = 64
+COMPLAINTS_MAX = 256
+OUTBOX_MESSAGES_MAX = 65_536
 PORT_MAX = 65_535
 
 
@@ -37,7 +49,12 @@ class Receiver(Protocol):
 
 
 class Peer:
-    """One other node: its link, when there is one, and what waits for it."""
+    """One other node: its link, when there is one, and what waits for it.
+
+    ready    may leave at the end of this turn
+    held     waits for a generation of the node log
+    size     of both, in messages; beyond the bound the link is closed at the end of the turn
+    """
 
     def __init__(self, name: str, address: str) -> None:
         self.name = name
@@ -46,27 +63,55 @@ class Peer:
         self.info: PeerInfo | None = None
         self.ready: list[AnyMessage] = []
         self.held: dict[int, list[AnyMessage]] = {}
+        self.size = 0
 
     def forget_outgoing(self) -> None:
         self.ready = []
         self.held = {}
+        self.size = 0
+
+
+class Backoff:
+    """How long to wait before dialing again: ever longer, and longest after a refusal."""
+
+    def __init__(self) -> None:
+        self.seconds = REDIAL_SECONDS_MIN
+
+    def succeeded(self) -> None:
+        self.seconds = REDIAL_SECONDS_MIN
+
+    def failed(self, *, was_refused: bool) -> None:
+        self.seconds = min(2 * self.seconds, REFUSED_REDIAL_SECONDS_MAX if was_refused else REDIAL_SECONDS_MAX)
 
 
 class Transport:
-    """Keeps one link to each peer: dials those whose name sorts lower, accepts the others."""
+    """Keeps one link to each peer: dials those whose name sorts lower, accepts the others.
+
+    refusals    why a peer will have no link with this node, by the peer's name
+    """
 
     def __init__(
-        self, me: Self, peers: Mapping[str, str], secret: bytes, receiver: Receiver, rng: random.Random
+        self,
+        me: Self,
+        peers: Mapping[str, str],
+        secret: bytes,
+        receiver: Receiver,
+        rng: random.Random,
+        nonce: Callable[[], bytes] = fresh_nonce,
     ) -> None:
         self._me = me
         self._secret = secret
         self._receiver = receiver
         self._rng = rng
+        self._nonce = nonce
         self.peers = {name: Peer(name, address) for name, address in peers.items() if name != me.name}
+        self.refusals: dict[str, str] = {}
         self._synced = 0
         self._server: asyncio.Server | None = None
         self._dialers: list[asyncio.Task[None]] = []
-        self._strangers: set[Link] = set()
+        # Dictionaries, because a set has no order, and the eldest is the first to go.
+        self._strangers: dict[Link, None] = {}
+        self._complaints: dict[tuple[str, str], None] = {}
         self._is_closing = False
 
     async def bind(self, address: str) -> None:
@@ -105,7 +150,11 @@ class Transport:
         peer = self.peers[name]
         if peer.link is None:
             return
-        if generation <= self._synced:
+        peer.size += 1
+        if peer.size > OUTBOX_MESSAGES_MAX:
+            # The link is not closed at once, for who sends is in the middle of its own work.
+            self._receiver.has_outgoing()
+        elif generation <= self._synced:
             peer.ready.append(message)
             self._receiver.has_outgoing()
         else:
@@ -121,8 +170,11 @@ class Transport:
     def flush(self) -> None:
         """One frame a peer with all that is ready."""
         for peer in self.peers.values():
-            if peer.ready:
+            if peer.size > OUTBOX_MESSAGES_MAX and peer.link is not None:
+                peer.link.refuse(f"more than {OUTBOX_MESSAGES_MAX} messages wait for it")
+            elif peer.ready:
                 messages, peer.ready = peer.ready, []
+                peer.size -= len(messages)
                 if peer.link is not None:
                     peer.link.send(messages)
 
@@ -131,8 +183,31 @@ class Transport:
     def knows(self, name: str) -> bool:
         return name in self.peers
 
+    def admit(self, name: str, incarnation: str) -> None:  # noqa: ARG002
+        """Raises: BrokenError, when this node may have no links but one to who refused it."""
+        if self.refusals.keys() - {name}:
+            raise BrokenError(f"this node has no link with others while it is refused by {', '.join(self.refusals)}")
+
+    def refused_by(self, name: str, reason: str) -> None:
+        if self.refusals.get(name) != reason:
+            log.error("node %s refuses this node: %s", name, reason)
+        self.refusals[name] = reason
+        for peer in self.peers.values():
+            if peer.link is not None:
+                peer.link.close()
+
+    def is_news(self, name: str, complaint: str) -> bool:
+        if (name, complaint) in self._complaints:
+            return False
+        if len(self._complaints) >= COMPLAINTS_MAX:
+            del self._complaints[next(iter(self._complaints))]
+        self._complaints[name, complaint] = None
+        return True
+
     def link_opened(self, link: Link, info: PeerInfo) -> None:
-        self._strangers.discard(link)
+        self._strangers.pop(link, None)
+        self.refusals.pop(info.name, None)
+        self._complaints = {heard: None for heard in self._complaints if heard[0] != info.name}
         peer = self.peers[info.name]
         if peer.link is not None:
             peer.link.close()
@@ -146,7 +221,7 @@ class Transport:
             self._receiver.received(link.peer.name, messages)
 
     def link_closed(self, link: Link) -> None:
-        self._strangers.discard(link)
+        self._strangers.pop(link, None)
         if link.peer is None:
             return
         peer = self.peers[link.peer.name]
@@ -158,30 +233,35 @@ class Transport:
             self._receiver.peer_lost(peer.name)
 
     def _accepted(self) -> Link:
-        link = Link(self, self._me, self._secret, None)
+        link = Link(self, self._me, self._secret, None, self._nonce)
         while len(self._strangers) >= STRANGERS_MAX:
-            self._strangers.pop().close()
-        self._strangers.add(link)
+            next(iter(self._strangers)).close()
+        self._strangers[link] = None
         return link
 
     async def _keep_dialing(self, peer: Peer) -> None:
         loop = asyncio.get_running_loop()
-        wait = REDIAL_SECONDS_MIN
+        backoff, due = Backoff(), loop.time()
         dialed: Link | None = None
         while True:
+            now = loop.time()
             if peer.link is not None:
-                wait = REDIAL_SECONDS_MIN
-            elif dialed is None or dialed.is_closed:
-                wait = min(2 * wait, REDIAL_SECONDS_MAX)
+                backoff.succeeded()
+                due = now
+            elif now >= due and (dialed is None or dialed.is_closed):
+                backoff.failed(was_refused=dialed is not None and dialed.was_refused)
                 try:
                     host, port = split_address(peer.address)
                     async with asyncio.timeout(DIAL_SECONDS):
                         _, dialed = await loop.create_connection(
-                            lambda: Link(self, self._me, self._secret, peer.name), host, port
+                            lambda: Link(self, self._me, self._secret, peer.name, self._nonce), host, port
                         )
                 except (OSError, TimeoutError):
                     dialed = None
-            await asyncio.sleep(wait * self._rng.uniform(0.5, 1.0))
+                due = loop.time() + backoff.seconds * self._rng.uniform(0.5, 1.0)
+            # Looks at the link often, however long it is until the next dial.
+            pause = max(due - loop.time(), REDIAL_SECONDS_MIN * self._rng.uniform(0.5, 1.0))
+            await asyncio.sleep(min(pause, REDIAL_SECONDS_MAX))
 
 
 def split_address(address: str) -> tuple[str, int]:

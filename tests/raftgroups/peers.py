@@ -17,7 +17,10 @@ from raftgroups.link import (
     Link,
     PeerInfo,
     Proof,
+    Refusal,
+    RefusedError,
     Self,
+    Welcome,
     encode_frame,
 )
 from raftgroups.messages import PROTOCOL_VERSION, AnyMessage, encode_messages
@@ -28,7 +31,7 @@ PATIENCE_SECONDS = 5.0
 
 
 def node(name: str, cluster: str = CLUSTER) -> Self:
-    return Self(cluster, name, f"127.0.0.1:80{name[1:]}", "", 1000)
+    return Self(cluster, name, f"127.0.0.1:80{name[1:]}", "", 1000, "first life")
 
 
 def handshake_mac(secret: bytes, role: bytes, hello: bytes, challenge: bytes) -> bytes:
@@ -54,9 +57,15 @@ class Changes:
 
 @dataclass
 class LinkOwner:
-    """Remembers what its links report."""
+    """Remembers what its links report.
+
+    strangers    whom it knows by name, but not in this incarnation
+    """
 
     known: tuple[str, ...] = ("n1", "n2", "n3")
+    strangers: tuple[str, ...] = ()
+    admitted: list[tuple[str, str]] = field(default_factory=list)
+    refusals: list[tuple[str, str]] = field(default_factory=list)
     opened: list[PeerInfo] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
     received: list[AnyMessage] = field(default_factory=list)
@@ -79,13 +88,31 @@ class LinkOwner:
     def knows(self, name: str) -> bool:
         return name in self.known
 
+    def admit(self, name: str, incarnation: str) -> None:
+        if name in self.strangers:
+            raise RefusedError(f"node {name} is another")
+        self.admitted.append((name, incarnation))
+
+    def refused_by(self, name: str, reason: str) -> None:
+        self.refusals.append((name, reason))
+        self.changes.note()
+
+    def is_news(self, name: str, complaint: str) -> bool:  # as Owner's
+        return True
+
 
 class RawPeer:
-    """A socket that says whatever the test wants."""
+    """A socket that says whatever the test wants.
+
+    sequence, expected    of the next frame from here, and of the next that comes
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self.sequence = 0
+        self.expected = 0
+        self._after_welcome = (0, 0)
 
     @classmethod
     async def dial(cls, port: int) -> "RawPeer":
@@ -94,9 +121,20 @@ class RawPeer:
     def write(self, data: bytes) -> None:
         self._writer.write(data)
 
+    def frame(self, body: bytes) -> bytes:
+        """The next frame from here."""
+        frame = encode_frame(body, self.sequence)
+        self.sequence = (self.sequence + 1) % 2**32
+        return frame
+
+    def frame_of(self, *messages: AnyMessage) -> bytes:
+        return self.frame(encode_messages(list(messages)))
+
     async def read_frame(self) -> bytes:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            length, _ = FRAME_HEADER.unpack(await self._reader.readexactly(FRAME_HEADER.size))
+            length, _, sequence = FRAME_HEADER.unpack(await self._reader.readexactly(FRAME_HEADER.size))
+            assert sequence == self.expected
+            self.expected = (sequence + 1) % 2**32
             return await self._reader.readexactly(length)
 
     async def is_hung_up_on(self) -> bool:
@@ -107,6 +145,12 @@ class RawPeer:
             except ConnectionError:
                 return True
 
+    async def is_refused(self) -> Refusal:
+        """What the other side says before it closes."""
+        refusal = msgspec.msgpack.decode(await self.read_frame(), type=Refusal)
+        assert await self.is_hung_up_on()
+        return refusal
+
     async def close(self) -> None:
         self._writer.close()
         try:
@@ -114,26 +158,44 @@ class RawPeer:
         except ConnectionError:
             pass
 
-    async def shake_hands(
+    def say_hello(
         self,
         name: str = "n2",
         to: str = "n1",
         *,
         cluster: str = CLUSTER,
-        secret: bytes = SECRET,
         magic: str = MAGIC,
         version: int = PROTOCOL_VERSION,
-    ) -> Challenge:
-        hello = msgspec.msgpack.encode(Hello(magic, version, cluster, name, to, "127.0.0.1:1", "", 1, b"n" * 16))
-        self.write(encode_frame(hello))
-        body = await self.read_frame()
-        challenge = msgspec.msgpack.decode(body, type=Challenge)
+        incarnation: str = "",
+    ) -> bytes:
+        hello = msgspec.msgpack.encode(
+            Hello(magic, version, cluster, name, to, "127.0.0.1:1", "", 1, b"n" * 16, incarnation)
+        )
+        self.write(self.frame(hello))
+        return hello
+
+    async def prove(self, hello: bytes, secret: bytes = SECRET) -> Challenge:
+        """Take the challenge that follows `hello`, and answer it."""
+        challenge = msgspec.msgpack.decode(await self.read_frame(), type=Challenge)
         bare = msgspec.msgpack.encode(msgspec.structs.replace(challenge, mac=b""))
-        self.write(encode_frame(msgspec.msgpack.encode(Proof(handshake_mac(secret, b"dialer", hello, bare)))))
+        mac = handshake_mac(secret, b"dialer", hello, bare)
+        self.write(self.frame(msgspec.msgpack.encode(Proof(mac))))
+        self._after_welcome = first_sequence(mac), first_sequence(challenge.mac)
+        return challenge
+
+    async def shake_hands(self, name: str = "n2", *, incarnation: str = "") -> Challenge:
+        challenge = await self.prove(self.say_hello(name, incarnation=incarnation))
+        msgspec.msgpack.decode(await self.read_frame(), type=Welcome)
+        self.sequence, self.expected = self._after_welcome
         return challenge
 
     def send(self, *messages: AnyMessage) -> None:
-        self.write(encode_frame(encode_messages(list(messages))))
+        self.write(self.frame_of(*messages))
+
+
+def first_sequence(mac: bytes) -> int:
+    """Of the frames that follow the handshake in which its sender gave this proof."""
+    return int.from_bytes(mac[:4], "little")
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,8 +9,9 @@ import pytest
 
 from raftgroups import transport as transport_module
 from raftgroups.errors import ListenError
+from raftgroups.link import BrokenError
 from raftgroups.messages import AnyMessage, Heartbeat, TimeoutNow
-from raftgroups.transport import Transport, split_address
+from raftgroups.transport import REDIAL_SECONDS_MIN, Backoff, Transport, split_address
 from tests.cluster.nodes import free_port
 from tests.raftgroups.peers import SECRET, Changes, RawPeer, node
 
@@ -282,6 +284,164 @@ def test_a_flush_without_messages_sends_nothing() -> None:
             await raw.close()
 
     run(scenario())
+
+
+# Bounds.
+
+
+@pytest.mark.parametrize("generation", [0, 9], ids=["ready", "held"])
+def test_an_outbox_has_a_bound(
+    generation: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Beyond it the link is closed, at the end of the turn: nothing in the middle is left out."""
+    monkeypatch.setattr(transport_module, "OUTBOX_MESSAGES_MAX", 3)
+
+    async def scenario() -> None:
+        async with peers("n1", "n2") as nodes:
+            await nodes.linked("n1", "n2")
+            sender, heard = nodes.transports["n1"], nodes.heard["n1"]
+            for message in numbered(3):
+                sender.send("n2", message, generation)
+            sender.synced(9)
+            sender.flush()
+            await nodes.heard["n2"].changes.until(lambda: len(nodes.heard["n2"].messages) == 3)
+            assert heard.lost == []
+
+            turns = heard.turns
+            for message in numbered(4):
+                sender.send("n2", message, generation + 1)
+            assert heard.lost == [], "not while who sends is at work"
+            assert heard.turns > turns
+            sender.flush()
+            assert heard.lost == ["n2"]
+            assert len(nodes.heard["n2"].messages) == 3
+
+    run(scenario())
+
+    assert "more than 3 messages wait for it" in caplog.text
+
+
+def test_a_new_link_has_an_empty_outbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_module, "OUTBOX_MESSAGES_MAX", 3)
+
+    async def scenario() -> None:
+        async with peers("n1", "n2") as nodes:
+            await nodes.linked("n1", "n2")
+            sender = nodes.transports["n1"]
+            for message in numbered(9):
+                sender.send("n2", message, generation=1)
+            sender.flush()
+            await nodes.heard["n2"].changes.until(lambda: len(nodes.heard["n2"].up) == 2)
+            await nodes.linked("n1", "n2")
+            for message in numbered(3):
+                sender.send("n2", message)
+            sender.flush()
+            await nodes.heard["n2"].changes.until(lambda: len(nodes.heard["n2"].messages) == 3)
+            assert sender.is_up("n2")
+
+    run(scenario())
+
+
+# Refusals.
+
+
+def test_a_dial_that_fails_is_tried_again_within_a_second_and_a_refused_one_ever_later() -> None:
+    unreachable, refused = Backoff(), Backoff()
+    for _ in range(20):
+        unreachable.failed(was_refused=False)
+        refused.failed(was_refused=True)
+
+    assert (unreachable.seconds, refused.seconds) == (1.0, 30.0)
+    refused.failed(was_refused=False)
+    assert refused.seconds == 1.0
+    refused.succeeded()
+    assert refused.seconds == REDIAL_SECONDS_MIN
+
+
+def test_a_refused_node_dials_less_and_less_and_is_in_the_log_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(transport_module, "REDIAL_SECONDS_MIN", 0.001)
+    monkeypatch.setattr(transport_module, "REDIAL_SECONDS_MAX", 0.001)
+
+    async def scenario() -> None:
+        nodes = Peers(("n1", "n2"))
+        await nodes.start("n1")
+        hellos = Counter[str]()
+        known = nodes.transports["n1"].knows
+
+        def knows(name: str) -> bool:
+            hellos[name] += 1
+            nodes.heard["n1"].changes.note()
+            return known(name)
+
+        monkeypatch.setattr(nodes.transports["n1"], "knows", knows)
+        foreign = Transport(node("n2"), nodes.addresses, b"another secret", nodes.heard["n2"], random.Random(0))
+        begun = asyncio.get_running_loop().time()
+        await foreign.bind(nodes.addresses["n2"])
+        await foreign.serve()
+        await nodes.heard["n1"].changes.until(lambda: hellos["n2"] == 8)
+        # The seven waits between them are at least half of 1, 2, 4 … 64 ms.
+        assert asyncio.get_running_loop().time() - begun >= 0.06
+        await foreign.close()
+        await nodes.stop("n1")
+        # The sockets are closed in the loop's next turn.
+        await asyncio.sleep(0)
+
+    run(scenario())
+
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == len(set(lines)) == 2, "one on each side"
+
+
+def test_the_log_hears_of_a_reason_again_after_a_link() -> None:
+    async def scenario() -> None:
+        async with peers("n1", "n2") as nodes:
+            await nodes.linked("n1", "n2")
+            transport = nodes.transports["n1"]
+            assert [transport.is_news("n2", reason) for reason in ("x", "x", "y", "x")] == [True, False, True, False]
+            assert transport.is_news("n3", "x")
+            link = transport.peers["n2"].link
+            assert link is not None
+            link.close()
+            await nodes.heard["n1"].changes.until(lambda: nodes.heard["n1"].up == ["n2", "n2"])
+            assert transport.is_news("n2", "x")
+            assert not transport.is_news("n3", "x")
+
+    run(scenario())
+
+
+def test_what_the_log_has_heard_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport_module, "COMPLAINTS_MAX", 2)
+    transport = Transport(node("n1"), {}, SECRET, Heard(), random.Random(0))
+
+    assert [transport.is_news("n2", reason) for reason in "abca"] == [True] * 4
+    assert not transport.is_news("n2", "c")
+
+
+def test_a_node_that_its_cluster_refuses_has_no_link_with_anybody(caplog: pytest.LogCaptureFixture) -> None:
+    """One that never met its former self might take it for a voter with an empty log."""
+
+    async def scenario() -> None:
+        async with peers("n1", "n2", "n3") as nodes:
+            await nodes.linked("n1", "n3")
+            await nodes.linked("n2", "n3")
+            refused = nodes.transports["n3"]
+            for _ in range(2):
+                refused.refused_by("n1", "another directory")
+
+            assert refused.refusals == {"n1": "another directory"}
+            assert sorted(nodes.heard["n3"].lost) == ["n1", "n2"]
+            with pytest.raises(BrokenError, match="refused by n1"):
+                refused.admit("n2", "")
+            refused.admit("n1", "")
+            await nodes.heard["n3"].changes.until(lambda: len(nodes.heard["n3"].up) == 4)
+            assert refused.refusals == {}, "n1 has taken it back"
+            assert nodes.heard["n3"].up[2] == "n1"
+
+    run(scenario())
+
+    assert caplog.text.count("node n1 refuses this node: another directory") == 1
 
 
 @pytest.mark.parametrize(
