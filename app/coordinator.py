@@ -59,7 +59,8 @@ class Coordinator:
         self._groups = host.groups
         self._transport = host.transport
         self._loop = asyncio.get_running_loop()
-        self._open: set[Request] = set()
+        # In their order, for a set of them would have another one in each run.
+        self._open: dict[Request, None] = {}
         self._parked: dict[PartitionId, list[Request]] = {}
         self._calls: dict[int, Request] = {}
         self._call_count = 0
@@ -129,7 +130,7 @@ class Coordinator:
                     moved.set_result(None)
 
             request = Write(partition, self._loop.time() + LEADER_PATIENCE_SECONDS * 2, b"", done)
-            self._open.add(request)
+            self._open[request] = None
             self._call(request, leader, lambda call: TransferCall(call, partition, node))
             await moved
 
@@ -149,7 +150,7 @@ class Coordinator:
         if len(self._open) >= REQUESTS_OPEN_MAX:
             request.finish(OverloadedError("this node has more requests open than it can take"))
             return False
-        self._open.add(request)
+        self._open[request] = None
         return True
 
     def _route(self, request: Request) -> None:
@@ -254,7 +255,7 @@ class Coordinator:
 
     def _finish(self, request: Request, result: Written | Reading | RaftGroupError) -> None:
         request.is_open = False
-        self._open.discard(request)
+        self._open.pop(request, None)
         self._calls.pop(request.call, None)
         request.finish(result)
 

@@ -110,6 +110,11 @@ class MemoryFileSystem:
             node.durable = bytearray(node.data)
         node.data = bytearray(node.durable)
 
+    @property
+    def paths(self) -> list[str]:
+        """Every file that is there, in the order of their names."""
+        return sorted(self._names)
+
     def kill(self) -> None:
         """End every process, as kill -9 does: locks are gone, what was written is there."""
         with self._lock:

@@ -214,12 +214,12 @@ class RaftGroup(Port):
     def release_log(self) -> None:
         self._holds -= 1
 
-    def forget_flushed(self) -> None:
+    def forget_flushed(self, tail_bytes: int = TAIL_BYTES) -> None:
         """Let go of entries that the engine has flushed, but for a tail that spares a short absence a snapshot."""
         if self._holds:
             return
         flushed = LogIndex(self.machine.engine.flushed_sequence)
-        while self.log.bytes_in_memory > TAIL_BYTES and self.log.first_index < flushed:
+        while self.log.bytes_in_memory > tail_bytes and self.log.first_index < flushed:
             step = max(1, (flushed - self.log.first_index) // 2)
             self.log.forget_before(LogIndex(self.log.first_index + step))
 
