@@ -1,0 +1,6 @@
+"""The judges of a simulation: each watches one promise, at every step, and raises a Violation when it is broken."""
+
+from app.simulation.judges.bench import Bench
+from app.simulation.judges.readings import Answer
+
+__all__ = ["Answer", "Bench"]

@@ -1,0 +1,109 @@
+"""Bench: all judges of one simulation."""
+
+from itertools import count
+from typing import Protocol
+
+from app.simulation.history import History
+from app.simulation.judges.acknowledgements import Acknowledgements
+from app.simulation.judges.commits import Commits
+from app.simulation.judges.contents import Contents
+from app.simulation.judges.elections import Elections
+from app.simulation.judges.facts import Facts
+from app.simulation.judges.health import Health
+from app.simulation.judges.histories import Histories
+from app.simulation.judges.leaders import Leaders
+from app.simulation.judges.logs import Logs
+from app.simulation.judges.memberships import Memberships
+from app.simulation.judges.quorums import Quorums
+from app.simulation.judges.readings import Readings
+from app.simulation.judges.recovery import Recovery
+from app.simulation.judges.rule import Rule
+from app.simulation.judges.terms import Terms
+from app.simulation.node import SimulatedNode
+from raftgroups import Host, PartitionId
+
+
+class Tallied(Protocol):
+    """What counts how often it was checked."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def checked(self) -> int: ...
+
+
+class Bench:
+    """Looks at each node after each of its steps, shows the rules what changed, and judges what clients saw.
+
+    moment    gives numbers that grow: what happens at one time still happens in an order
+    history, acknowledgements, readings   are told by the clients
+    recovery                              knows what has not recovered yet
+    """
+
+    def __init__(self, nodes: dict[str, SimulatedNode]) -> None:
+        def may_be_damaged(name: str) -> bool:
+            return nodes[name].disk.is_damaged
+
+        facts = self.facts = Facts()
+        self.moment = count(1).__next__
+        self.history = History(clock=self.moment)
+        self.acknowledgements = Acknowledgements(facts)
+        self.readings = Readings(facts)
+        self._histories = Histories(self.history)
+        self._memberships = Memberships(facts)
+        contents = Contents(facts, may_be_damaged)
+        self.recovery = Recovery(nodes, facts, contents)
+        # In this order each may rely on what those before it have found right.
+        self._rules: list[Rule] = [
+            Health(facts, may_be_damaged),
+            Terms(facts),
+            Elections(facts),
+            Logs(facts),
+            Commits(facts),
+            Quorums(facts),
+            Leaders(facts),
+            self._memberships,
+            contents,
+        ]
+        self._held: dict[str, tuple[PartitionId, ...]] = {}
+
+    def observe(self, node: SimulatedNode) -> None:
+        """A step ran on `node`. Raises: Violation."""
+        host = node.host
+        if host is None:
+            return
+        name, starts, synced = node.name, node.starts, host.synced_generation
+        for partition, group in host.groups.items():
+            change = self.facts.replica(partition, name).look(group, starts, synced)
+            if change is not None:
+                for rule in self._rules:
+                    rule.changed(change)
+        if len(host.groups) != len(self._held.get(name, ())):
+            self._count_replicas(name, host)
+        self.acknowledgements.settle()
+        self.readings.settle()
+
+    def healed(self) -> None:
+        """The faults have ended; what this means is for the recovery to say, at the end."""
+
+    def finish(self) -> None:
+        """The simulation is over. Raises: Violation."""
+        self.acknowledgements.settle()
+        self.readings.settle()
+        self.recovery.settle()
+        self._histories.settle()
+
+    def tallies(self) -> list[tuple[str, int]]:
+        """Every rule, and how often it was checked."""
+        judges: list[Tallied] = [*self._rules, self.acknowledgements, self.readings, self._histories, self.recovery]
+        return [(judge.name, judge.checked) for judge in judges]
+
+    def _count_replicas(self, name: str, host: Host) -> None:
+        """A node took a replica in, or let one go."""
+        for partition in self._held.get(name, ()):
+            if partition not in host.groups:
+                replica = self.facts.replica(partition, name)
+                self._memberships.gone(replica)
+                replica.retire()
+        self._held[name] = tuple(host.groups)

@@ -1,0 +1,43 @@
+"""Logs: what two replicas hold under one index and term is the same, and so is all before it."""
+
+from app.simulation.judges.facts import Facts
+from app.simulation.judges.replica import Change
+from app.simulation.judges.rule import Rule
+from raftgroups import LogIndex, PartitionId, Term
+
+
+class Logs(Rule):
+    """Log matching (thesis, figure 3.2), by induction.
+
+    Wherever an entry is seen it must have the payload, and follow an entry of the term, that it
+    had and followed where it was seen first. And what a disk was known to hold is there after a restart.
+    """
+
+    name = "log matching"
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(facts)
+        self._known: dict[tuple[PartitionId, LogIndex, int], tuple[int, bytes, str]] = {}
+
+    def changed(self, change: Change) -> None:
+        log, now, replica = change.group.log, change.now, change.replica
+        # After a restart every byte came from the disk.
+        start = now.first if change.is_start else max(change.kept, now.first)
+        previous = log.term_at(LogIndex(start))
+        for number in range(start + 1, now.last + 1):
+            index = LogIndex(number)
+            term, payload = log.entry_at(index)
+            self.checked += 1
+            follows, known, where = self._known.setdefault(
+                (replica.partition, index, term), (previous, payload, replica.node)
+            )
+            self.require(
+                known == payload and follows == previous,
+                f"entry {index} of term {term} in partition {replica.partition} differs on {replica.node} and {where}, "
+                f"or in what it follows: terms {previous} and {follows}",
+            )
+            self.require(term >= previous, f"{replica} has an entry of term {term} after one of term {previous}")
+            previous = Term(term)
+        if change.is_start and change.before is not None and now.applied <= change.before.applied:
+            lost = [index for index, _ in change.cut if index <= change.synced]
+            self.require(not lost, f"{replica} came back without entries {lost}, which were on its disk")

@@ -1,0 +1,71 @@
+"""Memberships: one change at a time, one voter at a time, and the same configurations everywhere."""
+
+from app.simulation.judges.facts import Facts
+from app.simulation.judges.replica import Change, Replica
+from app.simulation.judges.rule import Rule
+from raftgroups import Configuration, LogIndex, PartitionId, decode_entry
+
+
+class Memberships(Rule):
+    """No two majorities of a group are disjoint (thesis, 4.1)."""
+
+    name = "one membership change at a time"
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(facts)
+        self._founding: dict[PartitionId, Configuration] = {}
+        self._logged: dict[tuple[PartitionId, str], list[tuple[LogIndex, Configuration]]] = {}
+
+    def changed(self, change: Change) -> None:
+        chain, consensus = self.facts.chain(change.replica.partition), change.group.consensus
+        index, configuration = consensus.committed_configuration
+        if index == 0 and configuration.voters:
+            self._founding.setdefault(change.replica.partition, configuration)
+        self._note_appended(change)
+        expected = chain.configured_at(change.now.commit)
+        if expected is not None:
+            self.checked += 1
+            self.require(
+                (index, configuration) == expected,
+                f"{change.replica} has committed up to {change.now.commit} and believes in the configuration of entry "
+                f"{index}, {configuration}, not in that of entry {expected[0]}, {expected[1]}",
+            )
+
+    def _note_appended(self, change: Change) -> None:
+        log, now, replica = change.group.log, change.now, change.replica
+        logged = self._logged.setdefault((replica.partition, replica.node), [])
+        start = now.first if change.is_start else max(change.kept, now.first)
+        logged[:] = [known for known in logged if known[0] <= start]
+        for number in range(start + 1, now.last + 1):
+            index = LogIndex(number)
+            term, payload = log.entry_at(index)
+            configuration = decode_entry(payload).configuration
+            if configuration is None:
+                continue
+            before = logged[-1] if logged else self._configured_at(replica.partition, now.first)
+            logged.append((index, configuration))
+            self.checked += 1
+            apart = sorted(set(before[1].voters) ^ set(configuration.voters))
+            self.require(
+                configuration.voters and len(apart) <= 1,
+                f"{replica}: entry {index} changes {apart} at once, {before[1].voters} to {configuration.voters}",
+            )
+            if now.is_leader and term == now.term:
+                self.require(
+                    before[0] <= now.commit,
+                    f"{replica} leads and wrote a configuration at {index} before that at {before[0]} was committed",
+                )
+
+    def _configured_at(self, partition: PartitionId, index: LogIndex) -> tuple[LogIndex, Configuration]:
+        founding = LogIndex(0), self._founding[partition]
+        return self.facts.chain(partition).configured_at(index) or founding
+
+    def gone(self, replica: Replica) -> None:
+        """A node does not hold `replica` any more. Raises: Violation, unless it was removed from the group."""
+        chain = self.facts.chain(replica.partition)
+        configured = chain.configured_at(chain.last_index)
+        self.checked += 1
+        self.require(
+            configured is not None and replica.node not in configured[1].members,
+            f"{replica} is gone, but no committed configuration removed it",
+        )
