@@ -214,10 +214,11 @@ class RaftGroup(Port):
     def release_log(self) -> None:
         self._holds -= 1
 
-    def forget_flushed(self, tail_bytes: int = TAIL_BYTES) -> None:
+    def forget_flushed(self, tail_bytes: int | None = None) -> None:
         """Let go of entries that the engine has flushed, but for a tail that spares a short absence a snapshot."""
         if self._holds:
             return
+        tail_bytes = TAIL_BYTES if tail_bytes is None else tail_bytes
         flushed = LogIndex(self.machine.engine.flushed_sequence)
         while self.log.bytes_in_memory > tail_bytes and self.log.first_index < flushed:
             step = max(1, (flushed - self.log.first_index) // 2)
