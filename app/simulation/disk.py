@@ -38,6 +38,11 @@ class SimulatedDisk:
         """Go off in the middle of the change after so many."""
         self.files.power_lost_at = self.files.changes + changes
 
+    def keep_power(self) -> None:
+        """Take the last back, if it did not happen yet."""
+        if not self.is_off:
+            self.files.power_lost_at = None
+
     def turn_off(self) -> None:
         self.files.power_lost_at = POWER_IS_OFF
 
@@ -62,9 +67,16 @@ class SimulatedDisk:
             self.files.faults.remove(fault)
         self._full = []
 
-    def fail_sync(self) -> None:
-        """The next sync of a log fails, once."""
-        self.files.faults.append(Fault("sync", StorageError("the disk", 5, "Input/output error"), suffix=".log"))
+    def fail_sync(self) -> Callable[[], None]:
+        """The next sync of a log fails, once; gives what takes that back, if it did not happen yet."""
+        fault = Fault("sync", StorageError("the disk", 5, "Input/output error"), suffix=".log")
+        self.files.faults.append(fault)
+
+        def forget() -> None:
+            if fault in self.files.faults:
+                self.files.faults.remove(fault)
+
+        return forget
 
     def set_cold(self, *, is_cold: bool) -> None:
         """Whether reads have to wait."""
@@ -76,7 +88,7 @@ class SimulatedDisk:
         self.files.faults.clear()
         self.slow_seconds = 0.0
         self.files.nowait = True
-        self.files.power_lost_at = None
+        self.keep_power()
 
     def flip_bit(self, paths: list[str]) -> str | None:
         """Flip a bit of one of these files; gives its path."""

@@ -1,7 +1,7 @@
 """One simulated node: a machine with a disk and clocks, and the process that runs on it or does not."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ class SimulatedNode:
     is_paused           it serves, but for now does nothing
     starts              how many lives it has had
     failure             why it stopped by itself or would not start, None if it did not
+    error               the first exception that nothing caught
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class SimulatedNode:
         self.is_running = False
         self.starts = 0
         self.failure: str | None = None
-        self.errors: list[str] = []
+        self.error: BaseException | None = None
         self._options = options
         self._scheduler = scheduler
         self._network = network
@@ -74,14 +75,14 @@ class SimulatedNode:
         self.starts += 1
         self.is_running = True
         self._trace(f"{self.name} starts")
-        loop = self.loop = self._new_loop()
-        loop.call_soon(lambda: loop.create_task(self._open()))
+        self.loop = self._new_loop()
+        self.spawn(self._open)
 
     def stop(self) -> None:
         """End in good order, as after SIGTERM."""
-        loop, host = self.loop, self.host
+        host = self.host
         if self.is_up and host is not None:
-            loop.call_soon(lambda: loop.create_task(self._leave(host)))
+            self.spawn(lambda: self._leave(host))
 
     def kill(self) -> None:
         """End the process, as kill -9 does: what it wrote is there."""
@@ -111,6 +112,11 @@ class SimulatedNode:
         self.clock.drift(self._scheduler.now, rate)
         if self.is_running:
             self.loop.clock_changed()
+
+    def spawn(self, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a coroutine in this life of the node."""
+        loop = self.loop
+        loop.call_soon(lambda: loop.create_task(make()))
 
     # Within a life.
 
@@ -161,12 +167,12 @@ class SimulatedNode:
     def _after_turn(self) -> None:
         if self.disk.is_off:
             self.lose_power()
-        elif self.host is not None:
+        else:
             self._turned(self)
 
     def _on_error(self, context: dict[str, Any]) -> None:
         if not self.disk.is_off:
-            self.errors.append(f"{context.get('message')}: {context.get('exception')!r}")
+            self.error = self.error or context.get("exception") or RuntimeError(context.get("message"))
 
     def _end(self, *, forgets: bool) -> None:
         self.is_running = False

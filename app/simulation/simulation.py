@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from app.simulation.faults import Faults
 from app.simulation.network import Network
 from app.simulation.node import SimulatedNode
+from app.simulation.plan import KINDS, PlannedFault, draw_plan
 from app.simulation.scheduler import Scheduler
 from app.simulation.trace import Trace
 from app.simulation.violation import Violation
@@ -25,13 +27,15 @@ class SimulationOptions:
 
     steps    events of the first phase, the one with faults
     faults   the kinds of faults that may strike
+    plan     the faults themselves; None: drawn from the seed
     """
 
     seed: int = 1
     nodes: int = 5
     partitions: int = 4
     steps: int = 50_000
-    faults: tuple[str, ...] = ()
+    faults: tuple[str, ...] = KINDS
+    plan: tuple[PlannedFault, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +44,16 @@ class Outcome:
 
     violation      the promise that was broken, None if none was
     trace_digest   equal for equal options, whatever ran them
-    steps, seconds events and simulated seconds, both phases
+    steps          events of both phases
+    seconds        simulated, of both phases
+    plan           the faults that struck
     """
 
     violation: Violation | None
     trace_digest: str
     steps: int
     seconds: float
+    plan: tuple[PlannedFault, ...]
 
 
 class Judge(Protocol):
@@ -83,6 +90,7 @@ class Simulation:
         self.judges: list[Judge] = []
         self.has_healed = False
         self.is_settled = False
+        self._healed_at = float("inf")
         self._scheduler = Scheduler()
         self._trace = Trace(keep_trace)
         names = [f"n{number}" for number in range(1, options.nodes + 1)]
@@ -97,6 +105,11 @@ class Simulation:
         seeds = {name: f"{host}:{PEER_PORT}" for host, name in hosts.items()}
         self.nodes = {name: self._make_node(name, seeds) for name in names}
         self._seen = {name: _Seen() for name in names}
+        plan = options.plan
+        if plan is None:
+            plan = tuple(draw_plan(self.rng("plan"), names, options.partitions, options.faults))
+        self._plan = plan
+        self._faults = Faults(self, plan)
 
     def _make_node(self, name: str, seeds: dict[str, str]) -> SimulatedNode:
         options = HostOptions(
@@ -130,6 +143,12 @@ class Simulation:
         """Chance that depends on the seed and a label alone."""
         return random.Random(f"{self.options.seed}/{label}")
 
+    def voter_sets(self) -> list[tuple[str, ...]]:
+        """Who votes in each partition, as anybody knows: there may be several answers for one."""
+        hosts = [node.host for node in self.nodes.values() if node.host is not None]
+        partitions = [PartitionId(number) for number in range(self.options.partitions)]
+        return [host.placement_of(partition).voters for host in hosts for partition in partitions]
+
     def call_at(self, time: float, event: Callable[[], object]) -> None:
         """Have `event` run at a simulated time, as nobody: use SimulatedNode.loop to do something as a node."""
         self._scheduler.call_at(time, event)
@@ -156,7 +175,8 @@ class Simulation:
             log.setLevel(level)
             for node in self.nodes.values():
                 node.lose_power()
-        return Outcome(violation, self._trace.digest, self.steps, self.now)
+        struck = tuple(fault for fault in self._plan if fault.at <= min(self.now, self._healed_at))
+        return Outcome(violation, self._trace.digest, self.steps, self.now, struck)
 
     def _run(self) -> None:
         for node in self.nodes.values():
@@ -173,6 +193,8 @@ class Simulation:
     def _heal(self) -> None:
         self.has_healed = True
         self.trace("healed")
+        self._healed_at = self.now
+        self._faults.heal()
         for node in self.nodes.values():
             node.resume()
             node.start()
@@ -180,8 +202,13 @@ class Simulation:
             judge.healed()
 
     def _turned(self, node: SimulatedNode) -> None:
+        if node.error is not None:
+            if isinstance(node.error, Violation):
+                raise node.error
+            raise Violation("no exception is left to the event loop", f"{node.name}: {node.error!r}") from node.error
         host = node.host
-        assert host is not None, "it serves"
+        if host is None:
+            return
         seen = self._seen[node.name].replicas
         for partition, group in host.groups.items():
             consensus = group.consensus
