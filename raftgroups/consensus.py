@@ -184,6 +184,7 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
 
     is_leader         it leads, as far as it knows
     has_quorum_links  as many links are up as a majority needs
+    is_voter          the configuration in force counts this node in majorities
 
     Invariant: term and vote, and every entry, are durable before a message that reflects
     them leaves, because each is sent with the generation of the node log that holds them.
@@ -225,6 +226,7 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
         self._patience = timing.election_seconds_max
         self.is_leader = False
         self.has_quorum_links = False
+        self.is_voter = False
         # Last of all, because the constructor looks at every attribute, properties included.
         conf = SyncObjConf(
             autoTick=False,
@@ -525,6 +527,7 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
     def _configuration_changed(self) -> None:
         configuration = self.configuration
         self._peers = tuple(member for member in configuration.members if member != self._name)
+        self.is_voter = self._name in configuration.voters
         self._count_links()
         reign = self._reign
         if reign is not None:

@@ -116,6 +116,11 @@ class RaftGroup(Port):
         return self.consensus.is_leader and self.failure is None
 
     @property
+    def is_voter(self) -> bool:
+        """Whether this replica counts in majorities; one that still learns lacks what others have acknowledged."""
+        return self.consensus.is_voter
+
+    @property
     def has_pending(self) -> bool:
         return bool(self._pending)
 

@@ -8,9 +8,15 @@ from raftgroups.command import Item
 
 
 class Level(StrEnum):
-    """What a reader asks for: the newest acknowledged write, or some committed past without a quorum."""
+    """What a reader asks for.
+
+    LINEARIZABLE  the newest acknowledged write; a majority is asked who leads
+    LEASE         the same, from a leader that asks nobody because of what the clocks say (lease.py)
+    STALE         some committed past, without a quorum
+    """
 
     LINEARIZABLE = "linearizable"
+    LEASE = "lease"
     STALE = "stale"
 
 

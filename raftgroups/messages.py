@@ -209,12 +209,16 @@ class WriteReturn(Message, frozen=True, tag=22):
 
 
 class ReadReturn(Message, frozen=True, tag=23):
-    """Replica → gateway. `item` is encoded as in command.py, empty when the key is absent."""
+    """Replica → gateway. `item` is encoded as in command.py, empty when the key is absent.
+
+    leased     the leader answered under its lease, without asking anybody
+    """
 
     call: int
     item: bytes
     staleness_ms: int
     leads: bool
+    leased: bool = False
 
 
 class FailureReturn(Message, frozen=True, tag=24):
