@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import click
 
@@ -35,6 +35,15 @@ def main() -> None:
 
 
 Command = Callable[..., None]
+
+lease_option = click.option(
+    "--lease-seconds",
+    type=float,
+    envvar="RINGKV_LEASE_SECONDS",
+    help="How long a leader that a majority has confirmed answers reads with consistency=lease by itself; 0, the"
+    " default, is never. Set it only where the rates of any two nodes' monotonic clocks differ by less than 10 %, or"
+    " such reads may be old; others never are.",
+)
 
 
 def gateway_options(timeout_seconds: float) -> Callable[[Command], Command]:
@@ -72,6 +81,7 @@ def gateway_options(timeout_seconds: float) -> Callable[[Command], Command]:
 @click.option("--partitions", type=int, help="Of a new cluster: a power of two, up to 1024.")
 @click.option("--replication-factor", type=int, help="Of a new cluster: how many nodes hold each partition.")
 @click.option("--secret-file", metavar="FILE", help="What proves that a node belongs to the cluster.")
+@lease_option
 def node(**options: object) -> None:
     """Run one node in the foreground; without --seeds it is a cluster of one.
 
@@ -117,19 +127,36 @@ def node(**options: object) -> None:
     envvar="RINGKV_PARTITIONS",
     help="A power of two, fixed at the first start.  [default: 16]",
 )
-def up(*, nodes: int | None, data: Path, http_port: int | None, peer_port: int | None, partitions: int | None) -> None:
+@lease_option
+def up(
+    *,
+    nodes: int | None,
+    data: Path,
+    http_port: int | None,
+    peer_port: int | None,
+    partitions: int | None,
+    lease_seconds: float | None,
+) -> None:
     """Run a cluster on this machine in the foreground; Ctrl-C stops it.
 
     A node that dies is started again. Started again on the same data, the cluster goes on where it ended, with the
     nodes, ports and partitions it had.
     """
+    from app.settings import SettingsError, check_lease
     from app.supervisor import SupervisorError, Wish, run_cluster
 
+    environ = dict(os.environ)
+    if lease_seconds is not None:
+        try:
+            check_lease(lease_seconds)
+        except SettingsError as error:
+            raise click.UsageError(str(error)) from error
+        environ["RINGKV_LEASE_SECONDS"] = str(lease_seconds)
     if partitions is not None and partitions & (partitions - 1):
         raise click.UsageError("--partitions is a power of two")
     wish = Wish(nodes, http_port, peer_port, partitions)
     try:
-        code = run_cluster(data, wish, os.environ, say=click.echo, log=_note)
+        code = run_cluster(data, wish, environ, say=click.echo, log=_note)
     except SupervisorError as error:
         raise click.ClickException(str(error)) from error
     sys.exit(code)
@@ -158,10 +185,10 @@ def put(
 @click.argument("key")
 @click.option(
     "--consistency",
-    type=click.Choice(["linearizable", "stale"]),
+    type=click.Choice(["linearizable", "lease", "stale"]),
     default="linearizable",
     show_default=True,
-    help="stale: from any replica, even without a quorum, and perhaps old.",
+    help="lease: from the leader alone, if leases are on. stale: from any replica, even without a quorum, perhaps old.",
 )
 def get(*, url: str, timeout_seconds: float, key: str, consistency: str) -> None:
     """Write the value of KEY to stdout, byte for byte; exit 1 when there is none."""
@@ -193,6 +220,40 @@ def status(*, url: str, timeout_seconds: float, as_json: bool) -> None:
         return
     readiness = asyncio.run(probe(cluster, min(timeout_seconds, 2.0)))
     click.echo(format_status(cluster, readiness))
+
+
+@main.command()
+@gateway_options(timeout_seconds=60.0)
+@click.argument("partition", type=click.IntRange(min=0))
+@click.argument("nodes", nargs=-1, metavar="[NODE]...")
+@click.option("--wait", "waits", is_flag=True, help="Come back only when the replicas are where they shall be.")
+def replicas(*, url: str, timeout_seconds: float, partition: int, nodes: tuple[str, ...], waits: bool) -> None:
+    """Show which nodes hold PARTITION, or have these hold it.
+
+    \b
+    voters     their majority decides
+    learners   being filled before they vote
+    target     what the voters shall be, where they are not yet
+
+    Given nodes, and no others, shall hold it; leadership belongs with the first. The command comes back once that is
+    decided. The replicas are then moved one by one, new ones first, while requests go on.
+    """
+    from app.replicas import format_replicas, wait_moved
+
+    async def run(client: Client) -> dict[str, Any]:
+        now = await (client.place(partition, nodes) if nodes else client.replicas(partition))
+        return await wait_moved(client, now, nodes, timeout_seconds) if waits else now
+
+    click.echo(format_replicas(_talk(url, timeout_seconds, run)))
+
+
+@main.command()
+@gateway_options(timeout_seconds=10.0)
+@click.argument("partition", type=click.IntRange(min=0))
+@click.argument("node")
+def transfer(*, url: str, timeout_seconds: float, partition: int, node: str) -> None:
+    """Have NODE, which must hold a replica, lead PARTITION."""
+    _talk(url, timeout_seconds, lambda client: client.transfer(partition, node))
 
 
 @main.command()

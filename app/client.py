@@ -18,6 +18,7 @@ ATTEMPT_SECONDS_MAX = 5.0
 ANSWER_GRACE_SECONDS = 1.0  # a gateway answers 504 by itself at its deadline; wait that much longer for it
 PAUSE_SECONDS_MIN = 0.05
 PAUSE_SECONDS_MAX = 1.0
+_JSON = {"Content-Type": "application/json"}
 REPEATED_STATUSES = frozenset({429, 503, 504})  # throttled; electing or draining; out of time
 
 
@@ -107,14 +108,21 @@ class Client:
     async def cluster(self) -> dict[str, Any]:
         """What `GET /v1/cluster` says."""
         response = await self._ask("GET", "/v1/cluster")
-        _expect(response, 200)
-        try:
-            cluster = json.loads(response.body)
-        except ValueError:
-            cluster = None
-        if not isinstance(cluster, dict) or not {"nodes", "partitions"} <= cluster.keys():
-            raise NotAGatewayError("what answers there is no gateway of ringkv")
-        return cluster
+        return _decode(response, {"nodes", "partitions"})
+
+    async def replicas(self, partition: int) -> dict[str, Any]:
+        """What `GET /v1/partitions/{id}/replicas` says."""
+        return _decode_replicas(await self._ask("GET", f"/v1/partitions/{partition}/replicas"))
+
+    async def place(self, partition: int, nodes: Sequence[str]) -> dict[str, Any]:
+        """Has these nodes hold a partition; the answer is that of `replicas`, and the moves come after it."""
+        body = json.dumps({"nodes": list(nodes)}).encode()
+        return _decode_replicas(await self._ask("PUT", f"/v1/partitions/{partition}/replicas", _JSON, body))
+
+    async def transfer(self, partition: int, node: str) -> None:
+        """Has one of its nodes lead a partition."""
+        body = json.dumps({"node": node}).encode()
+        _expect(await self._ask("POST", f"/v1/partitions/{partition}/leader", _JSON, body), 200)
 
     async def reach(self) -> None:
         """Finds a gateway that listens. Raises: UnreachableError when there is none."""
@@ -235,6 +243,22 @@ def _kv(key: bytes) -> str:
 def _expect(response: Response, status: int) -> None:
     if response.status != status:
         raise RefusedError(response)
+
+
+def _decode(response: Response, members: set[str]) -> dict[str, Any]:
+    """The JSON object of an answer, which has these members."""
+    _expect(response, 200)
+    try:
+        found = json.loads(response.body)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not members <= found.keys():
+        raise NotAGatewayError("what answers there is no gateway of ringkv")
+    return found
+
+
+def _decode_replicas(response: Response) -> dict[str, Any]:
+    return _decode(response, {"partition", "voters", "learners", "target"})
 
 
 def _failure(response: Response) -> ClientError:

@@ -2,7 +2,9 @@
 
     write   the partition's leader: here, or over the link to it
     read    linearizable: a replica here, which asks its leader; else the leader over its link
+            lease: the leader, which answers by itself while it holds the lease
             stale: the replica here, else any that can be reached
+    errand  the leader: it hands its leadership over, or changes who holds replicas
 
 A request that certainly had no effect is tried again, at once when another leader is known and
 else when one appears; one that may have had an effect never is. Callbacks, not futures: this is
@@ -10,11 +12,14 @@ the path of every request.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
 
 import raftgroups
-from app.requests import Read, ReadDone, Request, Write, WriteDone
-from app.views import ClusterView, Location, NodeView, PartitionView
+from app.requests import Errand, Read, ReadDone, Request, Write, WriteDone
+from app.views import ClusterView, Location, Replicas
+from app.whereabouts import Whereabouts
 from raftgroups import (
     CallMessage,
     Delete,
@@ -35,6 +40,7 @@ from raftgroups import (
     ReadReturn,
     ReturnMessage,
     StaleEpochError,
+    TargetCall,
     TransferCall,
     WriteCall,
     WriteReturn,
@@ -45,7 +51,10 @@ from raftgroups import (
 
 LEADER_PATIENCE_SECONDS = 2.0
 MINORITY_PATIENCE_SECONDS = 0.5
+ERRAND_SECONDS = 5.0
 REQUESTS_OPEN_MAX = 20_000
+ServedDone = Callable[[bytes | RaftGroupError | None, Level], None]
+
 _RETRIABLE = (NotLeaderError, StaleEpochError)
 
 
@@ -55,7 +64,7 @@ class Coordinator:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._name = host.name
-        self._topology = host.topology
+        self._where = Whereabouts(host)
         self._groups = host.groups
         self._transport = host.transport
         self._loop = asyncio.get_running_loop()
@@ -64,11 +73,11 @@ class Coordinator:
         self._parked: dict[PartitionId, list[Request]] = {}
         self._calls: dict[int, Request] = {}
         self._call_count = 0
-        self._hints: dict[PartitionId, str] = {}
-        self._transfers: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._forwarded = 0
         self._retried = 0
-        self.partition_of = self._topology.ring.partition_of
+        self._epoch = host.topology.epoch
+        self.partition_of = host.topology.ring.partition_of
         host.gateway = self
 
     # What the doors ask for.
@@ -85,54 +94,28 @@ class Coordinator:
         if self._admit(request):
             self._route(request)
 
+    async def transfer(self, partition: int, node: str) -> None:
+        """Have `node` lead `partition`. Raises: RaftGroupError; ValueError, if the node does not vote there."""
+        if node not in self.replicas(partition).voters:
+            raise ValueError(f"node {node!r} holds no replica of partition {partition}")
+        await self._run(TransferCall(0, partition, node))
+
+    async def set_target(self, partition: int, nodes: Sequence[str]) -> None:
+        """Have `nodes` hold `partition`; returns once that is decided, and they move later. Raises: RaftGroupError."""
+        await self._run(TargetCall(0, partition, list(nodes)))
+
     def locate(self, key: bytes) -> Location:
-        partition = self.partition_of(key)
-        return Location(partition, self._topology.replicas_of(partition), self._leader_of(partition))
+        return self._where.locate(key)
+
+    def replicas(self, partition: int) -> Replicas:
+        return self._where.replicas(PartitionId(partition))
+
+    def cluster(self) -> ClusterView:
+        return self._where.cluster()
 
     def unready(self) -> list[str]:
         """Why this node should get no traffic; empty when it should."""
-        reasons = ["this node is draining"] if self._host.is_draining else []
-        for partition, group in self._groups.items():
-            if group.failure is not None:
-                reasons.append(f"the replica of partition {partition} stopped: {group.failure}")
-            elif group.leader is None:
-                reasons.append(f"partition {partition} has no known leader")
-        return reasons
-
-    def cluster(self) -> ClusterView:
-        topology = self._topology
-        return ClusterView(
-            topology.cluster_id,
-            topology.epoch,
-            tuple(self._view_node(member.name, member.peer, member.zone) for member in topology.members),
-            tuple(self._view_partition(PartitionId(number)) for number in range(topology.partitions)),
-        )
-
-    async def transfer(self, partition: int, node: str) -> None:
-        """Have `node` lead `partition`. Raises: RaftGroupError; ValueError, if the node holds no replica of it."""
-        partition = PartitionId(partition)
-        if node not in self._topology.replicas_of(partition):
-            raise ValueError(f"node {node!r} holds no replica of partition {partition}")
-        leader = self._leader_of(partition)
-        if leader == node:
-            return
-        if leader == self._name:
-            await self._host.transfer(partition, node)
-        elif leader is None or not self._transport.is_up(leader):
-            raise NoQuorumError(partition)
-        else:
-            moved: asyncio.Future[None] = self._loop.create_future()
-
-            def done(result: Written | RaftGroupError) -> None:
-                if isinstance(result, RaftGroupError):
-                    moved.set_exception(result)
-                else:
-                    moved.set_result(None)
-
-            request = Write(partition, self._loop.time() + LEADER_PATIENCE_SECONDS * 2, b"", done)
-            self._open[request] = None
-            self._call(request, leader, lambda call: TransferCall(call, partition, node))
-            await moved
+        return self._where.unready()
 
     def statistics(self) -> Mapping[str, float]:
         """Counters and gauges by name, for /metrics."""
@@ -159,11 +142,13 @@ class Coordinator:
             self._route_write(request)
         elif isinstance(request, Read):
             self._route_read(request)
+        elif isinstance(request, Errand):
+            self._route_errand(request)
 
     def _route_write(self, request: Write) -> None:
         group = self._groups.get(request.partition)
         if group is None or not group.is_leader:
-            self._forward(request, group)
+            self._forward(request)
         elif not group.consensus.has_quorum_links:
             self._park(request)
         else:
@@ -175,63 +160,74 @@ class Coordinator:
             group.propose(request.command, request.deadline, done)
 
     def _route_read(self, request: Read) -> None:
-        group = self._groups.get(request.partition)
-        if group is None or group.failure is not None:
-            self._forward(request, group)
+        group = self._where.replica(request.partition)
+        level = request.level
+        if group is None or (level is Level.LEASE and not group.is_leader):
+            self._forward(request)
             return
-        if group.leader is None and request.level is Level.LINEARIZABLE:
+        if group.leader is None and level is not Level.STALE:
             self._park(request)
+            return
+        if self._name in request.refused_by:
+            # It cannot read its disk. Another can, but no other has the lease.
+            request.level = Level.LINEARIZABLE if level is Level.LEASE else level
+            self._forward(request)
             return
         request.sent_to = self._name
 
-        def done(item: bytes | RaftGroupError | None) -> None:
+        def done(item: bytes | RaftGroupError | None, served: Level) -> None:
             if isinstance(item, RaftGroupError):
                 self._settle(request, item)
             else:
-                self._settle(request, self._reading(group, request.level, item))
+                self._settle(request, self._reading(group, served, item))
 
-        if request.level is Level.STALE:
-            group.read_applied(request.key, done)
-        else:
-            group.read(request.key, done)
+        self._read(group, request.key, level, done)
 
-    def _forward(self, request: Read | Write, group: RaftGroup | None) -> None:
-        target = self._target(request, group)
+    def _read(self, group: RaftGroup, key: bytes, level: Level, done: ServedDone) -> None:
+        """Have the replica here read; `done` is told the level really served, too."""
+        if level is Level.STALE:
+            group.read_applied(key, lambda item: done(item, Level.STALE))
+        elif level is Level.LINEARIZABLE or not group.read_leased(
+            key, lambda item: done(item, Level.LEASE), self._loop.time()
+        ):
+            group.read(key, lambda item: done(item, Level.LINEARIZABLE))
+
+    def _route_errand(self, request: Errand) -> None:
+        group = self._groups.get(request.partition)
+        if group is None or not group.is_leader:
+            self._forward(request)
+            return
+        request.sent_to = self._name
+
+        def done(result: Written | RaftGroupError) -> None:
+            self._settle(request, result)
+
+        self._carry_out(group, request.message, done)
+
+    def _forward(self, request: Request) -> None:
+        target = self._where.target(request)
         if target is None:
             self._park(request)
             return
-        timeout_ms = max(1, int((request.deadline - self._loop.time()) * 1000))
-        epoch = self._topology.epoch
-        if isinstance(request, Write):
-            command = request.command
-            self._call(request, target, lambda call: WriteCall(call, request.partition, epoch, timeout_ms, command))
-        else:
-            key, level = request.key, request.level
-            self._call(request, target, lambda call: ReadCall(call, request.partition, epoch, timeout_ms, level, key))
-
-    def _target(self, request: Read | Write, group: RaftGroup | None) -> str | None:
-        """The peer to ask: the leader as far as known; without a replica here, any that may know or answer."""
-        is_up = self._transport.is_up
-        if group is not None and group.failure is None:
-            leader = group.leader
-            return leader if leader is not None and is_up(leader) and leader != request.refused_by else None
-        hint = self._hints.get(request.partition)
-        replicas = self._topology.replicas_of(request.partition)
-        for name in (hint, *replicas) if hint is not None else replicas:
-            if name != self._name and name != request.refused_by and is_up(name):
-                return name
-        return None
-
-    def _call(self, request: Request, peer: str, message: Callable[[int], CallMessage]) -> None:
         self._call_count += 1
         self._forwarded += 1
-        request.sent_to, request.call = peer, self._call_count
-        self._calls[self._call_count] = request
-        self._transport.send(peer, message(self._call_count))
+        call = self._call_count
+        request.sent_to, request.call = target, call
+        self._calls[call] = request
+        self._transport.send(target, self._call_message(request, call))
+
+    def _call_message(self, request: Request, call: int) -> CallMessage:
+        timeout_ms = max(1, int((request.deadline - self._loop.time()) * 1000))
+        if isinstance(request, Write):
+            return WriteCall(call, request.partition, self._epoch, timeout_ms, request.command)
+        if isinstance(request, Read):
+            return ReadCall(call, request.partition, self._epoch, timeout_ms, request.level, request.key)
+        assert isinstance(request, Errand), "there is no other kind"
+        return msgspec.structs.replace(request.message, call=call)
 
     def _park(self, request: Request) -> None:
         """Wait for a leader. What was refused may be asked again when that changes."""
-        request.sent_to = request.refused_by = ""
+        request.sent_to, request.refused_by = "", ()
         if request.parked_at is None:
             request.parked_at = self._loop.time()
         self._parked.setdefault(request.partition, []).append(request)
@@ -247,7 +243,7 @@ class Coordinator:
         if not request.is_open:
             return
         if isinstance(result, _RETRIABLE):
-            request.refused_by = request.sent_to
+            request.refused_by += (request.sent_to,)
             self._retried += 1
             self._route(request)
         else:
@@ -265,7 +261,7 @@ class Coordinator:
         for request in [request for request in self._open if request.deadline <= now]:
             self._finish(request, self._expired(request))
         for partition, parked in list(self._parked.items()):
-            group = self._groups.get(partition)
+            group = self._where.replica(partition)
             is_cut_off = group is not None and not group.consensus.has_quorum_links
             patience = MINORITY_PATIENCE_SECONDS if is_cut_off else LEADER_PATIENCE_SECONDS
             for request in parked:
@@ -287,70 +283,90 @@ class Coordinator:
                 self._park(request)
 
     def returned(self, peer: str, message: ReturnMessage) -> None:
-        request = self._calls.pop(message.call, None)
+        request = self._calls.get(message.call)
         if request is None or request.sent_to != peer:
             return
+        del self._calls[message.call]
         if isinstance(message, WriteReturn):
+            if request.partition not in self._groups:
+                self._where.learn(request.partition, peer)
             self._settle(request, Written(message.revision))
         elif isinstance(message, ReadReturn):
-            level = request.level if isinstance(request, Read) else Level.LINEARIZABLE
-            item = decode_item(message.item) if message.item else None
-            role = "leader" if message.leads else "follower"
-            self._settle(request, Reading(item, level, message.staleness_ms, peer, role))
+            self._settle(request, _decode_reading(peer, request, message))
         else:
             if message.leader:
-                self._hints[request.partition] = message.leader
+                self._where.learn(request.partition, message.leader)
             self._settle(request, _decode_failure(request.partition, message))
 
     def called(self, peer: str, message: CallMessage) -> None:
-        """A peer's gateway asks the replica here."""
-        partition = PartitionId(message.partition)
+        """A peer's gateway asks the replica here. One that went meanwhile refuses; the peer asks elsewhere."""
+        partition, call = PartitionId(message.partition), message.call
+        send = self._transport.send
         group = self._groups.get(partition)
-        send, call = self._transport.send, message.call
         if group is None or group.failure is not None:
-            send(peer, _encode_failure(call, NotLeaderError(partition, None)))
-        elif isinstance(message, TransferCall):
-            self._transfer_for(peer, message)
-        elif message.epoch != self._topology.epoch:
-            send(peer, _encode_failure(call, StaleEpochError(f"the epoch here is {self._topology.epoch}")))
+            send(peer, _encode_failure(call, NotLeaderError(partition, self._where.leader_of(partition))))
+        elif isinstance(message, TransferCall | TargetCall):
+            self._carry_out(group, message, lambda result: send(peer, _encode_written(call, result)))
+        elif message.epoch != self._epoch:
+            send(peer, _encode_failure(call, StaleEpochError(f"the epoch here is {self._epoch}")))
         elif isinstance(message, WriteCall):
-
-            def wrote(result: Written | RaftGroupError) -> None:
-                if isinstance(result, RaftGroupError):
-                    send(peer, _encode_failure(call, result))
-                else:
-                    send(peer, WriteReturn(call, result.revision))
-
-            group.propose(message.command, self._loop.time() + message.timeout_ms / 1000, wrote)
+            deadline = self._loop.time() + message.timeout_ms / 1000
+            group.propose(message.command, deadline, lambda result: send(peer, _encode_written(call, result)))
         else:
+            self._read_for(peer, group, message)
 
-            def read(item: bytes | RaftGroupError | None) -> None:
-                if isinstance(item, RaftGroupError):
-                    send(peer, _encode_failure(call, item))
-                else:
-                    send(peer, ReadReturn(call, item or b"", self._staleness_ms(group, level), group.is_leader))
+    def _read_for(self, peer: str, group: RaftGroup, message: ReadCall) -> None:
+        send, call, level = self._transport.send, message.call, Level(message.level)
+        may_answer = self._where.replica(group.partition) is not None
+        if not may_answer or (level is Level.LEASE and not group.is_leader):
+            send(peer, _encode_failure(call, NotLeaderError(group.partition, group.leader)))
+            return
 
-            level = Level(message.level)
-            if level is Level.STALE:
-                group.read_applied(message.key, read)
+        def done(item: bytes | RaftGroupError | None, served: Level) -> None:
+            if isinstance(item, RaftGroupError):
+                send(peer, _encode_failure(call, item))
             else:
-                group.read(message.key, read)
+                age, is_leased = self._staleness_ms(group, served), served is Level.LEASE
+                send(peer, ReadReturn(call, item or b"", age, group.is_leader, is_leased))
 
-    def _transfer_for(self, peer: str, message: TransferCall) -> None:
-        async def move() -> None:
-            answer: ReturnMessage
+        self._read(group, message.key, level, done)
+
+    def _carry_out(self, group: RaftGroup, message: TransferCall | TargetCall, done: WriteDone) -> None:
+        """Do an errand here, where the leader is. It has no revision."""
+        partition = group.partition
+
+        async def work() -> None:
+            result: Written | RaftGroupError = Written(0)
             try:
-                await self._host.transfer(PartitionId(message.partition), message.node)
-                answer = WriteReturn(message.call, 0)
+                async with asyncio.timeout(ERRAND_SECONDS):
+                    if isinstance(message, TargetCall):
+                        await self._host.set_target(partition, message.nodes)
+                    elif group.leader != message.node:
+                        await self._host.transfer(partition, message.node)
             except RaftGroupError as error:
-                answer = _encode_failure(message.call, error)
+                result = error
             except TimeoutError:
-                answer = _encode_failure(message.call, OutcomeUnknownError(f"{message.node} does not lead yet"))
-            self._transport.send(peer, answer)
+                result = OutcomeUnknownError(f"partition {partition} has not done yet what it was asked to")
+            done(result)
 
-        task = asyncio.create_task(move())
-        self._transfers.add(task)
-        task.add_done_callback(self._transfers.discard)
+        task = self._loop.create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, message: TransferCall | TargetCall) -> None:
+        """Have the leader do an errand, wherever it is. Raises: RaftGroupError."""
+        ended: asyncio.Future[Written | RaftGroupError] = self._loop.create_future()
+
+        def done(result: Written | RaftGroupError) -> None:
+            if not ended.done():  # whoever asked may have left
+                ended.set_result(result)
+
+        request = Errand(self._loop.time() + ERRAND_SECONDS, message, done)
+        if self._admit(request):
+            self._route(request)
+        result = await ended
+        if isinstance(result, RaftGroupError):
+            raise result
 
     # Answers.
 
@@ -360,11 +376,12 @@ class Coordinator:
         return Reading(found, level, self._staleness_ms(group, level), self._name, role)
 
     def _staleness_ms(self, group: RaftGroup, level: Level) -> int:
-        return 0 if level is Level.LINEARIZABLE else group.staleness_ms(self._loop.time())
+        return group.staleness_ms(self._loop.time()) if level is Level.STALE else 0
 
     def _expired(self, request: Request) -> RaftGroupError:
         if request.may_apply and request.sent_to:
-            return OutcomeUnknownError(f"the deadline passed before partition {request.partition} confirmed the write")
+            what = "write" if isinstance(request, Write) else "errand"
+            return OutcomeUnknownError(f"the deadline passed before partition {request.partition} confirmed the {what}")
         return self._unreachable(request)
 
     def _unreachable(self, request: Request) -> RaftGroupError:
@@ -372,34 +389,24 @@ class Coordinator:
             return NoReplicaError(request.partition)
         return NoQuorumError(request.partition)
 
-    def _leader_of(self, partition: PartitionId) -> str | None:
-        group = self._groups.get(partition)
-        return group.leader if group is not None else self._hints.get(partition)
 
-    def _view_node(self, name: str, peer: str, zone: str) -> NodeView:
-        if name == self._name:
-            options = self._host.options
-            return NodeView(name, options.http, peer, options.zone or zone, "up", options.pid)
-        link = self._transport.peers[name]
-        status = "up" if link.link is not None else "down"
-        if link.info is None:
-            return NodeView(name, "", peer, zone, status, None)
-        return NodeView(name, link.info.http, peer, link.info.zone or zone, status, link.info.pid)
-
-    def _view_partition(self, partition: PartitionId) -> PartitionView:
-        group = self._groups.get(partition)
-        replicas = self._topology.replicas_of(partition)
-        if group is None:
-            return PartitionView(partition, self._hints.get(partition), replicas, 0, 0, 0)
-        consensus = group.consensus
-        return PartitionView(
-            partition, group.leader, replicas, consensus.term, consensus.commit_index, consensus.applied_index
-        )
+def _encode_written(call: int, result: Written | RaftGroupError) -> ReturnMessage:
+    if isinstance(result, RaftGroupError):
+        return _encode_failure(call, result)
+    return WriteReturn(call, result.revision)
 
 
 def _encode_failure(call: int, error: RaftGroupError) -> FailureReturn:
     leader = error.leader if isinstance(error, NotLeaderError) else None
     return FailureReturn(call, type(error).__name__, str(error), leader or "")
+
+
+def _decode_reading(peer: str, request: Request, message: ReadReturn) -> Reading:
+    level = request.level if isinstance(request, Read) else Level.LINEARIZABLE
+    if level is Level.LEASE and not message.leased:
+        level = Level.LINEARIZABLE
+    item = decode_item(message.item) if message.item else None
+    return Reading(item, level, message.staleness_ms, peer, "leader" if message.leads else "follower")
 
 
 def _decode_failure(partition: PartitionId, message: FailureReturn) -> RaftGroupError:

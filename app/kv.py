@@ -34,7 +34,7 @@ _READ_FIELDS = frozenset((b"kv-timeout-ms", b"kv-session", b"if-match", b"if-non
 _WRITE_FIELDS = frozenset((b"kv-timeout-ms", b"kv-session", *_CONDITIONS, b"content-encoding", b"content-range"))
 _LEVELS = {level.value: level for level in Level}
 _LATER_PARAMETERS = frozenset(("ttl", "max_staleness", "op", "by"))
-_LATER_LEVELS = frozenset(("lease", "session", "bounded"))
+_LATER_LEVELS = frozenset(("session", "bounded"))
 
 _SESSION = re.compile(rb"1-[0-9a-f]{1,8}-[0-9a-f]{1,16}")
 _OCTETS = "application/octet-stream"
@@ -265,9 +265,9 @@ def _read_level(query: bytes) -> Level | Problem:
     text = parameters.get("consistency", Level.LINEARIZABLE)
     if text in _LEVELS:
         return _LEVELS[text]
-    names = " or ".join(_LEVELS)
+    names = ", ".join(_LEVELS)
     kind = UNSUPPORTED if text in _LATER_LEVELS else BAD_PARAMETER
-    detail = f"query parameter 'consistency' must be {names}, not {text!r}"
+    detail = f"query parameter 'consistency' must be one of {names}, not {text!r}"
     return Problem(kind, detail, {"parameter": "consistency"})
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from app.answers import Answer
 from raftgroups import (
+    ChangeRefusedError,
     DeadlineError,
     DivergedError,
     DrainingError,
@@ -64,12 +65,14 @@ UNSUPPORTED = Kind(400, "UNSUPPORTED", "Not supported")
 NO_SUCH_KEY = Kind(404, "NO_SUCH_KEY", "No such key")
 NO_SUCH_ROUTE = Kind(404, "NO_SUCH_ROUTE", "No such route")
 NO_SUCH_PARTITION = Kind(404, "NO_SUCH_PARTITION", "No such partition")
+CHANGE_REFUSED = Kind(409, "CHANGE_REFUSED", "Change refused", retryable=True)
 METHOD_NOT_ALLOWED = Kind(405, "METHOD_NOT_ALLOWED", "Method not allowed")
 TOO_SLOW = Kind(408, "TOO_SLOW", "Request sent too slowly", retryable=True)
 PAIR_TOO_LARGE = Kind(413, "PAIR_TOO_LARGE", "Key and value too large")
 BODY_TOO_LARGE = Kind(413, "BODY_TOO_LARGE", "Body too large")
 KEY_TOO_LONG = Kind(414, "KEY_TOO_LONG", "Key too long")
 NOT_A_REPLICA = Kind(422, "NOT_A_REPLICA", "Node holds no replica")
+BAD_REPLICAS = Kind(422, "BAD_REPLICAS", "Replicas cannot be placed so")
 HEAD_TOO_LARGE = Kind(431, "HEAD_TOO_LARGE", "Head too large")
 INTERNAL = Kind(500, "INTERNAL", "Internal error", outcome="unknown")
 NO_QUORUM = Kind(503, "NO_QUORUM", "No quorum", retryable=True, retry_after=1)
@@ -96,6 +99,7 @@ TABLE: Mapping[type[Exception], Kind] = {
     DeadlineError: DEADLINE,
     DivergedError: DIVERGED,
     StorageFullError: STORAGE_FULL,
+    ChangeRefusedError: CHANGE_REFUSED,
     OutcomeUnknownError: OUTCOME_UNKNOWN,
     RaftGroupError: UNAVAILABLE,
     Exception: INTERNAL,

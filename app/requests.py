@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
-from raftgroups import Level, PartitionId, RaftGroupError, Reading, Written
+from raftgroups import Level, PartitionId, RaftGroupError, Reading, TargetCall, TransferCall, Written
 
 WriteDone = Callable[[Written | RaftGroupError], None]
 ReadDone = Callable[[Reading | RaftGroupError], None]
@@ -16,7 +16,7 @@ class Request(ABC):
     deadline    in loop time
     parked_at   since when nobody has been known who could answer it
     sent_to     the node that has it, "" when none has
-    refused_by  the node that last said that it is not the leader
+    refused_by  the nodes that have said, since it was parked last, that they do not lead
     call        its number at that node, 0 when it is this one
     """
 
@@ -28,7 +28,7 @@ class Request(ABC):
         self.deadline = deadline
         self.parked_at: float | None = None
         self.sent_to = ""
-        self.refused_by = ""
+        self.refused_by: tuple[str, ...] = ()
         self.call = 0
         self.is_open = True
 
@@ -50,6 +50,22 @@ class Write(Request):
 
     def finish(self, result: Written | Reading | RaftGroupError) -> None:
         assert not isinstance(result, Reading), "a write is not answered by a reading"
+        self.done(result)
+
+
+class Errand(Request):
+    """Something for the leader itself to do. `call` of the message is filled in when it is sent."""
+
+    may_apply = True
+    __slots__ = ("done", "message")
+
+    def __init__(self, deadline: float, message: TransferCall | TargetCall, done: WriteDone) -> None:
+        super().__init__(PartitionId(message.partition), deadline)
+        self.message = message
+        self.done = done
+
+    def finish(self, result: Written | Reading | RaftGroupError) -> None:
+        assert not isinstance(result, Reading), "an errand is not answered by a reading"
         self.done(result)
 
 

@@ -56,7 +56,15 @@ def create_app(settings: Settings, coordinator: Coordinator | None = None) -> Fa
     if coordinator is not None:
         gateway.open(coordinator)
     app.state.gateway = gateway
-    for router in (routes.kv, routes.cluster, routes.limits, routes.health, routes.metrics, routes.docs):
+    for router in (
+        routes.kv,
+        routes.cluster,
+        routes.partitions,
+        routes.limits,
+        routes.health,
+        routes.metrics,
+        routes.docs,
+    ):
         app.include_router(router)
     routes.install_errors(app)
     app.add_middleware(AnswerHead)

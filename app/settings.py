@@ -12,10 +12,14 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from raftgroups import HostOptions, split_address
+from raftgroups import HostOptions, Timing, split_address
 
 # Whoever guesses the secret is a node; this many random bytes cannot be guessed.
 SECRET_BYTES_WANTED = 16
+
+# While a leader holds a lease nobody else may be elected. A follower that counts the shortest election timeout on its
+# own clock must not be done before the lease is on the leader's, though the one runs up to 10 % faster than the other.
+LEASE_SECONDS_MAX = 0.8 * Timing().election_seconds_min
 
 
 class SettingsError(ValueError):
@@ -71,6 +75,7 @@ class Settings:
     zone                replicas prefer different zones
     secret              shared by all nodes; without one every peer address must be loopback
     partitions          arcs of the ring, a power of two; fixed when the cluster is made
+    lease_seconds       how long a leader that a majority has confirmed may answer lease reads by itself; 0: never
     """
 
     name: str
@@ -82,6 +87,7 @@ class Settings:
     secret: bytes = field(default=b"", repr=False)
     partitions: int = 16
     replication_factor: int = 3
+    lease_seconds: float = 0.0
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
@@ -97,6 +103,7 @@ class Settings:
             raise SettingsError(f"partitions must be a power of two from 1 to 1024, not {self.partitions}")
         if self.replication_factor < 1:
             raise SettingsError("replication_factor must be at least 1")
+        check_lease(self.lease_seconds)
         self._check_secret()
 
     def _check_secret(self) -> None:
@@ -148,6 +155,16 @@ class Settings:
             partitions=self.partitions,
             replication_factor=self.replication_factor,
             secret=self.secret,
+            timing=Timing(lease_seconds=self.lease_seconds),
+        )
+
+
+def check_lease(seconds: float) -> None:
+    """Raises: SettingsError."""
+    if not 0 <= seconds <= LEASE_SECONDS_MAX:
+        raise SettingsError(
+            f"lease_seconds must be from 0, which is off, to {LEASE_SECONDS_MAX:g}, "
+            f"0.8 of the shortest election timeout; not {seconds:g}"
         )
 
 

@@ -1,4 +1,4 @@
-"""What `ringkv status` shows: the nodes, whether each is ready, and who leads which partition."""
+"""What `ringkv status` shows: the nodes, whether each is ready, and who leads and holds which partition."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -25,6 +25,8 @@ def format_status(cluster: dict[str, Any], readiness: dict[str, str]) -> str:
             partition.get("id"),
             partition.get("leader") or "-",
             " ".join(partition.get("replicas", [])),
+            " ".join(partition.get("learners", [])) or "-",
+            " ".join(_wanted(partition)) or "-",
             partition.get("term"),
             partition.get("commit_index"),
             partition.get("applied_index"),
@@ -37,9 +39,15 @@ def format_status(cluster: dict[str, Any], readiness: dict[str, str]) -> str:
             "",
             *_table(("NODE", "HTTP", "PEER", "ZONE", "STATE"), nodes),
             "",
-            *_table(("PARTITION", "LEADER", "REPLICAS", "TERM", "COMMIT", "APPLIED"), partitions),
+            *_table(("PARTITION", "LEADER", "REPLICAS", "LEARNERS", "TARGET", "TERM", "COMMIT", "APPLIED"), partitions),
         )
     )
+
+
+def _wanted(partition: dict[str, Any]) -> list[str]:
+    """The target of a partition that has not reached it."""
+    target: list[str] = partition.get("target", [])
+    return [] if set(target) == set(partition.get("replicas", [])) else target
 
 
 async def _readiness(http: str, timeout_seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What a node tells about the cluster: the answers of /v1/cluster and /v1/locate."""
+"""What a node tells about the cluster: the answers of /v1/cluster, /v1/locate and /v1/partitions."""
 
 from dataclasses import dataclass
 
@@ -17,14 +17,31 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True)
 class PartitionView:
-    """One partition, as its replica here sees it; term and indexes are 0 where there is none."""
+    """One partition, as its replica here sees it; term and indexes are 0 where there is none.
+
+    replicas  the voters: the nodes whose majority decides
+    learners  nodes that are being filled before they vote
+    target    what the voters shall be; equal to `replicas`, in any order, when nothing is to be done
+    """
 
     id: int
     leader: str | None
     replicas: tuple[str, ...]
+    learners: tuple[str, ...]
+    target: tuple[str, ...]
     term: int
     commit_index: int
     applied_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """Who holds a partition, and who shall, as in PartitionView."""
+
+    partition: int
+    voters: tuple[str, ...]
+    learners: tuple[str, ...]
+    target: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from app.routes.health import router as health
 from app.routes.kv import router as kv
 from app.routes.limits import router as limits
 from app.routes.metrics import router as metrics
+from app.routes.partitions import router as partitions
 from app.routes.responses import Api, refuse_unknown_parameters
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "kv",
     "limits",
     "metrics",
+    "partitions",
     "refuse_unknown_parameters",
 ]

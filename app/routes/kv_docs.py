@@ -27,8 +27,11 @@ _SESSION = {
 _CONSISTENCY = {
     "name": "consistency",
     "in": "query",
-    "description": "linearizable: the newest acknowledged write. stale: some committed past, even without a quorum",
-    "schema": {"type": "string", "enum": ["linearizable", "stale"], "default": "linearizable"},
+    "description": "linearizable: the newest acknowledged write; a majority is asked. "
+    "lease: the same from the leader alone, while it holds a lease, which trusts the nodes' clocks to run alike; "
+    "without one, and where leases are off, it is linearizable. "
+    "stale: some committed past, even without a quorum",
+    "schema": {"type": "string", "enum": ["linearizable", "lease", "stale"], "default": "linearizable"},
 }
 _UNLESS = {
     "name": "If-None-Match",

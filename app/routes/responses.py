@@ -11,6 +11,7 @@ from app.answers import Answer, header_pairs
 from app.fields import read_query
 from app.gateway import Gateway
 from app.problems import (
+    CHANGE_REFUSED,
     KEY_TOO_LONG,
     NO_QUORUM,
     NO_SUCH_KEY,
@@ -48,6 +49,10 @@ _FAILURES: dict[int, tuple[str, Problem]] = {
         Problem(UNKNOWN_PARAMETER, "query parameter 'colour' is unknown here", {"parameter": "colour"}),
     ),
     404: ("Not found", Problem(NO_SUCH_KEY, "there is no such key")),
+    409: (
+        "In conflict with what is going on",
+        Problem(CHANGE_REFUSED, "partition 7 is in the middle of another change", {"partition": 7}),
+    ),
     413: (
         "Too large",
         Problem(

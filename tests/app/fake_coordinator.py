@@ -1,10 +1,10 @@
 """A coordinator over a dict: the interface of the real one, answers on demand."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from app.views import ClusterView, Location, NodeView, PartitionView
-from raftgroups import Delete, Item, Level, NotLeaderError, PartitionId, Put, RaftGroupError, Reading, Written
+from app.views import ClusterView, Location, NodeView, PartitionView, Replicas
+from raftgroups import Delete, Item, Level, PartitionId, Put, RaftGroupError, Reading, Written
 
 NODES = ("n1", "n2", "n3")
 WriteDone = Callable[[Written | RaftGroupError], None]
@@ -19,6 +19,7 @@ class FakeCoordinator:
     error     what every request fails with, if anything
     waiting   the answers held back while `is_patient`, in order; call them to let them go
     deadlines of the requests so far
+    targets   by partition, where they were set; nothing moves
     """
 
     items: dict[bytes, Item] = field(default_factory=dict)
@@ -27,6 +28,7 @@ class FakeCoordinator:
     waiting: list[Callable[[], None]] = field(default_factory=list)
     deadlines: list[float] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    targets: dict[int, tuple[str, ...]] = field(default_factory=dict)
     leaders: dict[int, str] = field(default_factory=lambda: dict.fromkeys(range(4), "n1"))
     revision: int = 0
 
@@ -51,7 +53,9 @@ class FakeCoordinator:
             for number, name in enumerate(NODES, 1)
         )
         partitions = tuple(
-            PartitionView(PartitionId(number), leader, NODES, 1, self.revision, self.revision)
+            PartitionView(
+                PartitionId(number), leader, NODES, (), self.targets.get(number, NODES), 1, self.revision, self.revision
+            )
             for number, leader in self.leaders.items()
         )
         return ClusterView("fake", 1, nodes, partitions)
@@ -60,9 +64,17 @@ class FakeCoordinator:
         return self.reasons
 
     async def transfer(self, partition: int, node: str) -> None:
-        if isinstance(self.error, NotLeaderError):
+        if self.error is not None:
             raise self.error
         self.leaders[partition] = node
+
+    async def set_target(self, partition: int, nodes: Sequence[str]) -> None:
+        if self.error is not None:
+            raise self.error
+        self.targets[partition] = tuple(nodes)
+
+    def replicas(self, partition: int) -> Replicas:
+        return Replicas(partition, NODES, (), self.targets.get(partition, NODES))
 
     def statistics(self) -> Mapping[str, float]:
         return {"writes_total": self.revision, "items": len(self.items)}

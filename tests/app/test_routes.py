@@ -9,7 +9,14 @@ import httpx
 import pytest
 
 from app.server import create_app
-from raftgroups import NotLeaderError, PartitionId
+from raftgroups import (
+    ChangeRefusedError,
+    NoQuorumError,
+    NotLeaderError,
+    OutcomeUnknownError,
+    PartitionId,
+    RaftGroupError,
+)
 from tests.app.fake_coordinator import FakeCoordinator
 from tests.app.running import SETTINGS, Running
 
@@ -34,7 +41,16 @@ def test_the_cluster(client: httpx.Client) -> None:
         "status": "up",
         "pid": 4711,
     }
-    assert set(document["partitions"][0]) == {"id", "leader", "replicas", "term", "commit_index", "applied_index"}
+    assert document["partitions"][0] == {
+        "id": 0,
+        "leader": "n1",
+        "replicas": ["n1", "n2", "n3"],
+        "learners": [],
+        "target": ["n1", "n2", "n3"],
+        "term": 1,
+        "commit_index": 0,
+        "applied_index": 0,
+    }
 
 
 @pytest.mark.parametrize(("key", "partition"), [("a", 1), ("%01", 1), ("%FF/x", 3), ("%2F", 3)])
@@ -115,6 +131,95 @@ def test_a_transfer_that_fails_says_why(gateway: Running, client: httpx.Client) 
     assert (answer.status_code, answer.json()["code"], answer.json()["partition"]) == (503, "ELECTING", 0)
 
 
+def test_replicas_move(gateway: Running, client: httpx.Client) -> None:
+    before = client.get("/v1/partitions/2/replicas")
+    answer = client.put("/v1/partitions/2/replicas", json={"nodes": ["n3", "n1"]})
+    after = client.get("/v1/partitions/2/replicas")
+    view = client.get("/v1/cluster").json()["partitions"][2]
+
+    voters = ["n1", "n2", "n3"]
+    assert before.json() == {"partition": 2, "voters": voters, "learners": [], "target": voters}
+    assert (answer.status_code, answer.json()["target"]) == (200, ["n3", "n1"])
+    assert after.json() == answer.json() == {**before.json(), "target": ["n3", "n1"]}
+    assert (view["replicas"], view["target"]) == (voters, ["n3", "n1"])
+    assert gateway.fake.targets == {2: ("n3", "n1")}
+
+
+@pytest.mark.parametrize(
+    ("partition", "body", "status", "code", "detail"),
+    [
+        ("99", b'{"nodes":["n2"]}', 404, "NO_SUCH_PARTITION", "there is no partition 99; they are 0 to 3"),
+        ("4", b'{"nodes":["n2"]}', 404, "NO_SUCH_PARTITION", "there is no partition 4; they are 0 to 3"),
+        ("-1", b'{"nodes":["n2"]}', 404, "NO_SUCH_PARTITION", "there is no partition -1; they are 0 to 3"),
+        ("x", b'{"nodes":["n2"]}', 400, "BAD_PARAMETER", None),
+        ("0", b'{"nodes":[]}', 422, "BAD_REPLICAS", "a partition needs at least one node"),
+        ("0", b'{"nodes":["n1","n9"]}', 422, "BAD_REPLICAS", "there is no node n9; they are n1, n2, n3"),
+        ("0", b'{"nodes":[""]}', 422, "BAD_REPLICAS", None),
+        ("0", b'{"nodes":["n1","n2","n1"]}', 422, "BAD_REPLICAS", "n1 is named twice"),
+        ("0", b'{"nodes":"n1"}', 400, "BAD_BODY", None),
+        ("0", b'{"nodes":[1]}', 400, "BAD_BODY", None),
+        ("0", b'{"node":"n1"}', 400, "BAD_BODY", None),
+        ("0", b'{"nodes":["n1"],"more":1}', 400, "BAD_BODY", None),
+        ("0", b"", 400, "BAD_BODY", None),
+    ],
+)
+def test_replicas_that_cannot_be_are_refused(
+    gateway: Running, client: httpx.Client, partition: str, body: bytes, status: int, code: str, detail: str | None
+) -> None:
+    before = dict(gateway.fake.targets)
+
+    answer = client.put(
+        f"/v1/partitions/{partition}/replicas", content=body, headers={"content-type": "application/json"}
+    )
+
+    assert (answer.status_code, answer.json()["code"], answer.json()["outcome"]) == (status, code, "not_applied")
+    assert detail is None or answer.json()["detail"] == detail
+    assert gateway.fake.targets == before
+
+
+@pytest.mark.parametrize("partition", ["4", "-1", "99999999999999999999"])
+def test_replicas_of_no_partition(client: httpx.Client, partition: str) -> None:
+    answer = client.get(f"/v1/partitions/{partition}/replicas")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "NO_SUCH_PARTITION")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "outcome"),
+    [
+        (ChangeRefusedError("partition 0 is in the middle of another change"), 409, "CHANGE_REFUSED", "not_applied"),
+        (NoQuorumError(PartitionId(0)), 503, "NO_QUORUM", "not_applied"),
+        (NotLeaderError(PartitionId(0), None), 503, "ELECTING", "not_applied"),
+        (OutcomeUnknownError("the link was lost"), 504, "OUTCOME_UNKNOWN", "unknown"),
+    ],
+)
+def test_replicas_that_are_not_moved_say_why(
+    gateway: Running, client: httpx.Client, error: RaftGroupError, status: int, code: str, outcome: str
+) -> None:
+    gateway.fake.error = error
+    answer = client.put("/v1/partitions/0/replicas", json={"nodes": ["n2"]})
+    gateway.fake.error = None
+
+    assert (answer.status_code, answer.json()["code"], answer.json()["outcome"]) == (status, code, outcome)
+    assert answer.json()["detail"] == str(error)
+
+
+def test_before_it_is_open_nothing_moves() -> None:
+    app = create_app(SETTINGS)
+
+    async def ask() -> list[httpx.Response]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+            return [
+                await client.get("/v1/partitions/0/replicas"),
+                await client.put("/v1/partitions/0/replicas", json={"nodes": ["n1"]}),
+                await client.post("/v1/partitions/0/leader", json={"node": "n1"}),
+            ]
+
+    answers = asyncio.run(ask())
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(503, "NOT_READY")] * 3
+
+
 def test_health(gateway: Running, client: httpx.Client) -> None:
     assert client.get("/livez").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ready"}
@@ -169,6 +274,7 @@ def test_head_is_get_without_the_body(client: httpx.Client, path: str) -> None:
         ("DELETE", "/v1/cluster", "GET, HEAD, OPTIONS"),
         ("PUT", "/v1/locate/k", "GET, HEAD, OPTIONS"),
         ("GET", "/v1/partitions/0/leader", "OPTIONS, POST"),
+        ("POST", "/v1/partitions/0/replicas", "GET, HEAD, OPTIONS, PUT"),
         ("PATCH", "/v1/kv/k", "DELETE, GET, HEAD, OPTIONS, PUT"),
     ],
 )
@@ -231,6 +337,7 @@ def test_every_route_is_documented(client: httpx.Client) -> None:
     assert set(operations(client)) == {
         *(f"{method} /v1/kv/{{key}}" for method in ("GET", "HEAD", "PUT", "DELETE")),
         *("GET /v1/cluster", "GET /v1/locate/{key}", "POST /v1/partitions/{partition}/leader", "GET /v1/limits"),
+        *("GET /v1/partitions/{partition}/replicas", "PUT /v1/partitions/{partition}/replicas"),
         *("GET /livez", "GET /readyz", "GET /metrics"),
     }
 
@@ -242,7 +349,7 @@ def test_every_operation_says_how_it_fails(client: httpx.Client) -> None:
         for status, response in operation["responses"].items():
             for content in response.get("content", {}).values():
                 assert status not in content.get("example", {}) or str(content["example"]["status"]) == status
-        assert "422" not in operation["responses"] or "POST" in name
+        assert "422" not in operation["responses"] or "/v1/partitions/" in name
 
 
 def test_the_document_s_own_examples_work(client: httpx.Client) -> None:
@@ -258,3 +365,13 @@ def test_the_document_s_own_examples_work(client: httpx.Client) -> None:
         documented = names[f"{name} /v1/kv/{{key}}"]["responses"][str(answer.status_code)]["headers"]
         assert {header.lower() for header in documented} <= set(answer.headers)
     assert client.get(f"/v1/locate/{names['GET /v1/locate/{key}']['parameters'][0]['example']}").status_code == 200
+
+
+def test_the_example_of_replicas_works(client: httpx.Client) -> None:
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    (nodes,) = schemas["NodesModel"]["properties"]["nodes"]["examples"]
+
+    answer = client.put("/v1/partitions/3/replicas", json={"nodes": nodes})
+
+    assert answer.status_code == 200
+    assert set(schemas["ReplicasModel"]["properties"]) == set(answer.json())

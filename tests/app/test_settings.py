@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.settings import Limits, Settings, SettingsError, parse_address, parse_seeds
+from app.settings import LEASE_SECONDS_MAX, Limits, Settings, SettingsError, parse_address, parse_seeds
 
 NEEDED = {"name": "n1", "data": "d", "http": "127.0.0.1:8001", "peer": "127.0.0.1:9001"}
 SECRET = b"0123456789abcdef"
@@ -29,6 +29,18 @@ def test_everything_may_come_from_the_environment() -> None:
     settings = Settings.load({}, environ)
 
     assert settings.seeds == {"n1": "127.0.0.1:9001", "n2": "127.0.0.1:9002"}
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5, LEASE_SECONDS_MAX])
+def test_a_lease_ends_before_anybody_else_may_be_elected(seconds: float) -> None:
+    """Even where the leader's clock runs 10 % slower than that of the follower that waits the shortest time."""
+    settings = Settings.load(NEEDED, {"RINGKV_LEASE_SECONDS": str(seconds)})
+
+    timing = settings.host_options(42).timing
+
+    assert timing.lease_seconds == seconds
+    assert timing.lease_seconds * 1.1 < timing.election_seconds_min
+    assert Settings.load(NEEDED, {}).host_options(42).timing.lease_seconds == 0
 
 
 def test_a_secret_comes_from_a_file_and_is_not_shown(tmp_path: Path) -> None:
@@ -62,6 +74,10 @@ def test_a_secret_comes_from_a_file_and_is_not_shown(tmp_path: Path) -> None:
         ({"partitions": 2048}, "power of two"),
         ({"partitions": "many"}, "expected a number"),
         ({"replication_factor": 0}, "at least 1"),
+        ({"lease_seconds": -0.1}, "lease_seconds must be from 0, which is off, to 0.8, 0.8 of the shortest election"),
+        ({"lease_seconds": 0.81}, "shortest election timeout; not 0.81"),
+        ({"lease_seconds": "nan"}, "not nan"),
+        ({"lease_seconds": "on"}, "expected a number"),
         ({"head_bytes_max": 0}, "greater than 0"),
         ({"timeout_ms": 70_000}, "must not exceed"),
         ({"secret_file": "/nowhere/at/all"}, "cannot read"),

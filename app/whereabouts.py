@@ -1,0 +1,113 @@
+"""Whereabouts: what this node knows of who holds and who leads each partition, and whom to ask."""
+
+from app.requests import Request
+from app.views import ClusterView, Location, NodeView, PartitionView, Replicas
+from raftgroups import Host, PartitionId, RaftGroup
+
+
+class Whereabouts:
+    """Replicas move and leaderships change at run time: nothing of it is kept but hints.
+
+    Invariant: a hint counts only as long as the placement under which it came.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._name = host.name
+        self._topology = host.topology
+        self._groups = host.groups
+        self._transport = host.transport
+        self._hints: dict[PartitionId, tuple[str, int]] = {}
+        self.partition_of = self._topology.ring.partition_of
+
+    def replica(self, partition: PartitionId) -> RaftGroup | None:
+        """The replica here, if it may answer: one that has stopped or is still learning may not."""
+        group = self._groups.get(partition)
+        if group is None or group.failure is not None or not (group.is_voter or group.is_leader):
+            return None
+        return group
+
+    def leader_of(self, partition: PartitionId) -> str | None:
+        """The leader, as far as this node knows."""
+        group = self.replica(partition)
+        if group is not None:
+            return group.leader
+        hint = self._hint(partition)
+        return hint if hint is not None and self._transport.is_up(hint) else None
+
+    def learn(self, partition: PartitionId, leader: str) -> None:
+        """Somebody said, or showed, who leads."""
+        self._hints[partition] = (leader, self._host.placement_of(partition).index)
+
+    def target(self, request: Request) -> str | None:
+        """The peer to ask: the leader as far as known; without a replica here, any that may know or answer."""
+        partition, refused_by, is_up = request.partition, request.refused_by, self._transport.is_up
+        group = self.replica(partition)
+        leader = group.leader if group is not None else self._hint(partition)
+        if leader is not None and leader not in refused_by and is_up(leader):
+            return leader
+        if group is not None and (request.may_apply or self._name not in refused_by):
+            return None  # the replica here will know the next leader as soon as any
+        for name in self._host.placement_of(partition).voters:
+            if name != self._name and name not in refused_by and is_up(name):
+                return name
+        return None
+
+    # What the doors show.
+
+    def locate(self, key: bytes) -> Location:
+        partition = self.partition_of(key)
+        return Location(partition, self._host.placement_of(partition).voters, self.leader_of(partition))
+
+    def replicas(self, partition: PartitionId) -> Replicas:
+        placement = self._host.placement_of(partition)
+        return Replicas(partition, placement.voters, placement.learners, placement.target or placement.voters)
+
+    def unready(self) -> list[str]:
+        """Why this node should get no traffic; empty when it should. A replica that still learns gets none anyway."""
+        reasons = ["this node is draining"] if self._host.is_draining else []
+        for partition, group in self._groups.items():
+            if group.failure is not None:
+                reasons.append(f"the replica of partition {partition} stopped: {group.failure}")
+            elif group.leader is None and group.is_voter:
+                reasons.append(f"partition {partition} has no known leader")
+        return reasons
+
+    def cluster(self) -> ClusterView:
+        topology = self._topology
+        return ClusterView(
+            topology.cluster_id,
+            topology.epoch,
+            tuple(self._view_node(member.name, member.peer, member.zone) for member in topology.members),
+            tuple(self._view_partition(PartitionId(number)) for number in range(topology.partitions)),
+        )
+
+    def _view_node(self, name: str, peer: str, zone: str) -> NodeView:
+        if name == self._name:
+            options = self._host.options
+            return NodeView(name, options.http, peer, options.zone or zone, "up", options.pid)
+        link = self._transport.peers[name]
+        status = "up" if link.link is not None else "down"
+        if link.info is None:
+            return NodeView(name, "", peer, zone, status, None)
+        return NodeView(name, link.info.http, peer, link.info.zone or zone, status, link.info.pid)
+
+    def _view_partition(self, partition: PartitionId) -> PartitionView:
+        replicas = self.replicas(partition)
+        makeup = (replicas.voters, replicas.learners, replicas.target)
+        group = self._groups.get(partition)
+        if group is None:
+            return PartitionView(partition, self.leader_of(partition), *makeup, 0, 0, 0)
+        consensus = group.consensus
+        numbers = (consensus.term, consensus.commit_index, consensus.applied_index)
+        return PartitionView(partition, group.leader, *makeup, *numbers)
+
+    def _hint(self, partition: PartitionId) -> str | None:
+        found = self._hints.get(partition)
+        if found is None:
+            return None
+        leader, index = found
+        if index != self._host.placement_of(partition).index:
+            del self._hints[partition]
+            return None
+        return leader
