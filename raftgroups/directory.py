@@ -2,6 +2,7 @@
 
     DIR/LOCK                held while the node runs
     DIR/identity            which node of which cluster this is (topology.py)
+    DIR/acquaintances       which peers it has met (acquaintances.py)
     DIR/log/NNNNNN.log      the node log (nodelog.py)
     DIR/pPPPP-GGGG/         the engine of partition PPPP, in its generation GGGG: this node holds it
     DIR/pPPPP.joined        what it holds of PPPP, if anything, is not what it was founded with
@@ -16,6 +17,7 @@ it empty, it is a new replica that knows of no configuration, and not a founding
 empty log.
 """
 
+import random
 import re
 from collections.abc import Mapping
 from typing import Protocol
@@ -27,6 +29,7 @@ from engine import (
     FileSystem,
     LockedError,
 )
+from raftgroups.durable import read_whole, write_durably
 from raftgroups.errors import DamagedDirectoryError, DirectoryInUseError, ForeignDirectoryError, HostError
 from raftgroups.ids import PartitionId
 from raftgroups.topology import (
@@ -40,6 +43,8 @@ from raftgroups.topology import (
 
 IDENTITY = "identity"
 LOG = "log"
+INCARNATION_BYTES = 16
+CHANCE = random.SystemRandom()
 REPLICA_NAME = re.compile(r"p(\d{4})-\d+")
 
 
@@ -63,15 +68,16 @@ class Founding(Protocol):
 class DataDirectory:
     """The directory of one node, locked while this object is open."""
 
-    def __init__(self, file_system: FileSystem, path: str, topology: Topology, lock: DirectoryLock) -> None:
+    def __init__(self, file_system: FileSystem, path: str, identity: Identity, lock: DirectoryLock) -> None:
         self.file_system = file_system
         self.path = path
-        self.topology = topology
+        self.topology: Topology = identity.topology
+        self.incarnation = identity.incarnation
         self._lock = lock
         self._checkpoints = 0
 
     @classmethod
-    def open(cls, file_system: FileSystem, founding: Founding) -> "DataDirectory":
+    def open(cls, file_system: FileSystem, founding: Founding, rng: random.Random = CHANCE) -> "DataDirectory":
         """Lock the directory, and found a cluster in it or find it. Raises: HostError."""
         path = founding.directory
         try:
@@ -82,8 +88,7 @@ class DataDirectory:
         except EngineError as error:
             raise HostError(f"data directory {path} cannot be opened: {error}") from error
         try:
-            topology = _identify(file_system, founding)
-            directory = cls(file_system, path, topology, lock)
+            directory = cls(file_system, path, _identify(file_system, founding, rng), lock)
             directory._sweep()
         except EngineError as error:
             lock.close()
@@ -184,7 +189,7 @@ class DataDirectory:
                 self.remove(path)
 
 
-def _identify(file_system: FileSystem, founding: Founding) -> Topology:
+def _identify(file_system: FileSystem, founding: Founding, rng: random.Random) -> Identity:
     """What the identity file says, once it is known to fit; a new one in an empty directory."""
     path = f"{founding.directory}/{IDENTITY}"
     seeds = founding.seeds or {founding.name: founding.peer}
@@ -195,16 +200,12 @@ def _identify(file_system: FileSystem, founding: Founding) -> Topology:
             raise ForeignDirectoryError(
                 f"data directory {founding.directory} holds {strangers[0]!r} but no ringkv node; give an empty one"
             )
-        identity = Identity(IDENTITY_FORMAT, founding.name, founded)
+        identity = Identity(IDENTITY_FORMAT, founding.name, founded, rng.randbytes(INCARNATION_BYTES).hex())
         for partition in founded.held_by(founding.name):
             file_system.create_directory(f"{founding.directory}/p{partition:04d}-0001")
-        _write_durably(file_system, founding.directory, IDENTITY, encode_identity(identity))
-        return founded
-    reader = file_system.open_read(path)
-    try:
-        stored = decode_identity(path, reader.read(0, file_system.size(path)))
-    finally:
-        reader.close()
+        write_durably(file_system, founding.directory, IDENTITY, encode_identity(identity))
+        return identity
+    stored = decode_identity(path, read_whole(file_system, path))
     if stored.name != founding.name:
         raise ForeignDirectoryError(
             f"data directory {founding.directory} belongs to node {stored.name}, not {founding.name}"
@@ -214,23 +215,9 @@ def _identify(file_system: FileSystem, founding: Founding) -> Topology:
             f"data directory {founding.directory} belongs to cluster {stored.topology.cluster_id}; "
             f"the given seeds, partitions and replication factor name cluster {founded.cluster_id}"
         )
-    return stored.topology
+    return stored
 
 
 def _is_ours(name: str) -> bool:
     """Whether a file may be there when a cluster is founded: a start before may have been interrupted."""
     return name in ("LOCK", "node.pid", f"{IDENTITY}.tmp") or REPLICA_NAME.fullmatch(name) is not None
-
-
-def _write_durably(file_system: FileSystem, directory: str, name: str, data: bytes) -> None:
-    temporary = f"{directory}/{name}.tmp"
-    if file_system.exists(temporary):
-        file_system.remove(temporary)
-    file = file_system.open_append(temporary)
-    try:
-        file.write(data)
-        file.sync()
-    finally:
-        file.close()
-    file_system.rename(temporary, f"{directory}/{name}")
-    file_system.sync_directory(directory)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from engine import BlockCache, Engine, EngineError, Options, StorageFullError
+from raftgroups.acquaintances import Acquaintances
 from raftgroups.command import Written
 from raftgroups.consensus import Timing, check_library
 from raftgroups.directory import DataDirectory
@@ -122,9 +123,13 @@ class Host:
         self._loop = asyncio.get_running_loop()
         self._cache = BlockCache(options.cache_bytes)
         self._syncer = machine.make_syncer(node_log.sync, self._synced, self._loop.time)
-        me = Self(self.topology.cluster_id, options.name, options.http, options.zone, options.pid)
+        me = Self(
+            *(self.topology.cluster_id, options.name, options.http),
+            *(options.zone, options.pid, directory.incarnation),
+        )
         addresses = {member.name: member.peer for member in self.topology.members}
-        self.transport = Transport(me, addresses, options.secret, self, machine.rng)
+        acquaintances = Acquaintances(directory.file_system, directory.path)
+        self.transport = Transport(me, addresses, options.secret, self, machine.rng, acquaintances)
         self.snapshots = Snapshots(
             directory, self.transport.send, self._open_machine, self.elsewhere, self._loop.time, machine.rng
         )
@@ -146,7 +151,7 @@ class Host:
         """Start a node, on this machine if not on another. Raises: HostError, with one line that says why it cannot."""
         check_library()
         machine = machine or Machine.real()
-        directory = DataDirectory.open(machine.file_system, options)
+        directory = DataDirectory.open(machine.file_system, options, machine.rng)
         async with AsyncExitStack() as undo:
             undo.callback(directory.close)
             try:

@@ -26,7 +26,7 @@ node of this cluster, and ends the hopes of its receiver; without, it is hearsay
 import asyncio
 import hmac
 import logging
-import secrets
+import random
 import socket
 import struct
 from collections.abc import Callable
@@ -49,6 +49,7 @@ HANDSHAKE_SECONDS = 3.0
 UNSENT_BYTES_MAX = 128 << 20
 SILENT_PEER_MILLISECONDS = 5000
 REASON_LENGTH_MAX = 500
+NONCE_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,25 +153,19 @@ def encode_frame(body: bytes, sequence: int) -> bytes:
     return FRAME_HEADER.pack(len(body), crc32c(body), sequence) + body
 
 
-def fresh_nonce() -> bytes:
-    """Bytes that no handshake has had."""
-    return secrets.token_bytes(16)
-
-
 class Link(asyncio.Protocol):
     """The connection, from either side. `dials` names the peer when this side dialed.
 
+    rng            makes a nonce that no other handshake has had
     was_refused    one side turned the other away, and would do so again
     """
 
-    def __init__(
-        self, owner: Owner, me: Self, secret: bytes, dials: str | None, nonce: Callable[[], bytes] = fresh_nonce
-    ) -> None:
+    def __init__(self, owner: Owner, me: Self, secret: bytes, dials: str | None, rng: random.Random) -> None:
         self._owner = owner
         self._me = me
         self._secret = secret
         self._dials = dials
-        self._nonce = nonce
+        self._rng = rng
         self._transport: asyncio.Transport | None = None
         self._was_made = False
         self._buffer = bytearray()
@@ -195,7 +190,7 @@ class Link(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._deadline = loop.call_later(HANDSHAKE_SECONDS, self.refuse, "the handshake took too long")
         if self._dials is not None:
-            me, nonce = self._me, self._nonce()
+            me, nonce = self._me, self._rng.randbytes(NONCE_BYTES)
             self._hello = msgspec.msgpack.encode(
                 Hello(
                     *(MAGIC, PROTOCOL_VERSION, me.cluster_id, me.name, self._dials),
@@ -302,8 +297,8 @@ class Link(asyncio.Protocol):
             raise RefusedError(f"node {hello.name!r} is of cluster {hello.cluster_id}, this is {me.cluster_id}")
         if hello.to != me.name or not self._owner.knows(hello.name):
             raise RefusedError(f"node {hello.name!r} looks for {hello.to!r}; this is {me.name!r}")
-        self._hello = body
-        challenge = Challenge(me.cluster_id, me.name, me.http, me.zone, me.pid, self._nonce(), me.incarnation)
+        self._hello, nonce = body, self._rng.randbytes(NONCE_BYTES)
+        challenge = Challenge(me.cluster_id, me.name, me.http, me.zone, me.pid, nonce, me.incarnation)
         self._challenge = msgspec.msgpack.encode(challenge)
         self._write(msgspec.msgpack.encode(msgspec.structs.replace(challenge, mac=self._mac(b"acceptor"))))
         self._step = self._on_proof

@@ -57,7 +57,8 @@ class Machine:
         """The one this process runs on, if need be with another disk."""
         return cls(
             file_system or OsFileSystem(),
-            random.Random(),
+            # Nobody can guess what comes of it, as the nonces of links must not be.
+            random.SystemRandom(),
             _clock_ms,
             ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="storage"),
             ThreadPoolExecutor(ENGINE_THREADS, thread_name_prefix="engine"),

@@ -49,14 +49,18 @@ class Topology(msgspec.Struct, frozen=True, dict=True):
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Whose data directory it is."""
+    """Whose data directory it is.
+
+    incarnation    a random name of the directory itself, empty in format 1: see acquaintances.py
+    """
 
     format: int
     name: str
     topology: Topology
+    incarnation: str = ""
 
 
-IDENTITY_FORMAT = 1
+IDENTITY_FORMAT = 2
 
 
 def found_cluster(seeds: Mapping[str, str], partitions: int, replication_factor: int) -> Topology:
@@ -89,6 +93,6 @@ def decode_identity(path: str, data: bytes) -> Identity:
         identity = msgspec.json.decode(line, type=Identity)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamagedDirectoryError(f"{path}: {error}") from error
-    if identity.format != IDENTITY_FORMAT:
+    if not 1 <= identity.format <= IDENTITY_FORMAT:
         raise DamagedDirectoryError(f"{path}: format {identity.format} is not known to this version")
     return identity

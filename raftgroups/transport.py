@@ -16,11 +16,13 @@ with the others either: it closes every link, and says why in `refusals`.
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
+from engine import EngineError
+from raftgroups.acquaintances import Acquaintances, StrangerError
 from raftgroups.errors import ListenError
-from raftgroups.link import BrokenError, Link, PeerInfo, Self, fresh_nonce
+from raftgroups.link import BrokenError, Link, PeerInfo, RefusedError, Self
 from raftgroups.messages import AnyMessage
 
 log = logging.getLogger("ringkv.link")
@@ -97,13 +99,13 @@ class Transport:
         secret: bytes,
         receiver: Receiver,
         rng: random.Random,
-        nonce: Callable[[], bytes] = fresh_nonce,
+        acquaintances: Acquaintances,
     ) -> None:
         self._me = me
         self._secret = secret
         self._receiver = receiver
         self._rng = rng
-        self._nonce = nonce
+        self._acquaintances = acquaintances
         self.peers = {name: Peer(name, address) for name, address in peers.items() if name != me.name}
         self.refusals: dict[str, str] = {}
         self._synced = 0
@@ -183,10 +185,16 @@ class Transport:
     def knows(self, name: str) -> bool:
         return name in self.peers
 
-    def admit(self, name: str, incarnation: str) -> None:  # noqa: ARG002
-        """Raises: BrokenError, when this node may have no links but one to who refused it."""
+    def admit(self, name: str, incarnation: str) -> None:
+        """Whether there may be a link with who has proved the secret. Raises: RefusedError, BrokenError."""
         if self.refusals.keys() - {name}:
             raise BrokenError(f"this node has no link with others while it is refused by {', '.join(self.refusals)}")
+        try:
+            self._acquaintances.meet(name, incarnation)
+        except StrangerError as error:
+            raise RefusedError(str(error)) from error
+        except EngineError as error:
+            raise BrokenError(f"node {name!r} cannot be remembered: {error}") from error
 
     def refused_by(self, name: str, reason: str) -> None:
         if self.refusals.get(name) != reason:
@@ -233,7 +241,7 @@ class Transport:
             self._receiver.peer_lost(peer.name)
 
     def _accepted(self) -> Link:
-        link = Link(self, self._me, self._secret, None, self._nonce)
+        link = Link(self, self._me, self._secret, None, self._rng)
         while len(self._strangers) >= STRANGERS_MAX:
             next(iter(self._strangers)).close()
         self._strangers[link] = None
@@ -254,7 +262,7 @@ class Transport:
                     host, port = split_address(peer.address)
                     async with asyncio.timeout(DIAL_SECONDS):
                         _, dialed = await loop.create_connection(
-                            lambda: Link(self, self._me, self._secret, peer.name, self._nonce), host, port
+                            lambda: Link(self, self._me, self._secret, peer.name, self._rng), host, port
                         )
                 except (OSError, TimeoutError):
                     dialed = None

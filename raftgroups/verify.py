@@ -1,7 +1,9 @@
 """Reads a whole data directory, and names what is damaged."""
 
 from engine import CURRENT, CommitLogReader, EngineError, FileSystem, verify_engine
+from raftgroups.acquaintances import read_acquaintances
 from raftgroups.directory import IDENTITY, LOG
+from raftgroups.durable import read_whole
 from raftgroups.errors import DamagedDirectoryError
 from raftgroups.nodelog import decode_records, segment_numbers, segment_path
 from raftgroups.topology import decode_identity
@@ -12,9 +14,11 @@ def verify_node(file_system: FileSystem, path: str) -> list[str]:
     problems: list[str] = []
     identity = f"{path}/{IDENTITY}"
     try:
-        reader = file_system.open_read(identity)
-        decode_identity(identity, reader.read(0, file_system.size(identity)))
-        reader.close()
+        decode_identity(identity, read_whole(file_system, identity))
+    except (EngineError, DamagedDirectoryError) as error:
+        problems.append(str(error))
+    try:
+        read_acquaintances(file_system, path)
     except (EngineError, DamagedDirectoryError) as error:
         problems.append(str(error))
     numbers = segment_numbers(file_system, f"{path}/{LOG}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+import random
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -205,7 +206,7 @@ async def listening(owner: LinkOwner, secret: bytes = SECRET) -> AsyncIterator[i
     accepted: list[Link] = []
 
     def accept() -> Link:
-        accepted.append(Link(owner, node("n1"), secret, None))
+        accepted.append(Link(owner, node("n1"), secret, None, random.Random(len(accepted))))
         return accepted[-1]
 
     server = await loop.create_server(accept, "127.0.0.1", 0)

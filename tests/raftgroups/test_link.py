@@ -1,4 +1,5 @@
 import asyncio
+import random
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -31,7 +32,9 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
 async def dial(owner: LinkOwner, port: int, secret: bytes = SECRET, cluster: str = CLUSTER) -> Link:
     """n2 dials n1."""
     loop = asyncio.get_running_loop()
-    _, link = await loop.create_connection(lambda: Link(owner, node("n2", cluster), secret, "n1"), "127.0.0.1", port)
+    _, link = await loop.create_connection(
+        lambda: Link(owner, node("n2", cluster), secret, "n1", random.Random(0)), "127.0.0.1", port
+    )
     return link
 
 

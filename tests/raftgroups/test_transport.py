@@ -3,17 +3,26 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from engine import Fault, MemoryFileSystem, StorageFullError
 from raftgroups import transport as transport_module
+from raftgroups.acquaintances import Acquaintances, read_acquaintances
 from raftgroups.errors import ListenError
 from raftgroups.link import BrokenError
 from raftgroups.messages import AnyMessage, Heartbeat, TimeoutNow
 from raftgroups.transport import REDIAL_SECONDS_MIN, Backoff, Transport, split_address
 from tests.cluster.nodes import free_port
-from tests.raftgroups.peers import SECRET, Changes, RawPeer, node
+from tests.raftgroups.peers import PATIENCE_SECONDS, SECRET, Changes, RawPeer, node
+
+
+def nobody_met() -> Acquaintances:
+    disk = MemoryFileSystem()
+    disk.create_directory("/data")
+    return Acquaintances(disk, "/data")
 
 
 class Heard:
@@ -48,13 +57,23 @@ class Peers:
     def __init__(self, names: tuple[str, ...]) -> None:
         self.addresses = {name: f"127.0.0.1:{free_port()}" for name in names}
         self.heard = {name: Heard() for name in names}
+        self.disks = {name: MemoryFileSystem() for name in names}
         self.transports: dict[str, Transport] = {}
 
     def port(self, name: str) -> int:
         return split_address(self.addresses[name])[1]
 
-    async def start(self, name: str) -> Transport:
-        transport = Transport(node(name), self.addresses, SECRET, self.heard[name], random.Random(0))
+    async def start(self, name: str, incarnation: str = "first life") -> Transport:
+        """Start a node, or start it again on the disk it had."""
+        self.disks[name].create_directory("/data")
+        transport = Transport(
+            replace(node(name), incarnation=incarnation),
+            self.addresses,
+            SECRET,
+            self.heard[name],
+            random.Random(0),
+            Acquaintances(self.disks[name], "/data"),
+        )
         await transport.bind(self.addresses[name])
         await transport.serve()
         self.transports[name] = transport
@@ -250,7 +269,7 @@ def test_strangers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_address_in_use_is_one_clear_line() -> None:
     async def scenario() -> None:
         async with peers("n1", "n2", start="n1") as nodes:
-            second = Transport(node("n1"), nodes.addresses, SECRET, Heard(), random.Random(0))
+            second = Transport(node("n1"), nodes.addresses, SECRET, Heard(), random.Random(0), nobody_met())
             with pytest.raises(ListenError, match=f"cannot listen for peers on {nodes.addresses['n1']}"):
                 await second.bind(nodes.addresses["n1"])
 
@@ -260,7 +279,7 @@ def test_an_address_in_use_is_one_clear_line() -> None:
 def test_nobody_is_accepted_before_the_node_serves() -> None:
     async def scenario() -> None:
         nodes = Peers(("n1", "n2"))
-        transport = Transport(node("n1"), nodes.addresses, SECRET, nodes.heard["n1"], random.Random(0))
+        transport = Transport(node("n1"), nodes.addresses, SECRET, nodes.heard["n1"], random.Random(0), nobody_met())
         await transport.bind(nodes.addresses["n1"])
         with pytest.raises(ConnectionRefusedError):
             await RawPeer.dial(nodes.port("n1"))
@@ -376,7 +395,9 @@ def test_a_refused_node_dials_less_and_less_and_is_in_the_log_once(
             return known(name)
 
         monkeypatch.setattr(nodes.transports["n1"], "knows", knows)
-        foreign = Transport(node("n2"), nodes.addresses, b"another secret", nodes.heard["n2"], random.Random(0))
+        foreign = Transport(
+            node("n2"), nodes.addresses, b"another secret", nodes.heard["n2"], random.Random(0), nobody_met()
+        )
         begun = asyncio.get_running_loop().time()
         await foreign.bind(nodes.addresses["n2"])
         await foreign.serve()
@@ -413,7 +434,7 @@ def test_the_log_hears_of_a_reason_again_after_a_link() -> None:
 
 def test_what_the_log_has_heard_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport_module, "COMPLAINTS_MAX", 2)
-    transport = Transport(node("n1"), {}, SECRET, Heard(), random.Random(0))
+    transport = Transport(node("n1"), {}, SECRET, Heard(), random.Random(0), nobody_met())
 
     assert [transport.is_news("n2", reason) for reason in "abca"] == [True] * 4
     assert not transport.is_news("n2", "c")
@@ -434,7 +455,7 @@ def test_a_node_that_its_cluster_refuses_has_no_link_with_anybody(caplog: pytest
             assert sorted(nodes.heard["n3"].lost) == ["n1", "n2"]
             with pytest.raises(BrokenError, match="refused by n1"):
                 refused.admit("n2", "")
-            refused.admit("n1", "")
+            refused.admit("n1", "first life")
             await nodes.heard["n3"].changes.until(lambda: len(nodes.heard["n3"].up) == 4)
             assert refused.refusals == {}, "n1 has taken it back"
             assert nodes.heard["n3"].up[2] == "n1"
@@ -442,6 +463,65 @@ def test_a_node_that_its_cluster_refuses_has_no_link_with_anybody(caplog: pytest
     run(scenario())
 
     assert caplog.text.count("node n1 refuses this node: another directory") == 1
+
+
+def test_a_peer_that_was_met_is_remembered_before_its_link_is_open() -> None:
+    """Else a crash could forget it, and take its next incarnation for the first."""
+
+    async def scenario() -> None:
+        async with peers("n1", "n2") as nodes:
+            await nodes.linked("n1", "n2")
+            for name, other in (("n1", "n2"), ("n2", "n1")):
+                nodes.disks[name].restart()
+                assert read_acquaintances(nodes.disks[name], "/data") == {other: "first life"}
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("lost", ["n1", "n2"])
+def test_a_peer_on_another_directory_is_refused_and_both_logs_say_what_to_do(
+    lost: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whichever side dials."""
+
+    async def scenario() -> None:
+        other = {"n1": "n2", "n2": "n1"}[lost]
+        async with peers("n1", "n2") as nodes:
+            await nodes.linked("n1", "n2")
+            await nodes.stop(lost)
+            await nodes.start(lost, incarnation="second life")
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while other not in nodes.transports[lost].refusals:  # noqa: ASYNC110  # there is no event to wait for
+                    await asyncio.sleep(0.005)
+            assert not nodes.transports[other].is_up(lost)
+            assert not nodes.transports[lost].is_up(other)
+            assert "another data directory" in nodes.transports[lost].refusals[other]
+
+            await nodes.stop(lost)
+            await nodes.start(lost)
+            await nodes.linked("n1", "n2")
+            assert nodes.transports[lost].refusals == {}
+
+    run(scenario())
+
+    lines = [record.getMessage() for record in caplog.records if "another data directory" in record.getMessage()]
+    assert len(lines) == 2
+    assert all(f"node '{lost}' runs on another data directory" in line and "start it on" in line for line in lines)
+
+
+def test_a_peer_that_cannot_be_remembered_has_to_wait(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with peers("n1", "n2", start="n1") as nodes:
+            disk = nodes.disks["n1"]
+            full = StorageFullError("/data/acquaintances.tmp", 28, "the disk is full")
+            disk.faults.append(Fault("sync", full, suffix="acquaintances.tmp", times=2))
+            await nodes.start("n2")
+            await nodes.linked("n1", "n2")
+            assert read_acquaintances(disk, "/data") == {"n2": "first life"}
+
+    run(scenario())
+
+    assert caplog.text.count("node 'n2' cannot be remembered") == 1
 
 
 @pytest.mark.parametrize(
