@@ -189,7 +189,8 @@ class Faults:
 
     def _may_damage(self, name: str) -> bool:
         damaged = {node.name for node in self._nodes.values() if node.disk.is_damaged} | {name}
-        return all(self._survives(voters, damaged) for voters in self._simulation.voter_sets())
+        known = self._simulation.voter_sets()
+        return bool(known) and all(self._survives(voters, damaged) for voters in known)
 
     @staticmethod
     def _survives(voters: Sequence[str], damaged: set[str]) -> bool:
