@@ -29,6 +29,9 @@ class Contents(Rule):
 
     def changed(self, change: Change) -> None:
         before, now, group = change.before, change.now, change.group
+        if now.failure is not None:
+            # It stopped in the middle of an entry, and answers nobody any more.
+            return
         if change.is_start or before is None or before.machine is not now.machine:
             self.compare_all(change.replica, group)
         elif now.applied > before.applied:
@@ -52,17 +55,16 @@ class Contents(Rule):
             self._compare(replica, key, users.get(key), applied)
         system = {key: value for key, value in records.items() if key[:1] != USER_PREFIX}
         known, where = self._system.setdefault((replica.partition, applied), (system, replica.node))
-        self.require(
-            known == system, f"at {applied}, {replica} and {where}'s differ in the state machine's own records"
-        )
+        if known != system:
+            raise self.broken(f"at {applied}, {replica} and {where}'s differ in the state machine's own records")
 
     def _compare(self, replica: Replica, key: bytes, found: bytes | None, applied: LogIndex) -> None:
         self.checked += 1
         expected = self.facts.chain(replica.partition).item_at(key, applied)
-        self.require(
-            found == expected,
-            f"{replica} has applied {applied} and holds {_brief(found)} under {key!r}, not {_brief(expected)}",
-        )
+        if found != expected:
+            raise self.broken(
+                f"{replica} has applied {applied} and holds {_brief(found)} under {key!r}, not {_brief(expected)}"
+            )
 
 
 def _brief(item: bytes | None) -> str:

@@ -21,9 +21,8 @@ class Elections(Rule):
         reign = (replica.partition, now.term)
         if now.is_certain and now.vote is not None:
             first = self._votes.setdefault(reign, {}).setdefault(replica.node, now.vote)
-            self.require(
-                first == now.vote, f"{replica} gave two votes in term {now.term}: to {first} and to {now.vote}"
-            )
+            if first != now.vote:
+                raise self.broken(f"{replica} gave two votes in term {now.term}: to {first} and to {now.vote}")
         if now.is_leader and (change.is_start or before is None or not before.is_leader or before.term != now.term):
             self._elected(change, reign)
 
@@ -31,13 +30,13 @@ class Elections(Rule):
         self.checked += 1
         replica, now = change.replica, change.now
         leader = self._leaders.setdefault(reign, replica.node)
-        self.require(
-            leader == replica.node, f"{leader} and {replica.node} both lead partition {reign[0]} in term {reign[1]}"
-        )
+        if leader != replica.node:
+            raise self.broken(f"{leader} and {replica.node} both lead partition {reign[0]} in term {reign[1]}")
         voters = now.voters
         votes = self._votes.get(reign, {})
         behind = [voter for voter in voters if votes.get(voter) == replica.node]
         enough = 2 * len(behind) > len(voters) or len(voters) == 1
-        self.require(
-            enough, f"{replica} leads in term {now.term} with the votes of {behind} on disk, of {list(voters)}"
-        )
+        if not enough:
+            raise self.broken(
+                f"{replica} leads in term {now.term} with the votes of {behind} on disk, of {list(voters)}"
+            )

@@ -24,4 +24,5 @@ class Health(Rule):
         failure, replica = change.now.failure, change.replica
         self.checked += 1
         is_excused = failure is None or (isinstance(failure, EngineError) and self._may_be_damaged(replica.node))
-        self.require(is_excused, f"{replica} stopped: {type(failure).__name__}: {failure}")
+        if not is_excused:
+            raise self.broken(f"{replica} stopped: {type(failure).__name__}: {failure}")

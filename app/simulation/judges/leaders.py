@@ -18,7 +18,5 @@ class Leaders(Rule):
         newest = chain.last_before(now.term)
         if newest <= now.first:
             return
-        self.require(
-            newest <= now.last and change.group.log.term_at(newest) == chain.entry_at(newest)[0],
-            f"{replica} leads in term {now.term} without entry {newest}, which was committed before",
-        )
+        if newest > now.last or change.group.log.term_at(newest) != chain.entry_at(newest)[0]:
+            raise self.broken(f"{replica} leads in term {now.term} without entry {newest}, which was committed before")

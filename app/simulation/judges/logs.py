@@ -31,13 +31,15 @@ class Logs(Rule):
             follows, known, where = self._known.setdefault(
                 (replica.partition, index, term), (previous, payload, replica.node)
             )
-            self.require(
-                known == payload and follows == previous,
-                f"entry {index} of term {term} in partition {replica.partition} differs on {replica.node} and {where}, "
-                f"or in what it follows: terms {previous} and {follows}",
-            )
-            self.require(term >= previous, f"{replica} has an entry of term {term} after one of term {previous}")
+            if known != payload or follows != previous:
+                raise self.broken(
+                    f"partition {replica.partition}: entry {index} of term {term} differs on {replica.node} and {where}"
+                    f", or in what follows it: terms {previous} and {follows}"
+                )
+            if term < previous:
+                raise self.broken(f"{replica} has an entry of term {term} after one of term {previous}")
             previous = Term(term)
         if change.is_start and change.before is not None and now.applied <= change.before.applied:
             lost = [index for index, _ in change.cut if index <= change.synced]
-            self.require(not lost, f"{replica} came back without entries {lost}, which were on its disk")
+            if lost:
+                raise self.broken(f"{replica} came back without entries {lost}, which were on its disk")

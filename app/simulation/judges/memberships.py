@@ -25,11 +25,11 @@ class Memberships(Rule):
         expected = chain.configured_at(change.now.commit)
         if expected is not None:
             self.checked += 1
-            self.require(
-                (index, configuration) == expected,
-                f"{change.replica} has committed up to {change.now.commit} and believes in the configuration of entry "
-                f"{index}, {configuration}, not in that of entry {expected[0]}, {expected[1]}",
-            )
+            if (index, configuration) != expected:
+                raise self.broken(
+                    f"{change.replica} has committed {change.now.commit} and believes in the configuration of {index}, "
+                    f"{configuration}, not in that of {expected[0]}, {expected[1]}"
+                )
 
     def _note_appended(self, change: Change) -> None:
         log, now, replica = change.group.log, change.now, change.replica
@@ -46,14 +46,13 @@ class Memberships(Rule):
             logged.append((index, configuration))
             self.checked += 1
             apart = sorted(set(before[1].voters) ^ set(configuration.voters))
-            self.require(
-                configuration.voters and len(apart) <= 1,
-                f"{replica}: entry {index} changes {apart} at once, {before[1].voters} to {configuration.voters}",
-            )
-            if now.is_leader and term == now.term:
-                self.require(
-                    before[0] <= now.commit,
-                    f"{replica} leads and wrote a configuration at {index} before that at {before[0]} was committed",
+            if not configuration.voters or len(apart) > 1:
+                raise self.broken(
+                    f"{replica}: entry {index} changes {apart} at once, {before[1].voters} to {configuration.voters}"
+                )
+            if now.is_leader and term == now.term and before[0] > now.commit:
+                raise self.broken(
+                    f"{replica} wrote a configuration at {index} before that at {before[0]} was committed"
                 )
 
     def _configured_at(self, partition: PartitionId, index: LogIndex) -> tuple[LogIndex, Configuration]:
@@ -65,7 +64,5 @@ class Memberships(Rule):
         chain = self.facts.chain(replica.partition)
         configured = chain.configured_at(chain.last_index)
         self.checked += 1
-        self.require(
-            configured is not None and replica.node not in configured[1].members,
-            f"{replica} is gone, but no committed configuration removed it",
-        )
+        if configured is None or replica.node in configured[1].members:
+            raise self.broken(f"{replica} is gone, but no committed configuration removed it")

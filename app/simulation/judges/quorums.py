@@ -27,8 +27,8 @@ class Quorums(Rule):
         holders = [replica.node for replica in self.facts.replicas[partition].values() if replica.holds(newest, term)]
         # A leader may commit and then change the membership, all in one step.
         in_force = [sight.voters for sight in (change.now, change.before) if sight is not None]
-        self.require(
-            any(2 * sum(voter in holders for voter in voters) > len(voters) for voters in in_force),
-            f"{change.replica} committed entry {newest} of term {term}, which is on disk at {holders} "
-            f"of {list(change.now.voters)}",
-        )
+        if not any(2 * sum(voter in holders for voter in voters) > len(voters) for voters in in_force):
+            raise self.broken(
+                f"{change.replica} committed entry {newest} of term {term}, which is on disk at {holders} "
+                f"of {list(change.now.voters)}"
+            )

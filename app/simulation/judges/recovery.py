@@ -3,7 +3,6 @@
 from app.simulation.judges.contents import Contents
 from app.simulation.judges.facts import Facts
 from app.simulation.node import SimulatedNode
-from app.simulation.violation import Violation
 from raftgroups import PartitionId
 
 
@@ -27,10 +26,7 @@ class Recovery:
         return None
 
     def settle(self) -> None:
-        """Raises: Violation, when something has not recovered, or two replicas differ."""
-        trouble = self.trouble()
-        if trouble is not None:
-            raise Violation(self.name, trouble)
+        """Compare everything, everywhere, a last time. Raises: Violation."""
         for name, node in self._nodes.items():
             if node.host is not None and not node.disk.is_damaged:
                 for partition, group in node.host.groups.items():
@@ -42,17 +38,18 @@ class Recovery:
         members = self._members(partition)
         for name in members:
             node = self._nodes[name]
-            if node.disk.is_damaged:
-                continue
             group = node.host.groups.get(partition) if node.host is not None else None
+            if group is not None and group.is_leader:
+                leaders.append(name)
+            if node.disk.is_damaged:
+                # It may refuse to start, or to go on; while it does go on, the rules watch it.
+                continue
             if node.host is None:
                 return f"{name} is not up: {node.failure or 'it starts'}"
             if group is None:
                 return f"{name} has no replica"
             if group.failure is not None:
                 return f"{name}'s replica has stopped: {group.failure}"
-            if group.is_leader:
-                leaders.append(name)
             last = self._facts.chain(partition).last_index
             if group.consensus.applied_index != last or group.log.last_index != last:
                 return f"{name} has applied {group.consensus.applied_index} of {last} entries"

@@ -25,6 +25,6 @@ class Rule(ABC):
     def changed(self, change: Change) -> None:
         """A step changed a replica. Raises: Violation."""
 
-    def require(self, claim: object, text: str) -> None:
-        if not claim:
-            raise Violation(self.name, text)
+    def broken(self, text: str) -> Violation:
+        """What to raise when it is not kept."""
+        return Violation(self.name, text)

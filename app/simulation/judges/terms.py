@@ -15,9 +15,9 @@ class Terms(Rule):
             return
         self.checked += 1
         if not change.is_start or before.is_certain:
-            self.require(now.term >= before.term, f"{replica} went from term {before.term} back to {now.term}")
-            if now.term == before.term and before.vote is not None:
-                self.require(
-                    now.vote == before.vote,
-                    f"{replica} gave its vote of term {now.term} to {before.vote} and now to {now.vote or 'nobody'}",
+            if now.term < before.term:
+                raise self.broken(f"{replica} went from term {before.term} back to {now.term}")
+            if now.term == before.term and before.vote not in (None, now.vote):
+                raise self.broken(
+                    f"{replica} gave its vote of term {now.term} to {before.vote} and now to {now.vote or 'nobody'}"
                 )
