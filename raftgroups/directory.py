@@ -182,7 +182,12 @@ class DataDirectory:
 
     def _sweep(self) -> None:
         """Remove what a crash left: checkpoints, unfinished generations, generations replaced."""
-        in_force = {self.replica_path(partition) for partition in self.held()}
+        in_force = {
+            self.replica_path(partition)
+            for partition in self.held()
+            # What joined is rubbish until it is complete: it was being made, or removed.
+            if self._complete(partition)[1:] or not self.has_joined(partition)
+        }
         for name in self.file_system.list_directory(self.path):
             path = f"{self.path}/{name}"
             if name.startswith("checkpoint-") or (REPLICA_NAME.fullmatch(name) and path not in in_force):

@@ -374,7 +374,7 @@ class Host:
         if self.groups.get(group.partition) is group and not self._is_closed:
             self.snapshots.forget(group)
             self._replicas.retire(group.partition)
-            self._leadership_moved.set()
+            self.leader_changed(group)
             self.has_outgoing()
 
     def _join(self, partition: PartitionId) -> None:
@@ -437,7 +437,10 @@ class Host:
             log.warning("an old part of the node log stays: %s", error)
         if self._node_log.bytes_on_disk > self.options.log_bytes:
             for partition in self._node_log.pins(flushed):
-                self.groups[partition].machine.engine.request_flush()
+                try:
+                    self.groups[partition].machine.engine.request_flush()
+                except EngineError as error:
+                    log.warning("partition %d cannot be flushed: %s", partition, error)
         self.snapshots.tick()
         self._balance()
         self._maintenance = self._loop.call_later(MAINTENANCE_SECONDS, self._maintain)
