@@ -15,7 +15,8 @@ LAYERS = ("app", "raftgroups", "engine")  # each may import those to its right
 PURE = {
     *("raftgroups/" + name for name in ("ids.py", "ring.py", "topology.py", "command.py")),
     *("raftgroups/" + name for name in ("idempotency.py", "replication.py", "votes.py")),
-    *("raftgroups/" + name for name in ("readindex.py", "membership.py")),
+    *("raftgroups/" + name for name in ("readindex.py", "membership.py", "lease.py", "reign.py")),
+    *("raftgroups/" + name for name in ("placements.py",)),
     *("engine/" + name for name in ("record.py", "coding.py", "bloom.py", "block.py")),
     *("engine/" + name for name in ("memtable.py", "merge.py", "version.py")),
     *("engine/" + name for name in ("compaction.py", "cache.py")),

@@ -6,21 +6,24 @@ logs, no replica that stops. After healing: all replicas equal, and every acknow
 
 import random
 
+import msgspec
 import pytest
 
 from raftgroups.consensus import Timing
+from raftgroups.membership import Configuration
 from tests.raftgroups.wire import NO_OP, Node, ReadAttempt, Wire
 
 STEPS = 600
 
 
 class World:
-    """One run. `harm` scales how often something breaks."""
+    """One run. `harm` scales how often something breaks; with joiners the membership changes all the time."""
 
-    def __init__(self, seed: int, names: str) -> None:
+    def __init__(self, seed: int, names: str, joiners: str = "") -> None:
         self.rng = random.Random(seed)
         timing = Timing(heartbeat_seconds=self.rng.choice([0.05, 0.15]))
-        self.wire = Wire(names, seed, timing, segment_bytes=self.rng.choice([200, 2000]))
+        self.wire = Wire(names, seed, timing, segment_bytes=self.rng.choice([200, 2000]), joiners=joiners)
+        names += joiners
         self.harm = self.rng.choice([0.3, 1.0, 3.0])
         self.haste = {name: self.rng.choice([0.3, 0.7, 1.0]) for name in names}
         self.proposed = 0
@@ -54,6 +57,10 @@ class World:
             if node.is_leader and not node.consensus.is_transferring and rng.random() < 0.4:
                 for _ in range(rng.choice((1, 1, 3))):
                     self.propose(node)
+            if self.wire.joiners and rng.random() < 0.05:
+                self.change(node)
+            if node.is_removed:
+                node.retire()
             if rng.random() < 0.1:
                 self.reads.append(node.read())
             self.send_snapshots(node, 0.3)
@@ -61,6 +68,42 @@ class World:
     def propose(self, node: Node) -> None:
         self.proposed += 1
         node.propose(b"%d " % self.proposed + b"x" * self.rng.choice((0, 50, 300)))
+
+    def change(self, node: Node) -> None:
+        """A step toward the target, or a new target of one to four nodes."""
+        consensus = node.consensus
+        if not consensus.may_change:
+            return
+        step = consensus.next_configuration()
+        if step is None and consensus.configuration.is_settled:
+            nodes = self.rng.sample(self.wire.names, self.rng.randrange(1, 5))
+            step = msgspec.structs.replace(consensus.configuration, target=tuple(nodes))
+        if step is not None:
+            node.configure(step)
+
+    def reach(self, target: tuple[str, ...]) -> None:
+        """In a healed group every target is reached, whoever leads on the way."""
+        wire = self.wire
+        for _ in range(100):
+            leader = wire.leader
+            assert leader is not None, "a healed group has a leader"
+            now = leader.consensus.configuration
+            if now.voters == target and now.is_settled:
+                break
+            if leader.consensus.may_change:
+                step = leader.consensus.next_configuration()
+                leader.configure(step or msgspec.structs.replace(now, target=target))
+            self.mend()
+        assert leader.consensus.configuration == Configuration(target, (), target)
+
+    def mend(self) -> None:
+        wire = self.wire
+        wire.run(0.2)
+        for node in wire.nodes.values():
+            self.send_snapshots(node, 1.0)
+            if node.is_removed:
+                node.retire()
+        wire.heal()
 
     def send_snapshots(self, node: Node, likely: float) -> None:
         if not node.is_leader:
@@ -99,6 +142,7 @@ class World:
             wire.restart(a)
 
     def heal(self) -> None:
+        """Everything is mended; whoever is removed comes back empty, should it be added again."""
         wire = self.wire
         for node in wire.nodes.values():
             if not node.is_up:
@@ -106,19 +150,18 @@ class World:
             node.end_sync()
         wire.heal()
         for _ in range(40):
-            wire.run(0.2)
-            for node in wire.nodes.values():
-                self.send_snapshots(node, 1.0)
+            self.mend()
         wire.run(0.4)
 
     def check(self) -> None:
         wire = self.wire
         leaders = [node for node in wire.nodes.values() if node.is_leader]
         assert len(leaders) == 1, "a healed group has a leader"
-        reads = [node.read() for node in wire.nodes.values()]
+        members = [wire[name] for name in leaders[0].consensus.configuration.members]
+        reads = [node.read() for node in members]
         self.propose(leaders[0])
         wire.run(0.4)
-        states = [node.state for node in wire.nodes.values()]
+        states = [node.state for node in members]
         assert all(state == states[0] for state in states), "the replicas are equal"
         assert all(states[0].get(index, (0, NO_OP))[1] == payload for index, payload in wire.acknowledged.items())
         assert [read.fate for read in reads] == ["served"] * len(reads)
@@ -133,4 +176,17 @@ def test_a_group_keeps_its_promises(seed: int) -> None:
         world.step()
     world.heal()
 
+    world.check()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_group_keeps_its_promises_while_its_members_change(seed: int) -> None:
+    world = World(seed, "abc", joiners="de")
+
+    for _ in range(STEPS):
+        world.step()
+    world.heal()
+
+    world.check()
+    world.reach(("e", "a"))
     world.check()

@@ -17,7 +17,7 @@ from raftgroups.consensus import Consensus, LocalRead, Port, Timing
 from raftgroups.errors import DivergedError
 from raftgroups.ids import LogIndex, PartitionId, Term
 from raftgroups.journal import GroupLog, StoredEntry
-from raftgroups.membership import Configuration
+from raftgroups.membership import NOBODY, Configuration
 from raftgroups.messages import (
     AnyMessage,
     RaftMessage,
@@ -27,7 +27,7 @@ from raftgroups.messages import (
     decode_messages,
     encode_messages,
 )
-from raftgroups.nodelog import NodeLog
+from raftgroups.nodelog import NodeLog, Reset
 
 GROUP = PartitionId(0)
 TICK_SECONDS = 0.05
@@ -74,6 +74,7 @@ class Node(Port):
         self.snapshots_needed: list[str] = []
         self.failure: DivergedError | None = None
         self.is_up = False
+        self.has_joined = name in wire.joiners
         self._wire = wire
         self.start()
 
@@ -104,15 +105,33 @@ class Node(Port):
             configuration = configuration_in(self.state[index][1])
             if configuration is not None:
                 return index, configuration
-        return LogIndex(0), Configuration(self._wire.voters if self.name in self._wire.voters else ())
+        return LogIndex(0), NOBODY if self.has_joined else Configuration(self._wire.voters)
 
     def change(self, voters: str, learners: str = "") -> LogIndex:
         """Propose a configuration; the names are letters."""
-        payload = encode_configuration(0, Configuration(tuple(voters), tuple(learners)))
+        return self.configure(Configuration(tuple(voters), tuple(learners)))
+
+    def configure(self, configuration: Configuration) -> LogIndex:
+        payload = encode_configuration(0, configuration)
         index = self.consensus.change(payload)
         self._proposed[index] = (self.consensus.term, payload)
         self.turn()
         return index
+
+    def retire(self) -> None:
+        """As Replicas.retire: the entries and the state go, the term and the vote stay; what comes next is new."""
+        self.end_sync()
+        self.node_log.add(Reset(GROUP, 0, 0))
+        self.node_log.commit()
+        self.node_log.close()
+        self._wire.cut(self.name)
+        self.disk.kill()
+        self.flushed, self.has_joined = {}, True
+        self.start()
+
+    @property
+    def is_member(self) -> bool:
+        return self.consensus.is_member
 
     def tick(self, seconds: float = 0.0) -> None:
         """The node's own clock moves on, and its timer strikes."""
@@ -212,7 +231,8 @@ class Node(Port):
     @property
     def commands(self) -> list[bytes]:
         """What clients wrote and this replica applied, in order."""
-        return [self.state[index][1] for index in sorted(self.state) if self.state[index][1] != NO_OP]
+        payloads = [self.state[index][1] for index in sorted(self.state)]
+        return [payload for payload in payloads if payload != NO_OP and configuration_in(payload) is None]
 
     def link_up(self, peer: str) -> None:
         if self.is_running:
