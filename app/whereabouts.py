@@ -66,6 +66,7 @@ class Whereabouts:
     def unready(self) -> list[str]:
         """Why this node should get no traffic; empty when it should. A replica that still learns gets none anyway."""
         reasons = ["this node is draining"] if self._host.is_draining else []
+        reasons += [f"node {name} refuses this node: {why}" for name, why in self._transport.refusals.items()]
         for partition, group in self._groups.items():
             if group.failure is not None:
                 reasons.append(f"the replica of partition {partition} stopped: {group.failure}")

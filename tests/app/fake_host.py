@@ -176,6 +176,7 @@ class FakeTransport:
     def __init__(self, name: str, wire: Wire) -> None:
         self._name = name
         self._wire = wire
+        self.refusals: dict[str, str] = {}
         self.peers = {
             member.name: SimpleNamespace(link=object(), info=None)
             for member in wire.topology.members

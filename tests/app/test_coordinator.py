@@ -635,6 +635,15 @@ def test_where_nothing_is_to_be_moved_the_target_is_what_is(play: Play) -> None:
     play(scenario)
 
 
+def test_a_node_that_a_peer_refuses_is_not_ready(play: Play) -> None:
+    async def scenario(wire: Wire) -> None:
+        wire.hosts["n2"].transport.refusals["n1"] = "it has lost its disk"
+
+        assert wire.coordinators["n2"].unready() == ["node n1 refuses this node: it has lost its disk"]
+
+    play(scenario)
+
+
 def test_a_replica_that_is_still_learning_does_not_make_a_node_unready(play: Play) -> None:
     async def scenario(wire: Wire) -> None:
         coordinator, group = wire.coordinators["n2"], wire.hosts["n2"].groups[P0]

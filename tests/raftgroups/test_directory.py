@@ -1,3 +1,4 @@
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -59,6 +60,23 @@ def test_a_node_finds_its_directory_again() -> None:
     assert DataDirectory.open(disk, Founding()).topology == first.topology
     disk.restart()
     assert DataDirectory.open(disk, Founding(seeds={})).topology == first.topology
+
+
+def test_a_directory_keeps_the_incarnation_it_was_founded_with() -> None:
+    disk = MemoryFileSystem()
+    first = DataDirectory.open(disk, Founding(), random.Random(1))
+    first.close()
+    disk.restart()
+
+    assert DataDirectory.open(disk, Founding(), random.Random(2)).incarnation == first.incarnation
+    assert len(first.incarnation) == 32
+
+
+def test_two_directories_of_one_node_are_not_mistaken_for_each_other() -> None:
+    assert (
+        DataDirectory.open(MemoryFileSystem(), Founding()).incarnation
+        != DataDirectory.open(MemoryFileSystem(), Founding()).incarnation
+    )
 
 
 def test_a_cluster_of_one_needs_no_seeds() -> None:

@@ -17,7 +17,7 @@ from raftgroups.topology import (
 )
 
 SEEDS = {"n1": "127.0.0.1:9001", "n2": "127.0.0.1:9002", "n3": "127.0.0.1:9003"}
-IDENTITY = Identity(IDENTITY_FORMAT, "n2", found_cluster(SEEDS, 16, 3))
+IDENTITY = Identity(IDENTITY_FORMAT, "n2", found_cluster(SEEDS, 16, 3), "5f" * 16)
 
 
 def test_an_identity_survives_its_encoding() -> None:
@@ -62,6 +62,23 @@ def test_more_than_an_identity_is_damage() -> None:
 def test_whole_lines_that_are_no_identity_are_damaged(line: bytes) -> None:
     with pytest.raises(DamagedDirectoryError):
         decode_identity("identity", line + b"\n%08x\n" % crc32c(line))
+
+
+def test_an_identity_of_the_first_format_is_read() -> None:
+    """It has no incarnation, and keeps the empty one: peers that met it so know it by that."""
+    line = b'{"format":1,"name":"n1","topology":{"cluster_id":"c","epoch":1,"partitions":4,"replication_factor":3,'
+    line += b'"members":[{"name":"n1","peer":"host:1"},{"name":"n2","peer":"host:2","zone":"z"}]}}'
+
+    identity = decode_identity("identity", line + b"\n%08x\n" % crc32c(line))
+
+    members = (Member("n1", "host:1"), Member("n2", "host:2", "z"))
+    assert identity == Identity(1, "n1", Topology("c", Epoch(1), 4, 3, members), "")
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_format_that_never_was_is_refused(number: int) -> None:
+    with pytest.raises(DamagedDirectoryError, match="not known to this version"):
+        decode_identity("identity", encode_identity(msgspec.structs.replace(IDENTITY, format=number)))
 
 
 def test_the_format_of_a_later_version_is_refused() -> None:

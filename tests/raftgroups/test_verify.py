@@ -1,6 +1,7 @@
 import pytest
 
 from engine import Engine, InlineExecutor, MemoryFileSystem, Options, SequenceNumber, WriteBatch
+from raftgroups.acquaintances import ACQUAINTANCES, Acquaintances
 from raftgroups.directory import IDENTITY, DataDirectory
 from raftgroups.host import HostOptions
 from raftgroups.ids import PartitionId
@@ -24,6 +25,7 @@ def disk() -> MemoryFileSystem:
     engine.write(batch, sequence=SequenceNumber(1))
     engine.flush()
     engine.close()
+    Acquaintances(disk, "/data/n1").meet("n2", "its incarnation")
     directory.close()
     return disk
 
@@ -32,7 +34,7 @@ def test_a_sound_directory_has_no_problems(disk: MemoryFileSystem) -> None:
     assert verify_node(disk, "/data/n1") == []
 
 
-@pytest.mark.parametrize("suffix", [IDENTITY, "000001.log", ".sst"])
+@pytest.mark.parametrize("suffix", [IDENTITY, ACQUAINTANCES, "000001.log", ".sst"])
 def test_damage_anywhere_is_named(disk: MemoryFileSystem, suffix: str) -> None:
     path = next(path for path in disk._names if path.endswith(suffix))
     data = bytearray(disk.content(path))
