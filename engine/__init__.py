@@ -25,7 +25,7 @@ from engine.memory_files import Fault, MemoryFileSystem, PowerLostError
 from engine.options import Options
 from engine.record import KEY_BYTES_MAX, VALUE_BYTES_MAX, SequenceNumber, WriteBatch
 from engine.stats import LevelStats, Stats
-from engine.verify import verify_engine
+from engine.verify import verify_checkpoint, verify_engine
 
 __all__ = [
     "CURRENT",
@@ -64,5 +64,6 @@ __all__ = [
     "WriteBatch",
     "crc32c",
     "read_commit_log",
+    "verify_checkpoint",
     "verify_engine",
 ]

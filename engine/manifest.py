@@ -146,10 +146,10 @@ class ManifestReader:
     is_torn   whether that is a last edit which never counted; else the store is not to be opened
     """
 
-    def __init__(self, file_system: FileSystem, directory: str) -> None:
+    def __init__(self, file_system: FileSystem, directory: str, current: str = CURRENT) -> None:
         """Raises: CorruptionError."""
         self._file_system = file_system
-        name = _read_current(file_system, directory)
+        name = _read_current(file_system, join(directory, current))
         self.path = join(directory, name)
         parsed = parse_name(name)
         assert parsed is not None, "_read_current has checked the name"
@@ -195,8 +195,7 @@ class ManifestReader:
             file.close()
 
 
-def _read_current(file_system: FileSystem, directory: str) -> str:
-    path = join(directory, CURRENT)
+def _read_current(file_system: FileSystem, path: str) -> str:
     file = file_system.open_read(path)
     try:
         content = file.read(0, 256)
