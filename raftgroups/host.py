@@ -205,7 +205,11 @@ class Host:
             cache=self._cache,
             executor=self._machine.engine_workers,
         )
-        return StateMachine(engine)
+        try:
+            return StateMachine(engine)
+        except BaseException:
+            engine.close()
+            raise
 
     # The turn.
 

@@ -77,7 +77,8 @@ class Cluster:
         )
 
     def leader(self, partition: PartitionId) -> Host:
-        return next(host for host in self.hosts.values() if host.groups[partition].is_leader)
+        holders = [host for host in self.hosts.values() if partition in host.groups]
+        return next(host for host in holders if host.groups[partition].is_leader)
 
     def group(self, key: bytes) -> RaftGroup:
         """Where `key` is written."""
