@@ -835,7 +835,7 @@ class Consensus(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
             self._perform(reign.reads.echoed(sender, reply.round))
 
     def _advance_leader_commit(self, reign: Reign[Read]) -> None:
-        index = reign.committed(self._log.durable_index, self._log.term_at)
+        index = reign.committed(self._log.durable_index, self.commit_index, self._log.term_at)
         if index > self.commit_index:
             self._set_commit(index)
 

@@ -72,8 +72,8 @@ class Reign(Generic[ReadT]):
         times = [now if voter == self._leader else self._heard[voter] for voter in self._configuration.voters]
         return sorted(times)[(len(times) - 1) // 2]
 
-    def committed(self, durable: LogIndex, term_at: Callable[[LogIndex], Term]) -> LogIndex:
-        """The newest index that is committed for certain, 0 if none of this term is.
+    def committed(self, durable: LogIndex, commit: LogIndex, term_at: Callable[[LogIndex], Term]) -> LogIndex:
+        """The newest index that is committed for certain; `commit` is known to be, and may stand for all before it.
 
         A majority of the voters has it on disk, and it is of this term: what earlier leaders
         left is committed along with it, never alone.
@@ -82,7 +82,8 @@ class Reign(Generic[ReadT]):
         index = quorum_match(
             [durable if voter == self._leader else progress[voter].match for voter in self._configuration.voters]
         )
-        return index if index >= self.no_op_index and term_at(index) == self.term else LogIndex(0)
+        # A new voter with little of the log makes this fall below what other voters have committed.
+        return index if index > commit and term_at(index) == self.term else commit
 
     def caught_up(self, last_index: LogIndex) -> frozenset[str]:
         """Members whose log lacks but a few entries, so that promoting them delays nothing."""

@@ -35,7 +35,7 @@ def test_what_a_majority_has_on_disk_is_committed(
     led = reign(voters)
     acknowledge(led, **matches)
 
-    assert led.committed(LogIndex(durable), lambda index: Term(3)) == committed
+    assert led.committed(LogIndex(durable), LogIndex(0), lambda index: Term(3)) == committed
 
 
 def test_what_older_leaders_left_is_never_committed_alone() -> None:
@@ -43,16 +43,28 @@ def test_what_older_leaders_left_is_never_committed_alone() -> None:
     led = reign(last_index=12)
     acknowledge(led, b=12, c=12)
 
-    assert led.committed(LogIndex(12), lambda index: Term(2)) == 0
+    assert led.committed(LogIndex(12), LogIndex(0), lambda index: Term(2)) == 0
     acknowledge(led, b=13)
-    assert led.committed(LogIndex(13), lambda index: Term(3)) == 13
+    assert led.committed(LogIndex(13), LogIndex(0), lambda index: Term(3)) == 13
+
+
+def test_a_new_voter_takes_nothing_back() -> None:
+    """Its empty log counts from now on, but not for what is committed; that may be gone from the log in memory."""
+    led = reign("ab")
+    acknowledge(led, b=12)
+    led.reconfigure(Configuration(("a", "b", "c", "d")), LogIndex(12), 101.0)
+
+    def term_at(index: LogIndex) -> Term:
+        raise AssertionError(f"the term at {index} is asked for")
+
+    assert led.committed(LogIndex(12), LogIndex(12), term_at) == 12
 
 
 def test_learners_count_in_nothing() -> None:
     led = reign("ab", learners="cd")
     acknowledge(led, c=12, d=12)
 
-    assert led.committed(LogIndex(12), lambda index: Term(3)) == 0
+    assert led.committed(LogIndex(12), LogIndex(0), lambda index: Term(3)) == 0
     for learner in "cd":
         led.heard(learner, 200.0)
     assert led.followed_at(200.0) == 100.0
@@ -65,9 +77,9 @@ def test_a_leader_that_is_no_voter_does_not_count_itself() -> None:
     led.reconfigure(Configuration(("b", "c")), LogIndex(11), 101.0)
     acknowledge(led, b=11)
 
-    assert led.committed(LogIndex(11), lambda index: Term(3)) == 0
+    assert led.committed(LogIndex(11), LogIndex(0), lambda index: Term(3)) == 0
     acknowledge(led, c=11)
-    assert led.committed(LogIndex(11), lambda index: Term(3)) == 11
+    assert led.committed(LogIndex(11), LogIndex(0), lambda index: Term(3)) == 11
     assert led.followed_at(300.0) == 100.0
 
 
