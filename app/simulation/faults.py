@@ -27,13 +27,13 @@ class Faults:
     always is a majority that must go on once the other faults have ended.
     """
 
-    def __init__(self, simulation: Simulation, plan: Sequence[PlannedFault]) -> None:
+    def __init__(self, simulation: Simulation, plan: Sequence[tuple[int, PlannedFault]]) -> None:
         self._simulation = simulation
         self._network = simulation.network
         self._nodes = simulation.nodes
         self._mends: dict[int, Mend] = {}
         self._is_over = False
-        for number, fault in enumerate(plan):
+        for number, fault in plan:
             simulation.call_at(fault.at, lambda number=number, fault=fault: self._strike(number, fault))  # type: ignore[misc]  # defaults bind the variables
 
     def heal(self) -> None:

@@ -28,6 +28,7 @@ class SimulationOptions:
     steps    events of the first phase, the one with faults
     faults   the kinds of faults that may strike
     plan     the faults themselves; None: drawn from the seed
+    only     the numbers of those faults of the plan that strike; None: all of them
     """
 
     seed: int = 1
@@ -36,6 +37,7 @@ class SimulationOptions:
     steps: int = 50_000
     faults: tuple[str, ...] = KINDS
     plan: tuple[PlannedFault, ...] | None = None
+    only: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +48,14 @@ class Outcome:
     trace_digest   equal for equal options, whatever ran them
     steps          events of both phases
     seconds        simulated, of both phases
-    plan           the faults that struck
+    struck         the faults that did, and their numbers in the plan
     """
 
     violation: Violation | None
     trace_digest: str
     steps: int
     seconds: float
-    plan: tuple[PlannedFault, ...]
+    struck: tuple[tuple[int, PlannedFault], ...]
 
 
 class Judge(Protocol):
@@ -108,8 +110,9 @@ class Simulation:
         plan = options.plan
         if plan is None:
             plan = tuple(draw_plan(self.rng("plan"), names, options.partitions, options.faults))
-        self._plan = plan
-        self._faults = Faults(self, plan)
+        only = None if options.only is None else frozenset(options.only)
+        self._plan = [(number, fault) for number, fault in enumerate(plan) if only is None or number in only]
+        self._faults = Faults(self, self._plan)
 
     def _make_node(self, name: str, seeds: dict[str, str]) -> SimulatedNode:
         options = HostOptions(
@@ -175,7 +178,8 @@ class Simulation:
             log.setLevel(level)
             for node in self.nodes.values():
                 node.lose_power()
-        struck = tuple(fault for fault in self._plan if fault.at <= min(self.now, self._healed_at))
+        end = min(self.now, self._healed_at)
+        struck = tuple((number, fault) for number, fault in self._plan if fault.at <= end)
         return Outcome(violation, self._trace.digest, self.steps, self.now, struck)
 
     def _run(self) -> None:
