@@ -160,7 +160,10 @@ class Node(Process):
         def ready_or_dead() -> bool:
             return self.is_ready() or not self.is_running
 
-        took = wait_until(ready_or_dead, seconds, f"{self.name} is ready")
+        try:
+            took = wait_until(ready_or_dead, seconds, f"{self.name} is ready")
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: {self.request('GET', '/readyz?verbose')[2]!r}") from error
         assert self.is_running, f"{self.name} ended with {self.wait(0)}: {self.log_text()[-2000:]}"
         return took
 
