@@ -12,7 +12,7 @@ from collections import deque
 FIRST_BYTES = 4 << 10
 WINDOW_BYTES = 4 << 20
 # Together they stay well below the shortest election timeout.
-BASE_SECONDS_MAX = 0.15
+BASE_SECONDS_MAX = 0.2
 PROMPT_SECONDS = 0.15
 LATE_SECONDS = 0.3
 
