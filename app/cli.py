@@ -42,7 +42,8 @@ lease_option = click.option(
     envvar="RINGKV_LEASE_SECONDS",
     help="How long a leader that a majority has confirmed answers reads with consistency=lease by itself; 0, the"
     " default, is never. Set it only where the rates of any two nodes' monotonic clocks differ by less than 10 %, or"
-    " such reads may be old; others never are.",
+    " such reads may be old; others never are. Give it to all nodes alike. While it is set, a leader that fails is"
+    " replaced only after a second or two.",
 )
 
 

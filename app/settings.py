@@ -12,14 +12,14 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from raftgroups import HostOptions, Timing, split_address
+from raftgroups import LEASE_SHARE_MAX, HostOptions, Timing, split_address
 
 # Whoever guesses the secret is a node; this many random bytes cannot be guessed.
 SECRET_BYTES_WANTED = 16
 
-# While a leader holds a lease nobody else may be elected. A follower that counts the shortest election timeout on its
-# own clock must not be done before the lease is on the leader's, though the one runs up to 10 % faster than the other.
-LEASE_SECONDS_MAX = 0.8 * Timing().election_seconds_min
+# A follower that counts the shortest election timeout on its clock must not be done before the lease of the leader is
+# on that one's, though the one clock runs up to 10 % faster than the other.
+LEASE_SECONDS_MAX = LEASE_SHARE_MAX * Timing().election_seconds_min
 
 
 class SettingsError(ValueError):
@@ -164,7 +164,7 @@ def check_lease(seconds: float) -> None:
     if not 0 <= seconds <= LEASE_SECONDS_MAX:
         raise SettingsError(
             f"lease_seconds must be from 0, which is off, to {LEASE_SECONDS_MAX:g}, "
-            f"0.8 of the shortest election timeout; not {seconds:g}"
+            f"{LEASE_SHARE_MAX:g} of the shortest election timeout; not {seconds:g}"
         )
 
 

@@ -12,7 +12,6 @@ from raftgroups.command import (
     encode_command,
     encode_item,
 )
-from raftgroups.consensus import Timing
 from raftgroups.errors import (
     ChangeRefusedError,
     DamagedDirectoryError,
@@ -35,6 +34,7 @@ from raftgroups.errors import (
 from raftgroups.group import RaftGroup
 from raftgroups.host import Gateway, Host, HostOptions
 from raftgroups.ids import Epoch, LogIndex, PartitionId, Revision, Term, revision_of
+from raftgroups.lease import LEASE_SHARE_MAX
 from raftgroups.level import Level, Reading
 from raftgroups.machine import Machine
 from raftgroups.membership import Configuration
@@ -51,11 +51,13 @@ from raftgroups.messages import (
     WriteReturn,
 )
 from raftgroups.placements import Placements
+from raftgroups.timing import Timing
 from raftgroups.topology import Member, Topology
 from raftgroups.transport import split_address
 from raftgroups.verify import verify_node
 
 __all__ = [
+    "LEASE_SHARE_MAX",
     "CallMessage",
     "ChangeRefusedError",
     "Command",

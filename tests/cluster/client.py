@@ -7,6 +7,7 @@ problem whose outcome is not_applied, or a connection that was never opened), or
 import asyncio
 import contextlib
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import Self
 
@@ -97,13 +98,17 @@ class Link:
 
 
 class RecordingClient:
-    """Puts, gets and deletes through one node, with every call and outcome in a history."""
+    """Puts, gets and deletes through one node, with every call and outcome in a history.
+
+    levels  how many reads were answered at each level
+    """
 
     def __init__(self, history: History, port: int, deadline_ms: int = 1_000) -> None:
         self._history = history
         self._link = Link(port, timeout=1.5 * deadline_ms / 1_000)
         self._headers = {"KV-Timeout-Ms": str(deadline_ms)}
         self._id = history.new_client()
+        self.levels: Counter[str] = Counter()
 
     async def close(self) -> None:
         await self._link.close()
@@ -111,25 +116,26 @@ class RecordingClient:
     async def put(self, key: str, value: str) -> bool | None:
         return await self._record("put", key, value)
 
-    async def get(self, key: str) -> bool | None:
-        return await self._record("get", key, None)
+    async def get(self, key: str, query: str = "") -> bool | None:
+        return await self._record("get", key, None, query)
 
     async def delete(self, key: str) -> bool | None:
         return await self._record("delete", key, None)
 
-    async def _record(self, kind: str, key: str, value: str | None) -> bool | None:
+    async def _record(self, kind: str, key: str, value: str | None, query: str = "") -> bool | None:
         call = self._history.call(self._id, kind, key, value)
-        ok, output = await self._perform(kind, key, value)
+        ok, output = await self._perform(kind, key + query, value)
         self._history.end(call, ok, output)
         if ok is None:
             self._id = self._history.new_client()
         return ok
 
-    async def _perform(self, kind: str, key: str, value: str | None) -> tuple[bool | None, str | None]:
+    async def _perform(self, kind: str, target: str, value: str | None) -> tuple[bool | None, str | None]:
         try:
-            answer = await self._link.request(kind.upper(), f"/v1/kv/{key}", (value or "").encode(), self._headers)
+            answer = await self._link.request(kind.upper(), f"/v1/kv/{target}", (value or "").encode(), self._headers)
         except LinkError as error:
             return (None if error.sent else False), None
+        self.levels[answer.headers.get("kv-consistency", "")] += 1
         if answer.status in (200, 204):
             return True, answer.body.decode() if kind == "get" else None
         if kind == "get" and answer.status == 404:

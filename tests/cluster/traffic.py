@@ -5,6 +5,7 @@ import itertools
 import random
 import threading
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
@@ -119,10 +120,16 @@ class Ledger(Traffic):
 
 
 class Recorded(Traffic):
-    """Puts, gets and deletes of a few keys through all nodes, recorded to be judged."""
+    """Puts, gets and deletes of a few keys through all nodes, recorded to be judged.
 
-    def __init__(self, cluster: Cluster, clients: int = 10, keys: int = 6, seed: int = 1) -> None:
+    query   of the gets
+    levels  how many of them were answered at each level, once it has stopped
+    """
+
+    def __init__(self, cluster: Cluster, clients: int = 10, keys: int = 6, seed: int = 1, query: str = "") -> None:
         super().__init__(cluster, clients, seed)
+        self.query = query
+        self.levels: Counter[str] = Counter()
         self.history = History()
         self.keys = [f"recorded/{seed}/{number}" for number in range(keys)]
         self._numbers = itertools.count()
@@ -138,13 +145,14 @@ class Recorded(Traffic):
                 client = rng.choice(clients)
             await asyncio.sleep(rng.uniform(0, PACE_SECONDS) if ok else RETRY_SECONDS)
         for client in clients:
+            self.levels += client.levels
             await client.close()
 
     async def _operate(self, client: RecordingClient, rng: random.Random) -> bool | None:
         key = rng.choice(self.keys)
         kind = rng.choices(("get", "put", "delete"), (10, 9, 1))[0]
         if kind == "get":
-            return await client.get(key)
+            return await client.get(key, self.query)
         if kind == "put":
             return await client.put(key, f"v{next(self._numbers)}")
         return await client.delete(key)
