@@ -7,7 +7,7 @@ break, as TCP connections do; nothing is duplicated or reordered.
 import pickle
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from pysyncobj import FAIL_REASON, SyncObj, SyncObjConf, replicated
 from pysyncobj.node import Node
@@ -49,6 +49,8 @@ class StockNode(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
     """A replicated dict and counter."""
 
     def __init__(self, wire: "StockWire", name: str, others: Iterable[str], **conf: object) -> None:
+        # Before the constructor, which looks at every property; what is set after it counts as replicated state.
+        self.name = name
         self.hand = _HandTransport(wire, name)
         super().__init__(
             Node(name),
@@ -57,9 +59,6 @@ class StockNode(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
             nodeClass=Node,
             transport=self.hand,
         )
-        self.name = name
-        # Else the snapshot would carry it: whatever is set after the constructor counts as replicated state.
-        self._SyncObj__properies |= {"name", "hand"}
         self.data: dict[str, Any] = {}
         self.count = 0
 
@@ -82,11 +81,31 @@ class StockNode(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
         return {node.id: index for node, index in self._SyncObj__raftNextIndex.items()}
 
     @property
+    def term(self) -> int:
+        return int(self.raftCurrentTerm)
+
+    @property
+    def members(self) -> set[str]:
+        return {self.name, *(node.id for node in self.otherNodes)}
+
+    def compact(self) -> None:
+        """Take a snapshot, and forget the log before it."""
+        self.forceLogCompaction()
+        for _ in range(2):
+            self.doTick()
+
+    @property
     def is_leader(self) -> bool:
         return bool(self._isLeader())
 
     def postpone_election(self, until: float) -> None:
         self._SyncObj__raftElectionDeadline = until
+
+
+class StockMaker(Protocol):
+    """Makes a stock cluster whose clock is the test's."""
+
+    def __call__(self, names: str, **conf: object) -> "StockWire": ...
 
 
 class StockWire:
@@ -182,6 +201,12 @@ class StockWire:
         for voter in voters:
             self.deliver(voter, name)
         assert node.is_leader, f"{name} was not elected"
+        return node
+
+    def lead(self, name: str, voters: str) -> StockNode:
+        """Elect a node, and let it settle in."""
+        node = self.elect(name, voters)
+        self.settle(name, voters)
         return node
 
     def settle(self, leader: str, followers: str, rounds: int = 6) -> None:

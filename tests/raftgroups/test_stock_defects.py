@@ -9,51 +9,17 @@ import asyncio
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 import pytest
-from pysyncobj import syncobj
 
 from raftgroups.ids import LogIndex, Term
 from raftgroups.messages import Append, AppendReply
-from tests.raftgroups.stock import StockWire
+from tests.raftgroups.stock import StockMaker, StockWire
 from tests.raftgroups.wire import Wire
 
 BIG = "v" * 30_000
 """Three of these are more than stock's Append of 64 KiB takes."""
-
-
-class StockMaker(Protocol):
-    """Makes a stock cluster whose clock is the test's."""
-
-    def __call__(self, names: str, **conf: object) -> StockWire: ...
-
-
-@pytest.fixture
-def make_stock(monkeypatch: pytest.MonkeyPatch) -> Iterator[StockMaker]:
-    wires: list[StockWire] = []
-
-    def make(names: str, **conf: object) -> StockWire:
-        monkeypatch.setattr(syncobj, "monotonicTime", lambda: wires[0].now if wires else 1000.0)
-        wires.append(StockWire(names, **conf))
-        return wires[0]
-
-    yield make
-    for wire in wires:
-        wire.close()
-
-
-@pytest.fixture
-def stock(make_stock: StockMaker) -> StockWire:
-    return make_stock("abc")
-
-
-def led(wire: StockWire, leader: str, followers: str) -> StockWire:
-    wire.elect(leader, followers)
-    wire.settle(leader, followers)
-    return wire
 
 
 def ours(names: str = "abc") -> Wire:
@@ -79,18 +45,16 @@ def missing(wire: Wire, names: str) -> set[bytes]:
 
 
 def test_r1_stock_acknowledges_writes_that_no_node_has(stock: StockWire) -> None:
-    led(stock, "a", "bc")
+    stock.lead("a", "bc")
     stock.cut("a")
     for number in range(3):
         stock.put("a", f"lost{number}")
     stock.heartbeat("a")
-    led(stock, "b", "c")
+    stock.lead("b", "c")
     for number in range(20):
         stock.put("b", f"big{number}", os.urandom(20_000))
         stock.settle("b", "c", rounds=2)
-    stock["b"].forceLogCompaction()
-    for _ in range(2):
-        stock["b"].doTick()
+    stock["b"].compact()
     stock.settle("b", "c")
     stock.link("a", "b")
     for _ in range(6):
@@ -135,7 +99,7 @@ def test_r1_ours_acknowledges_nothing_of_the_kind() -> None:
 
 
 def test_r2_stock_loses_acknowledged_writes_with_one_crash(stock: StockWire) -> None:
-    led(stock, "a", "bc")
+    stock.lead("a", "bc")
     stock.cut("a", "c")
     for number in range(9):
         stock.put("a", f"k{number}", BIG)
@@ -151,7 +115,7 @@ def test_r2_stock_loses_acknowledged_writes_with_one_crash(stock: StockWire) -> 
     assert acknowledged == {f"k{number}" for number in range(9)}
     stock.deliver("a", "b", 1)
     stock.kill("a")
-    led(stock, "b", "c")
+    stock.lead("b", "c")
     stock.put("b", "new")
     stock.settle("b", "c")
 
@@ -185,7 +149,7 @@ def test_r2_ours_keeps_them() -> None:
 
 
 def test_r2b_stock_loses_acknowledged_writes_after_a_reconnect(stock: StockWire) -> None:
-    led(stock, "a", "bc")
+    stock.lead("a", "bc")
     stock.cut("a", "c")
     for number in range(6):
         stock.put("a", f"k{number}", BIG)
@@ -208,7 +172,7 @@ def test_r2b_stock_loses_acknowledged_writes_after_a_reconnect(stock: StockWire)
     assert len(acknowledged) == 6
     stock.deliver("a", "b", 1)
     stock.kill("a")
-    led(stock, "b", "c")
+    stock.lead("b", "c")
     stock.put("b", "new")
     stock.settle("b", "c")
 
@@ -247,7 +211,7 @@ def test_r2b_ours_ignores_the_stale_rejection() -> None:
 
 
 def test_r3_stock_applies_twice_when_a_future_was_cancelled(stock: StockWire) -> None:
-    led(stock, "a", "bc")
+    stock.lead("a", "bc")
     loop = asyncio.new_event_loop()
     answer: asyncio.Future[int] = loop.create_future()
     stock["a"].increment(callback=lambda result, error: answer.set_result(result))
@@ -295,7 +259,7 @@ def test_r3_ours_applies_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_r4_stock_commits_on_two_disjoint_majorities(make_stock: StockMaker) -> None:
     stock = make_stock("abc", dynamicMembershipChange=True)
-    led(stock, "a", "bc")
+    stock.lead("a", "bc")
     stock.start("d", "abce")
     stock.start("e", "abcd")
     stock.cut("a")
@@ -307,7 +271,7 @@ def test_r4_stock_commits_on_two_disjoint_majorities(make_stock: StockMaker) -> 
     stock.settle("a", "de")
     stock.put("a", "x via a", "a")
     stock.settle("a", "de")
-    led(stock, "b", "c")
+    stock.lead("b", "c")
     stock.put("b", "x via b", "b")
     stock.settle("b", "c")
 
@@ -345,7 +309,7 @@ def test_r4_the_library_s_own_way_in_is_shut() -> None:
 
 def diverged(stock: StockWire, value_bytes: int) -> None:
     """12 entries of a lost leader on a, 12 of another in their place on b and c; c leads."""
-    led(stock, "a", "bc")
+    stock.lead("a", "bc")
     stock.cut("a")
     for number in range(12):
         stock.put("a", f"a{number}", "x" * value_bytes)
@@ -354,7 +318,7 @@ def diverged(stock: StockWire, value_bytes: int) -> None:
     for number in range(12):
         stock.put("b", f"b{number}", "y" * value_bytes)
     stock.settle("b", "c")
-    led(stock, "c", "b")
+    stock.lead("c", "b")
     stock.link("a", "b")
     stock.link("a", "c")
 
@@ -419,7 +383,7 @@ def test_r6_stock_loses_acknowledged_writes_to_a_kill(make_stock: StockMaker, tm
         stock.start(name, "abc".replace(name, ""), **files(name))
     for a, b in ("ab", "ac", "bc"):
         stock.link(a, b)
-    led(stock, "a", "bc")
+    stock.lead("a", "bc")
     for number in range(5):
         stock.put("a", f"old{number}")
     stock.settle("a", "bc")
@@ -443,7 +407,7 @@ def test_r6_stock_loses_acknowledged_writes_to_a_kill(make_stock: StockMaker, tm
         path.replace(tmp_path / path.name.removeprefix("killed-"))
     stock.start("b", "ac", **files("b")).doTick()
     stock.link("b", "c")
-    led(stock, "b", "c")
+    stock.lead("b", "c")
 
     assert stock.acknowledged - set(stock["b"].data) == {f"k{number}" for number in range(4)}
 
@@ -475,7 +439,7 @@ def test_r6_ours_keeps_them() -> None:
 
 def test_r7_stock_counts_an_acknowledgement_of_an_older_term(make_stock: StockMaker) -> None:
     stock = make_stock("abcde")
-    led(stock, "a", "bcde")
+    stock.lead("a", "bcde")
     for number in range(3):
         stock.put("a", f"old{number}")
     stock["a"].doTick()
@@ -483,7 +447,7 @@ def test_r7_stock_counts_an_acknowledgement_of_an_older_term(make_stock: StockMa
     stock.deliver("a", "b")
     stock.cut("a", "cde")
     stock.cut("c", "b")
-    led(stock, "c", "de")
+    stock.lead("c", "de")
     for other in "cde":
         stock.link("a", other)
     stock.settle("c", "ade")
