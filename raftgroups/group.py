@@ -7,7 +7,7 @@ from typing import Protocol
 
 from engine import EngineError, WouldBlockError
 from raftgroups.command import Written, encode_configuration, encode_entry
-from raftgroups.consensus import Consensus, LocalRead, Port, Timing
+from raftgroups.consensus import Consensus
 from raftgroups.errors import (
     ChangeRefusedError,
     DeadlineError,
@@ -21,7 +21,9 @@ from raftgroups.ids import COMMANDS_PER_ENTRY_MAX, LogIndex, PartitionId, Term
 from raftgroups.journal import GroupLog
 from raftgroups.membership import Configuration
 from raftgroups.messages import RaftMessage
+from raftgroups.port import LocalRead, Port
 from raftgroups.statemachine import StateMachine
+from raftgroups.timing import Timing
 
 log = logging.getLogger("ringkv.group")
 

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from engine import BlockCache, Engine, EngineError, Options, StorageFullError
 from raftgroups.acquaintances import Acquaintances
 from raftgroups.command import Written
-from raftgroups.consensus import Timing, check_library
+from raftgroups.consensus import check_library
 from raftgroups.directory import DataDirectory
 from raftgroups.errors import (
     ChangeRefusedError,
@@ -45,6 +45,7 @@ from raftgroups.placements import Placements
 from raftgroups.replicas import Replicas
 from raftgroups.snapshot import Snapshots
 from raftgroups.statemachine import StateMachine
+from raftgroups.timing import Timing
 from raftgroups.topology import Topology
 from raftgroups.transport import Transport
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 from engine import Engine, InlineExecutor, MemoryFileSystem, Options
 from raftgroups.command import Put, Written, decode_entry, encode_command
-from raftgroups.consensus import Timing
 from raftgroups.errors import RaftGroupError
 from raftgroups.group import RaftGroup
 from raftgroups.ids import LogIndex, PartitionId
@@ -14,6 +13,7 @@ from raftgroups.membership import Configuration
 from raftgroups.messages import Append, AppendReply, Heartbeat, RaftMessage, VoteReply
 from raftgroups.nodelog import NodeLog
 from raftgroups.statemachine import StateMachine
+from raftgroups.timing import Timing
 
 P0 = PartitionId(0)
 LATER = 1000.0

@@ -9,11 +9,11 @@ from typing import Any
 import uvloop
 
 from raftgroups.command import Command, Item, Put, Written, decode_item, encode_command
-from raftgroups.consensus import Timing
 from raftgroups.errors import RaftGroupError
 from raftgroups.group import RaftGroup
 from raftgroups.host import Host, HostOptions
 from raftgroups.ids import PartitionId
+from raftgroups.timing import Timing
 from tests.cluster.nodes import free_port
 
 PATIENCE_SECONDS = 20.0

@@ -2,9 +2,10 @@
 
 import pytest
 
-from raftgroups.consensus import APPENDS_IN_FLIGHT, Timing, check_library
+from raftgroups.consensus import check_library
 from raftgroups.errors import DivergedError
 from raftgroups.ids import LogIndex
+from raftgroups.leading import APPENDS_IN_FLIGHT
 from raftgroups.messages import (
     Append,
     AppendReply,
@@ -17,6 +18,7 @@ from raftgroups.messages import (
     VoteReply,
     VoteRequest,
 )
+from raftgroups.timing import Timing
 from tests.raftgroups.wire import GROUP, NO_OP, Wire
 
 TIMING = Timing()

@@ -135,10 +135,10 @@ def test_a_truncated_one_is_forgotten() -> None:
     history = grown()
 
     assert history.truncated(LogIndex(9))
-    assert history.current.voters == ("a", "b", "c", "d")
+    assert "".join(history.current.voters) == "abcd"
     assert not history.truncated(LogIndex(6))
     assert history.truncated(LogIndex(2))
-    assert history.current.voters == ("a", "b", "c")
+    assert "".join(history.current.voters) == "abc"
 
 
 def test_a_committed_one_is_never_truncated() -> None:

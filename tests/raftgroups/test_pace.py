@@ -3,8 +3,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from raftgroups.timing import Timing
 from raftgroups.pace import FIRST_BYTES, LATE_SECONDS, WINDOW_BYTES, Pace
+from raftgroups.timing import Timing
 
 CHUNK_BYTES = 64 << 10
 SECONDS = 60.0

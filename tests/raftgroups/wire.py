@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from engine import MemoryFileSystem
 from raftgroups.command import configuration_in, encode_configuration
-from raftgroups.consensus import Consensus, LocalRead, Port, Timing
+from raftgroups.consensus import Consensus
 from raftgroups.errors import DivergedError
 from raftgroups.ids import LogIndex, PartitionId, Term
 from raftgroups.journal import GroupLog, StoredEntry
@@ -28,6 +28,8 @@ from raftgroups.messages import (
     encode_messages,
 )
 from raftgroups.nodelog import NodeLog, Reset
+from raftgroups.port import LocalRead, Port
+from raftgroups.timing import Timing
 
 GROUP = PartitionId(0)
 TICK_SECONDS = 0.05

@@ -1,0 +1,186 @@
+"""Core: what the parts of a replica's consensus share.
+
+    Core ─┬─ Elections                      votes, PreVote, removal                 (elections.py)
+          └─ Reads ── Configuring ─┬─ Following     appends, heartbeats             (following.py)
+                                   └─ Leading       replication, commit, transfer   (leading.py)
+
+Each part answers the messages of its kind; together with PySyncObj they are Consensus
+(consensus.py). None of them reads a clock, draws a random number of its own, or touches a file,
+socket or thread: time comes with every call, and what must be done goes through the Port.
+"""
+
+import random
+from abc import ABC, abstractmethod
+from enum import Enum
+
+from raftgroups.ids import LogIndex, PartitionId, Term
+from raftgroups.journal import GroupLog
+from raftgroups.lease import NEVER
+from raftgroups.membership import Configuration, Configurations
+from raftgroups.messages import RaftMessage
+from raftgroups.port import LocalRead, Port, Read
+from raftgroups.readindex import Questions
+from raftgroups.reign import Reign
+from raftgroups.timing import Timing
+from raftgroups.votes import Tally
+
+
+class Role(Enum):
+    """What a replica does at the moment."""
+
+    FOLLOWER = "follower"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+
+
+class Core(ABC):
+    """The state of one replica, beside what PySyncObj keeps of it.
+
+    is_leader         it leads, as far as it knows
+    is_voter          the configuration in force counts this node in majorities
+    has_quorum_links  as many links are up as a majority needs
+    """
+
+    def __init__(
+        self,
+        group: PartitionId,
+        name: str,
+        configured: tuple[LogIndex, Configuration],
+        log: GroupLog,
+        applied: LogIndex,
+        port: Port,
+        timing: Timing,
+        rng: random.Random,
+        now: float,
+    ) -> None:
+        self._log = log
+        self._group = group
+        self._name = name
+        self._port = port
+        self._timing = timing
+        self._rng = rng
+        self._now = now
+        self._connected: set[str] = set()
+        self._configurations = Configurations(*configured)
+        self._peers: tuple[str, ...] = ()
+        self._tally: Tally | None = None
+        self._reign: Reign[Read] | None = None
+        self._questions: Questions[LocalRead] = Questions()
+        self._contact: float | None = None
+        # A promise made before a restart is kept: see lease.py.
+        self._promised_at = now if timing.lease_seconds else NEVER
+        self._fresh_at: float | None = None
+        # Up to here the log is known to equal the leader's.
+        self._verified = applied
+        self._leader: str | None = None
+        self._patience = timing.election_seconds_max
+        self._deadline = now
+        self.is_leader = False
+        self.is_voter = False
+        self.has_quorum_links = False
+
+    # What others may know.
+
+    @property
+    def term(self) -> Term:
+        return self._log.term
+
+    @property
+    def leader(self) -> str | None:
+        return self._leader
+
+    @property
+    @abstractmethod
+    def commit_index(self) -> LogIndex: ...
+
+    @property
+    @abstractmethod
+    def applied_index(self) -> LogIndex: ...
+
+    @property
+    def configuration(self) -> Configuration:
+        """The one in force: the newest in the log, committed or not."""
+        return self._configurations.current
+
+    @property
+    def committed_configuration(self) -> tuple[LogIndex, Configuration]:
+        return self._configurations.committed
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the committed configuration names this node, or one after it does."""
+        return self._configurations.names(self._name)
+
+    # What PySyncObj keeps or starts.
+
+    @abstractmethod
+    def _become(self, role: Role) -> None: ...
+
+    @abstractmethod
+    def _become_leader(self) -> None: ...
+
+    @abstractmethod
+    def _set_term(self, term: int, vote: str | None) -> None: ...
+
+    @abstractmethod
+    def _store_commit(self, index: LogIndex) -> None: ...
+
+    @abstractmethod
+    def _store_applied(self, index: LogIndex) -> None: ...
+
+    # What one part asks of another.
+
+    @abstractmethod
+    def _commit_up_to(self, leader_commit: int) -> None:
+        """Following: the leader has committed so far."""
+
+    @abstractmethod
+    def _heartbeat(self, peer: str) -> None:
+        """Leading: tell `peer` that this term is still ours."""
+
+    @abstractmethod
+    def _resign(self, reign: Reign[Read]) -> None:
+        """Leading: this leader's own removal is committed."""
+
+    # What all do.
+
+    def _await_leader(self) -> None:
+        """Start the election timer anew."""
+        timing = self._timing
+        self._patience = self._rng.uniform(timing.election_seconds_min, timing.election_seconds_max)
+        self._deadline = self._now + self._patience
+
+    def _hurry(self) -> None:
+        """Something says that an election is needed, or may now succeed: stand soon, but keep a promise."""
+        timing = self._timing
+        soon = self._now + self._rng.uniform(timing.failover_seconds_min, timing.failover_seconds_max)
+        soon = max(soon, self._promised_at + timing.election_seconds_min)
+        self._deadline = min(self._deadline, soon)
+
+    def _step_down(self, term: Term) -> None:
+        """Adopt a higher term; a lower or equal one says nothing."""
+        if term > self.term:
+            self._tally = None
+            self._set_term(term, None)
+            self._abdicate()
+
+    def _abdicate(self) -> None:
+        """Follow nobody, for now."""
+        self._become(Role.FOLLOWER)
+        self._know_leader(None)
+        self._await_leader()
+
+    def _know_leader(self, leader: str | None) -> None:
+        if self._leader == leader:
+            return
+        self._leader = leader
+        self._abandon_questions()
+        self._port.leader_changed()
+
+    def _abandon_questions(self) -> None:
+        for read in self._questions.abandon():
+            read.abandon()
+
+    def _send(self, peer: str, message: RaftMessage) -> None:
+        """Send what reflects the term and vote, but no entries."""
+        self._port.send(peer, message, self._log.term_generation)

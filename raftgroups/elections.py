@@ -1,0 +1,108 @@
+"""Elections: who stands, who votes, and who is told that it was removed.
+
+Source: Ongaro 2014, sections 3.4, 3.6.1, 3.10 (transfer), 4.2.3 and 9.6 (PreVote, stickiness).
+"""
+
+from raftgroups.core import Core, Role
+from raftgroups.ids import Term
+from raftgroups.messages import Removed, TimeoutNow, VoteReply, VoteRequest
+from raftgroups.votes import Ballot, Tally, Voter, decide, outbids
+
+
+class Elections(Core):
+    """A replica as a candidate and as a voter."""
+
+    def _stand(self) -> None:
+        """Ask for a forecast first: a term is used up only for an election that can be won (thesis, 9.6).
+
+        Who may not lead asks too, and cannot win: a leader that knows better tells it that it was removed.
+        """
+        self._know_leader(None)
+        self._await_leader()
+        self._campaign(probe=True, transfer=False)
+
+    def _campaign(self, *, probe: bool, transfer: bool) -> None:
+        if probe:
+            term = Term(self.term + 1)
+        else:
+            self._become(Role.CANDIDATE)
+            self._set_term(self.term + 1, self._name)
+            term = self.term
+        request = VoteRequest(self._group, term, self._log.last_index, self._log.last_term, probe, transfer)
+        self._tally = Tally(request, self.configuration.voters)
+        for peer in self._peers:
+            self._send(peer, request)
+        self._count_vote(self._tally, self._name)
+
+    def _count_vote(self, tally: Tally, voter: str) -> None:
+        tally.grant(voter)
+        if not tally.is_won or not self._configurations.may_lead(self._name):
+            return
+        if tally.request.probe:
+            self._campaign(probe=False, transfer=tally.request.transfer)
+        else:
+            self._become_leader()
+
+    def _on_vote_request(self, sender: str, request: VoteRequest) -> None:
+        if self._reign is not None and self._is_stranger(sender):
+            index = self._configurations.index
+            self._send(sender, Removed(self._group, self.term, index))
+            return
+        log = self._log
+        voter = Voter(self.term, log.vote, log.last_term, log.last_index, self._is_bound())
+        ballot = decide(voter, sender, request)
+        if not self.is_member:
+            # It has lost, or never had, the log that its vote would vouch for.
+            ballot = Ballot(granted=False, adopt=False)
+        if ballot.granted and request.probe and self._outbids(sender, request):
+            ballot = Ballot(granted=False, adopt=False)
+        if ballot.adopt:
+            self._step_down(Term(request.term))
+        if ballot.granted and not request.probe:
+            self._set_term(request.term, sender)
+            self._await_leader()
+        term = request.term if ballot.granted else self.term
+        self._send(sender, VoteReply(self._group, term, request.probe, ballot.granted))
+
+    def _is_stranger(self, node: str) -> bool:
+        """Whether it is committed that `node` is no member, and no change of that is in flight."""
+        return node not in self.configuration.members and not self._configurations.is_pending(self.commit_index)
+
+    def _outbids(self, rival: str, request: VoteRequest) -> bool:
+        """Two forecasts crossed: whether this one goes first."""
+        tally = self._tally
+        if tally is None or not tally.request.probe or tally.request.term != request.term:
+            return False
+        if outbids(tally.request, self._name, request, rival):
+            return True
+        self._tally = None
+        return False
+
+    def _on_vote_reply(self, sender: str, reply: VoteReply) -> None:
+        tally = self._tally
+        if not reply.granted:
+            self._step_down(Term(reply.term))
+        elif tally is not None and tally.is_for(reply):
+            self._count_vote(tally, sender)
+
+    def _on_timeout_now(self, sender: str, message: TimeoutNow) -> None:
+        if message.term == self.term and sender == self._leader and self._configurations.may_lead(self._name):
+            self._campaign(probe=False, transfer=True)
+
+    def _is_bound(self) -> bool:
+        """Whether this node votes for nobody now, unless its leader asks for it: it hears one, or keeps a promise."""
+        return (
+            self._reign is not None
+            or self._now < self._promised_at + self._timing.election_seconds_min
+            or (
+                self._leader is not None
+                and self._contact is not None
+                and self._now - self._contact < self._timing.election_seconds_min
+            )
+        )
+
+    def _on_removed(self, sender: str, message: Removed) -> None:  # noqa: ARG002  # as all handlers
+        """Believed because links are first in, first out: a later addition by this leader comes after it."""
+        self._step_down(Term(message.term))
+        if message.term == self.term and message.index > self._configurations.index and self._reign is None:
+            self._port.removed()

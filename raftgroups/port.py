@@ -1,0 +1,55 @@
+"""Port: what a consensus needs done for it, and the reads that it is given."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from raftgroups.ids import LogIndex, Term
+from raftgroups.messages import RaftMessage
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRead:
+    """A read that waits on this node; `serve` is called when it may be answered, else `abandon`."""
+
+    serve: Callable[[], None]
+    abandon: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRead:
+    """Reads that wait on follower `node`, which knows them by `read`."""
+
+    node: str
+    read: int
+
+
+Read = LocalRead | RemoteRead
+
+
+class Port(Protocol):
+    """What a Consensus needs done for it."""
+
+    def send(self, peer: str, message: RaftMessage, generation: int) -> None:
+        """Send once the node log has synced `generation`."""
+
+    def apply(self, index: LogIndex, term: Term, payload: bytes) -> None:
+        """The entry is committed."""
+
+    def no_op(self) -> bytes:
+        """The payload of an entry without commands."""
+
+    def may_serve(self, reads: Sequence[LocalRead], index: LogIndex) -> None:
+        """Answer `reads` once `index` is applied."""
+
+    def leader_changed(self) -> None:
+        """Another leader, or none, is known now."""
+
+    def configured(self) -> None:
+        """Another configuration is committed."""
+
+    def removed(self) -> None:
+        """The leader says that this node is no member any more, and that this is committed."""
+
+    def snapshot_needed(self, peer: str) -> None:
+        """`peer` lacks entries that are no longer in the log."""
