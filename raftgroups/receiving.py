@@ -44,6 +44,7 @@ class Incoming:
     unsynced    bytes written to the file in work since its last sync
     is_cut      the link was lost, and the leader has not been told how far it came
     is_whole    nothing is missing: it is being checked, and put in force
+    is_wanted   the group is still on this node
     """
 
     group: RaftGroup
@@ -59,6 +60,7 @@ class Incoming:
     is_storing: bool = False
     is_cut: bool = False
     is_whole: bool = False
+    is_wanted: bool = True
 
 
 class Receiving:
@@ -84,11 +86,12 @@ class Receiving:
         self._now = now
         self._transfers: dict[PartitionId, Incoming] = {}
         self._lanes: dict[PartitionId, Lane] = {}
-        self._floors: dict[PartitionId, LogIndex] = {}
+        self._placing: dict[PartitionId, Incoming] = {}
 
     def floor(self, partition: PartitionId) -> LogIndex:
         """The index after which the node log must keep entries, for a crash may bring a generation that ends there."""
-        return self._floors.get(partition, NO_FLOOR)
+        placing = self._placing.get(partition)
+        return LogIndex(placing.offer.index) if placing else NO_FLOOR
 
     def offered(self, group: RaftGroup, sender: str, offer: SnapshotOffer) -> None:
         if sender != group.leader or offer.term != group.consensus.term:
@@ -98,12 +101,13 @@ class Receiving:
         if incoming is not None and incoming.group is group and (incoming.leader, incoming.offer) == (sender, offer):
             self._resume(incoming)
             return
+        if group.partition in self._placing:
+            # Another one is being put in force, or removed; the leader will try again.
+            self._reply(group, sender, offer, 0, failed=True)
+            return
         self._drop(group.partition)
         if offer.index <= group.consensus.applied_index:
             self._reply(group, sender, offer, 0, installed=True)
-        elif group.partition in self._floors:
-            # An older one is being put in force, or removed; the leader will try again.
-            self._reply(group, sender, offer, 0, failed=True)
         elif not is_checkpoint(offer.files):
             log.error("partition %d: what %s offers is no checkpoint", group.partition, sender)
             self._reply(group, sender, offer, 0, failed=True)
@@ -113,6 +117,8 @@ class Receiving:
     def arrived(self, group: RaftGroup, sender: str, chunk: SnapshotChunk) -> None:
         incoming = self._transfers.get(group.partition)
         if incoming is None or incoming.leader != sender or incoming.offer.transfer != chunk.transfer:
+            return
+        if incoming.is_whole:
             return
         layout = incoming.layout
         if (
@@ -141,21 +147,24 @@ class Receiving:
         """Drop what is of no use any more, or has not moved for long; show a leader that a long check goes on."""
         horizon = self._now() - KEPT_SECONDS
         for partition, incoming in list(self._transfers.items()):
-            group = incoming.group
-            is_stale = group.consensus.term != incoming.offer.term and partition not in self._floors
-            if group.failure is not None or is_stale:
+            group, offer = incoming.group, incoming.offer
+            is_stale = group.failure is not None or group.consensus.term != offer.term
+            if is_stale and partition not in self._placing:
                 self._drop(partition)
             elif incoming.is_whole:
                 if not incoming.is_cut:
-                    self._reply(group, incoming.leader, incoming.offer, incoming.stored)
+                    self._reply(group, incoming.leader, offer, incoming.stored)
             elif incoming.moved_at < horizon:
                 log.warning("partition %d: snapshot from %s does not move", partition, incoming.leader)
                 self._drop(partition)
 
     def forget(self, group: RaftGroup) -> None:
         """The group is no longer on this node."""
+        for incoming in (self._transfers.get(group.partition), self._placing.get(group.partition)):
+            if incoming is not None and incoming.group is group:
+                incoming.is_wanted = False
         incoming = self._transfers.get(group.partition)
-        if incoming is not None and incoming.group is group:
+        if incoming is not None and not incoming.is_wanted and group.partition not in self._placing:
             self._drop(group.partition)
 
     def close(self) -> None:
@@ -249,7 +258,7 @@ class Receiving:
             self._drop(group.partition)
             self._reply(group, incoming.leader, offer, 0, installed=True)
         else:
-            self._floors[group.partition] = LogIndex(offer.index)
+            self._placing[group.partition] = incoming
             self._lane(group.partition).run(
                 lambda: self._put_in_force(incoming), lambda outcome: self._in_force(incoming, outcome)
             )
@@ -265,16 +274,15 @@ class Receiving:
     def _in_force(self, incoming: Incoming, outcome: tuple[str, StateMachine] | BaseException) -> None:
         """The engines change places, unless the replica went, or went ahead, in the meantime."""
         group, offer = incoming.group, incoming.offer
-        was_there = self._is_there(incoming)
-        if was_there:
-            del self._transfers[group.partition]
+        del self._transfers[group.partition]
         if isinstance(outcome, BaseException):
             log.error("partition %d: a snapshot cannot be put in force: %s", group.partition, outcome)
             self._discard(incoming, None)
             self._reply(group, incoming.leader, offer, 0, failed=True)
             return
         before, machine = outcome
-        if not was_there or group.failure is not None or machine.applied_index <= group.consensus.applied_index:
+        is_newer = machine.applied_index > group.consensus.applied_index
+        if not incoming.is_wanted or group.failure is not None or not is_newer:
             self._discard(incoming, machine.engine)
             return
         old = group.machine.engine
@@ -283,7 +291,7 @@ class Receiving:
         except Exception as error:  # noqa: BLE001  # the boundary that quarantines a group
             group.fail(error)
             return
-        del self._floors[group.partition]
+        del self._placing[group.partition]
         self._lane(group.partition).run(lambda: self._retire(old, before), _tell_of_failure)
         self._reply(group, incoming.leader, offer, 0, installed=True)
 
@@ -302,11 +310,11 @@ class Receiving:
             self._directory.remove(incoming.path)
 
         def discarded(outcome: BaseException | None) -> None:
-            if isinstance(outcome, BaseException):
+            if isinstance(outcome, BaseException) and incoming.is_wanted:
                 # A restart would find that generation: the replica must not go beyond what it holds.
                 group.fail(outcome)
             else:
-                del self._floors[group.partition]
+                del self._placing[group.partition]
 
         self._lane(group.partition).run(discard, discarded)
 
@@ -319,9 +327,10 @@ class Receiving:
         self._reply(incoming.group, incoming.leader, incoming.offer, 0, failed=True)
 
     def _drop(self, partition: PartitionId) -> None:
+        """End a transfer that is not being put in force."""
+        assert partition not in self._placing, "it ends when that is done"
         incoming = self._transfers.pop(partition, None)
-        if incoming is None or partition in self._floors:
-            # What is being put in force is looked at again when it is.
+        if incoming is None:
             return
 
         def remove() -> None:

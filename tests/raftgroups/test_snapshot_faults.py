@@ -223,6 +223,20 @@ def test_a_chunk_out_of_order_ends_the_transfer(offset: int) -> None:
     assert_given_up(transfer)
 
 
+def test_chunks_beyond_the_end_are_void() -> None:
+    """Also while what came is put in force."""
+    transfer = Transfer(commands=4)
+    (offer,) = transfer.offers()
+    assert isinstance(offer, SnapshotOffer)
+    size = sum(size for _, size in offer.files)
+    transfer.follower.receive("a", offer)
+    while transfer.step():
+        if transfer.follower.received_all():
+            transfer.follower.receive("a", SnapshotChunk(0, offer.transfer, size, b"x"))
+
+    assert_done(transfer)
+
+
 def test_a_chunk_that_is_longer_than_its_file_ends_the_transfer() -> None:
     transfer = Transfer()
     (offer,) = transfer.offers()
