@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+import pytest
 from pysyncobj import FAIL_REASON, SyncObj, SyncObjConf, replicated
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
@@ -16,6 +17,9 @@ from pysyncobj.transport import Transport
 SUCCESS = FAIL_REASON.SUCCESS
 HEARTBEAT_SECONDS = 0.101
 """Just longer than stock's appendEntriesPeriod: the timer of a leader strikes."""
+
+JOURNAL_WARNS = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+"""For tests that restart a node: stock leaves its journal's second file open."""
 
 Message = dict[str, Any]
 

@@ -15,7 +15,7 @@ import pytest
 
 from raftgroups.ids import LogIndex, Term
 from raftgroups.messages import Append, AppendReply
-from tests.raftgroups.stock import StockMaker, StockWire
+from tests.raftgroups.stock import JOURNAL_WARNS, StockMaker, StockWire
 from tests.raftgroups.wire import Wire
 
 BIG = "v" * 30_000
@@ -371,10 +371,8 @@ def test_r5_ours_repairs_it_in_few_rounds(value_bytes: int) -> None:
 # R6: a kill between the snapshot and the change of the log drops what the log holds beyond it.
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@JOURNAL_WARNS
 def test_r6_stock_loses_acknowledged_writes_to_a_kill(make_stock: StockMaker, tmp_path: Path) -> None:
-    """The warnings are stock's own: its journal leaves a file open."""
-
     def files(name: str) -> dict[str, object]:
         return {"fullDumpFile": str(tmp_path / f"{name}.dump"), "journalFile": str(tmp_path / f"{name}.journal")}
 
