@@ -11,11 +11,12 @@ STAMP := $(VENV)/.installed
 BENCH := $(VENV)/.installed-bench
 
 WORKERS ?= 2
+SEEDS   ?= 200
 UNICODE ?= /usr/share/unicode/UnicodeData.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test unit cluster check format lint types bench bench-gateway bench-engine bench-memory load-unicode clean
+.PHONY: help setup run test unit cluster check format lint types bench bench-gateway bench-engine bench-memory load-unicode simulate clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -62,6 +63,9 @@ lint: $(STAMP) ## Check format and lint
 
 types: $(STAMP) ## Check types
 	$(BIN)/mypy
+
+simulate: $(STAMP) ## Run whole clusters with faults on simulated time (options: SEEDS=200 SIMULATE="--steps 20000")
+	$(BIN)/ringkv simulate --count $(SEEDS) $(SIMULATE)
 
 bench: bench-gateway bench-engine ## Both comparisons of the README
 
