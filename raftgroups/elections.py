@@ -3,6 +3,8 @@
 Source: Ongaro 2014, sections 3.4, 3.6.1, 3.10 (transfer), 4.2.3 and 9.6 (PreVote, stickiness).
 """
 
+from collections.abc import Iterable
+
 from raftgroups.core import Core, Role
 from raftgroups.ids import Term
 from raftgroups.messages import Removed, TimeoutNow, VoteReply, VoteRequest
@@ -13,24 +15,25 @@ class Elections(Core):
     """A replica as a candidate and as a voter."""
 
     def _stand(self) -> None:
-        """Ask for a forecast first: a term is used up only for an election that can be won (thesis, 9.6).
-
-        Who may not lead asks too, and cannot win: a leader that knows better tells it that it was removed.
-        """
+        """Ask for a forecast first: a term is used up only for an election that can be won (thesis, 9.6)."""
         self._know_leader(None)
         self._await_leader()
         self._campaign(probe=True, transfer=False)
 
     def _campaign(self, *, probe: bool, transfer: bool) -> None:
+        asked: Iterable[str] = self._peers
         if probe:
             term = Term(self.term + 1)
+            # Members that joined while this node was away may lead now, and tell it if it was removed.
+            asked = sorted({*self._peers, *self._connected})
         else:
+            self._know_leader(None)
             self._become(Role.CANDIDATE)
             self._set_term(self.term + 1, self._name)
             term = self.term
         request = VoteRequest(self._group, term, self._log.last_index, self._log.last_term, probe, transfer)
         self._tally = Tally(request, self.configuration.voters)
-        for peer in self._peers:
+        for peer in asked:
             self._send(peer, request)
         self._count_vote(self._tally, self._name)
 

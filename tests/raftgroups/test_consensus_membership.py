@@ -201,6 +201,22 @@ def test_a_removed_replica_is_told_when_it_asks() -> None:
     assert wire["a"].is_leader
 
 
+def test_a_replica_that_knows_none_of_the_members_that_lead_is_told_too() -> None:
+    """It was away while the leader joined, so it asks everybody it has a link to."""
+    wire = led_by("a", joiners="d")
+    wire.cut("c")
+    for members in ("abcd", "abd"):
+        wire["a"].change(members)
+        wire.run(0.3)
+    wire["a"].consensus.transfer("d", wire["a"].now)
+    wire.settle()
+    assert wire["d"].is_leader
+    wire.link("c", "d")
+    wire.run(2 * TIMING.election_seconds_max)
+
+    assert wire["c"].is_removed
+
+
 def test_a_removal_is_believed_from_the_leader_of_a_term_not_older() -> None:
     wire = led_by("a")
     node = wire["c"]
@@ -242,7 +258,8 @@ def test_a_replica_that_no_configuration_names_votes_for_nobody() -> None:
     wire["d"].receive("b", request)
     wire["d"].sync()
 
-    assert wire.in_flight("d", "b") == [VoteReply(GROUP, 0, probe=False, granted=False)]
+    assert wire.in_flight("d", "b") == [VoteReply(GROUP, wire["d"].consensus.term, probe=False, granted=False)]
+    assert wire["d"].consensus.term < 9
     assert wire["d"].log.vote is None
 
 
