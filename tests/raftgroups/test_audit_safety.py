@@ -1,4 +1,4 @@
-"""What a log promises: each schedule breaks PySyncObj as shipped, and not ours; see audit.py for the list.
+"""What a log promises: each schedule breaks PySyncObj as shipped, and not ours; audit.py has the list.
 
 The worst of them, R1 to R7, stand in test_stock_defects.py.
 """
