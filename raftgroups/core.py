@@ -73,6 +73,7 @@ class Core(ABC):
         # Up to here the log is known to equal the leader's.
         self._verified = applied
         self._leader: str | None = None
+        self._was_told_to_go = False
         self._patience = timing.election_seconds_max
         self._deadline = now
         self.is_leader = False
@@ -110,6 +111,11 @@ class Core(ABC):
     def is_member(self) -> bool:
         """Whether the committed configuration names this node, or one after it does."""
         return self._configurations.names(self._name)
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether the group goes on without this node, as far as it has heard: it may have been added again since."""
+        return self._was_told_to_go or (self.committed_configuration[0] > 0 and not self.is_member)
 
     # What PySyncObj keeps or starts.
 

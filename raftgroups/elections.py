@@ -108,4 +108,5 @@ class Elections(Core):
         """Believed because links are first in, first out: a later addition by this leader comes after it."""
         self._step_down(Term(message.term))
         if message.term == self.term and message.index > self._configurations.index and self._reign is None:
+            self._was_told_to_go = True
             self._port.removed()

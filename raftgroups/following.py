@@ -34,6 +34,7 @@ class Following(Configuring):
         else:
             log.reset(index, term)
         self._verified = max(self._verified, index)
+        self._was_told_to_go = False
         self._store_applied(index)
         self._configurations.restored(*configured, index, keeps_log=is_known)
         self._configuration_changed()
@@ -41,6 +42,8 @@ class Following(Configuring):
 
     def _follow(self, leader: str, term: int) -> None:
         self._contact = self._now
+        # Leaders speak to members alone: whoever was told to go, and then this, has been added again.
+        self._was_told_to_go = False
         self._deadline = self._now + self._patience
         if leader == self._leader and term == self._log.term and self._tally is None:
             return

@@ -368,7 +368,7 @@ class Host:
         if self.placements.heard(placement):
             for peer in self.transport.peers:
                 self.transport.send(peer, placement)
-        if index and not group.consensus.is_member:
+        if group.consensus.is_removed:
             self.removed(group)
 
     def removed(self, group: RaftGroup) -> None:
@@ -376,7 +376,8 @@ class Host:
         self._loop.call_soon(self._retire, group)
 
     def _retire(self, group: RaftGroup) -> None:
-        if self.groups.get(group.partition) is group and not self._is_closed:
+        # What came in the meantime may have added it again; what it has confirmed since must not be lost.
+        if self.groups.get(group.partition) is group and group.consensus.is_removed and not self._is_closed:
             self.snapshots.forget(group)
             self._replicas.retire(group.partition)
             self.leader_changed(group)

@@ -169,7 +169,11 @@ class Progress:
         """The follower's log may meet ours at `meeting`; a refusal of anything older is void."""
         if sequence < self._probe_sequence or self.state is State.SNAPSHOT:
             return
-        self._probe_from(LogIndex(max(meeting, self.match) + 1))
+        next_index = LogIndex(max(meeting, self.match) + 1)
+        if self.state is State.PROBE and next_index == self.next_index:
+            # It lacks what it once confirmed. Nothing helps but time: ask again at the pace of a probe.
+            return
+        self._probe_from(next_index)
 
     def link_lost(self) -> None:
         """Whatever was in flight may be gone."""

@@ -5,7 +5,7 @@ import pytest
 from raftgroups.ids import LogIndex, Term
 from raftgroups.lease import LEASE_SHARE_MAX
 from raftgroups.membership import Configuration
-from raftgroups.messages import AppendReply, Removed, TimeoutNow, VoteReply, VoteRequest
+from raftgroups.messages import Append, AppendReply, Heartbeat, Removed, TimeoutNow, VoteReply, VoteRequest
 from raftgroups.timing import Timing
 from tests.raftgroups.wire import GROUP, Wire
 
@@ -235,6 +235,19 @@ def test_a_removal_older_than_the_configuration_known_is_void() -> None:
     wire["d"].receive("a", Removed(GROUP, 1, known))
 
     assert not wire["d"].is_removed
+
+
+@pytest.mark.parametrize("again", [Append(GROUP, 1, 1, 1, [], 1, 9), Heartbeat(GROUP, 1, 1, 9)])
+def test_a_replica_that_is_added_again_before_it_goes_stays(again: Append | Heartbeat) -> None:
+    """It goes a little after it is told to; what it has confirmed since must not be lost with it."""
+    wire = led_by("a")
+    node = wire["c"]
+    node.receive("a", Removed(GROUP, 1, 9))
+    assert node.is_removed
+
+    node.receive("a", again)
+
+    assert not node.is_removed
 
 
 def test_no_member_is_called_removed_while_a_change_is_in_flight() -> None:

@@ -304,6 +304,18 @@ def test_a_stale_rejection_is_ignored() -> None:
     assert (progress.state, progress.next_index) == (State.REPLICATE, 20)
 
 
+def test_a_follower_that_lacks_what_it_confirmed_is_asked_at_the_pace_of_a_probe() -> None:
+    """Its match stands, so nothing could be sent that it takes: no answer of it may be worth a question at once."""
+    progress = replicating(5)
+    progress.link_lost()
+
+    progress.rejected(progress.sent(LogIndex(5), 1.0), LogIndex(0))
+
+    assert (progress.state, progress.next_index) == (State.PROBE, 6)
+    assert not progress.may_send(1.0, RETRY, WINDOW)
+    assert progress.may_send(1.0 + RETRY, RETRY, WINDOW)
+
+
 def test_a_stale_acceptance_is_still_true() -> None:
     progress = replicating(5)
     sequence = progress.sent(LogIndex(9), 0.0)

@@ -94,7 +94,6 @@ class Node(Port):
         self._generation = 0
         self.is_up = True
         rng = random.Random(wire.rng.random())
-        self.is_removed = False
         self.consensus = Consensus(
             GROUP, self.name, self.configured_at(), self.log, applied, self, wire.timing, rng, self.now
         )
@@ -298,7 +297,11 @@ class Node(Port):
         self._wire.configured(self.name, *self.consensus.committed_configuration)
 
     def removed(self) -> None:
-        self.is_removed = True
+        """The host looks at `is_removed` a while later."""
+
+    @property
+    def is_removed(self) -> bool:
+        return self.is_up and self.consensus.is_removed
 
     # Snapshots.
 
