@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.simulation.network import Weather
 from app.simulation.plan import PlannedFault
+from engine import EngineError
 from raftgroups import Host, PartitionId, RaftGroup, RaftGroupError
 
 if TYPE_CHECKING:
@@ -279,7 +280,7 @@ class Faults:
 
     def flush(self, name: str) -> Mend:
         for group in self._groups(name):
-            group.machine.engine.request_flush()
+            _request_flush(group)
         return _nothing
 
     def compact(self, name: str) -> Mend:
@@ -294,13 +295,21 @@ class Faults:
             if node.host is not None:
                 group = node.host.groups.get(PartitionId(partition))
                 if group is not None and group.failure is None:
-                    group.machine.engine.request_flush()
+                    _request_flush(group)
                     group.forget_flushed(tail_bytes=0)
         return _nothing
 
     def _groups(self, name: str) -> list[RaftGroup]:
         host = self._nodes[name].host
         return [group for group in host.groups.values() if group.failure is None] if host is not None else []
+
+
+def _request_flush(group: RaftGroup) -> None:
+    try:
+        group.machine.engine.request_flush()
+    except EngineError:
+        # It is closed to writes, for what another fault did to it.
+        pass
 
 
 async def _ask(ask: Callable[[Host], Awaitable[Any]], host: Host) -> None:

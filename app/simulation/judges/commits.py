@@ -24,7 +24,7 @@ class Commits(Rule):
             if now.applied < before.applied:
                 raise self.broken(f"{replica} applied {before.applied}, then {now.applied}")
             since = before.commit
-        elif before is not None and now.applied < before.flushed:
+        elif before is not None and not change.is_anew and now.applied < before.flushed:
             raise self.broken(f"{replica} came back at {now.applied}, but its engine had flushed {before.flushed}")
         log = change.group.log
         for number in range(max(since, now.first) + 1, now.commit + 1):

@@ -64,5 +64,8 @@ class Memberships(Rule):
         chain = self.facts.chain(replica.partition)
         configured = chain.configured_at(chain.last_index)
         self.checked += 1
+        if not replica.durable:
+            # It was being made for a member to be, and its node stopped: the leader sends again.
+            return
         if configured is None or replica.node in configured[1].members:
             raise self.broken(f"{replica} is gone, but no committed configuration removed it")

@@ -45,6 +45,7 @@ class Change:
 
     before    None at the very first sight
     is_start  the first sight since the node started, or since the replica was made anew
+    is_anew   it had been removed: nothing but its term and vote need be left of it
     kept      entries up to here stand as they stood before; those after it, up to now.last, are new
     cut       (index, term) of the entries that stood there before and do not any more
     synced    entries up to here were on disk before the step
@@ -55,6 +56,7 @@ class Change:
     before: Sight | None
     now: Sight
     is_start: bool
+    is_anew: bool
     kept: LogIndex
     cut: tuple[tuple[LogIndex, Term], ...]
     synced: LogIndex
@@ -112,11 +114,12 @@ class Replica:
         self._glance = glance
         before, now = self.seen, Sight(*glance)  # type: ignore[arg-type]  # the same fields in the same order
         is_start = before is None or before.starts != starts or group is not self._group
-        self.seen, self._group, self.is_retired = now, group, False
+        is_anew, self.is_retired = self.is_retired, False
+        self.seen, self._group = now, group
         was_durable = self.durable
         kept, cut = self._follow(group, now)
         self._count_durable(group, now, kept, synced, is_start=is_start)
-        return Change(self, group, before, now, is_start, kept, cut, was_durable)
+        return Change(self, group, before, now, is_start, is_anew, kept, cut, was_durable)
 
     def _follow(self, group: RaftGroup, now: Sight) -> tuple[LogIndex, tuple[tuple[LogIndex, Term], ...]]:
         """Bring the terms up to date: how far they stood, and what is gone."""
