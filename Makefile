@@ -16,7 +16,7 @@ UNICODE ?= /usr/share/unicode/UnicodeData.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test unit cluster check format lint types bench bench-gateway bench-engine bench-memory load-unicode simulate clean
+.PHONY: help setup run test unit cluster scenarios check format lint types bench bench-gateway bench-engine bench-memory load-unicode simulate clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -43,13 +43,16 @@ run: $(STAMP) ## Start a cluster on loopback in the foreground; Ctrl-C stops it 
 
 test: $(STAMP) ## Run the whole test suite
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not cluster"
-	$(BIN)/python -m pytest -m cluster
+	$(BIN)/python -m pytest -m "cluster and not chaos"
 
 unit: $(STAMP) ## Run the quick tests
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup -m "not cluster and not slow"
 
 cluster: $(STAMP) ## Run the tests that start and kill real nodes
-	$(BIN)/python -m pytest -m cluster
+	$(BIN)/python -m pytest -m "cluster and not chaos"
+
+scenarios: $(STAMP) ## Run every scenario with real faults in a cluster of its own: some fifteen minutes (root)
+	$(BIN)/python -m pytest -m chaos tests/chaos
 
 check: lint types unit ## Format, lint, types and the quick tests: under a minute
 

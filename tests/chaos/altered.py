@@ -1,0 +1,65 @@
+"""Starts a node that differs from the product on purpose: `python -m tests.chaos.altered WHAT node …`.
+
+The wrong ones exist to prove that the judges notice. None of this can be switched on in the product.
+"""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+
+from app import cli
+from raftgroups import HostOptions
+from raftgroups.group import RaftGroup
+from raftgroups.nodelog import NodeLog
+
+
+def small_tables() -> None:
+    """Right, but with so little memory that tables are written and read, and old entries forgotten, all the time."""
+    small: Any = functools.partial(
+        HostOptions,
+        memtable_bytes=64 << 10,
+        cache_bytes=64 << 10,
+        log_bytes=2 << 20,
+        log_segment_bytes=256 << 10,
+        log_retained_bytes=512 << 10,
+    )
+    patch("app.settings.HostOptions", small).start()
+
+
+def local_reads() -> None:
+    """Every replica answers linearizable reads from what it has applied, without asking the leader."""
+
+    def read(self: RaftGroup, key: bytes, done: Any, **_: object) -> bool:
+        self.read_applied(key, done)
+        return False
+
+    patch.object(RaftGroup, "read", read).start()
+
+
+def amnesia() -> None:
+    """A restarted node has forgotten its term, its vote and all entries."""
+    opened = NodeLog.__init__
+
+    def open_and_forget(self: NodeLog, *arguments: Any, **options: Any) -> None:
+        opened(self, *arguments, **options)
+        self.remains.clear()
+
+    patch.object(NodeLog, "__init__", open_and_forget).start()
+
+
+ALTERATIONS: dict[str, Callable[[], None]] = {
+    "small-tables": small_tables,
+    "local-reads": local_reads,
+    "amnesia": amnesia,
+}
+
+
+def main() -> None:
+    ALTERATIONS[sys.argv.pop(1)]()
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

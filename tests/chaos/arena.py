@@ -1,0 +1,427 @@
+"""A cluster in namespaces with clients on every node: where scenarios happen.
+
+A scenario hurts the cluster inside `with arena.fault(…):`, waits there with `arena.hold(…)`, and leaves. Leaving
+heals everything (links, pauses, disks, clocks, dead nodes) and waits until all works again.
+"""
+
+import contextlib
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.chaos.network import Network
+from tests.chaos.record import SECOND, Fault, Record
+from tests.chaos.shim import NOTICE_SECONDS, Shim, compile_shim
+from tests.chaos.swarm import RemoteAgent, now
+from tests.chaos.usage import Usage, measure
+from tests.cluster.nodes import Process, wait_until
+
+HTTP_PORT, PEER_PORT = 8001, 9001
+READY_SECONDS = 30.0
+LIVE_SECONDS = 5.0
+RECOVERY_SECONDS = 30.0
+READ_DEADLINE_MS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a cluster is set up and used.
+
+    replicas       of each partition; 0: on every node
+    clients        of each node
+    big_share      of the values, so many are bigger than a packet
+    small_disks    nodes whose data is on a file system of their own, of `disk_bytes`
+    altered        how every node differs from the product on purpose (altered.py)
+    """
+
+    nodes: int = 3
+    seed: int = 1
+    partitions: int = 4
+    replicas: int = 0
+    clients: int = 3
+    keys: int = 8
+    deadline_ms: int = 1_000
+    pace_ms: float = 15.0
+    big_share: float = 0.0
+    small_disks: tuple[str, ...] = ()
+    disk_bytes: int = 64 << 20
+    altered: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        return [f"n{number}" for number in range(1, self.nodes + 1)]
+
+
+class ChaosNode(Process):
+    """One node in its namespace, under the shim."""
+
+    def __init__(self, plan: Plan, name: str, network: Network, directory: Path, secret: Path, shim: Shim) -> None:
+        self.data = directory / name
+        self.shim = shim
+        self.address = network.address(name)
+        seeds = ",".join(f"{other}={network.address(other)}:{PEER_PORT}" for other in plan.names)
+        command = ["tests.chaos.altered", plan.altered] if plan.altered else ["app.cli"]
+        command += ["node", "--name", name, "--data", str(self.data), "--seeds", seeds, "--secret-file", str(secret)]
+        command += ["--http", f"{self.address}:{HTTP_PORT}", "--peer", f"{self.address}:{PEER_PORT}"]
+        command += ["--partitions", str(plan.partitions), "--replication-factor", str(plan.replicas or plan.nodes)]
+        inside = network.namespaces[name].command(sys.executable, "-m", *command)
+        super().__init__(name, inside, directory / f"{name}.log", shim.environment)
+
+
+class Arena:
+    """The cluster, its clients and the record of all they do. A context manager that leaves nothing but logs."""
+
+    def __init__(self, directory: Path, plan: Plan) -> None:
+        self.directory = directory
+        self.plan = plan
+        self.rng = random.Random(plan.seed)
+        self.record = Record()
+        self.names = plan.names
+        self.keys = [f"hot-{number}" for number in range(plan.keys)]
+        self.failures: list[str] = []
+        self.network = Network(self.names, plan.seed)
+        self.nodes: dict[str, ChaosNode] = {}
+        self.agents: dict[str, RemoteAgent] = {}
+        self.replicas: dict[str, frozenset[str]] = {}
+        self.partition: dict[str, int] = {}
+        self.usage: dict[str, Usage] = {}
+        self._expected_down: set[str] = set()
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with self._stack as undo:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            undo.enter_context(self.network)
+            undo.callback(self._remove_data)
+            library = compile_shim(self.directory)
+            secret = self.directory / "secret"
+            secret.write_bytes(random.randbytes(32).hex().encode())
+            secret.chmod(0o600)
+            for name in self.plan.small_disks:
+                undo.enter_context(small_disk(self.directory / name, self.plan.disk_bytes))
+            for number, name in enumerate(self.names):
+                shim = Shim(library, self.directory, name)
+                node = self.nodes[name] = ChaosNode(self.plan, name, self.network, self.directory, secret, shim)
+                undo.callback(self._end, node)
+                node.start()
+                space, log = self.network.namespaces[name], self.directory / f"{name}.agent.log"
+                agent = RemoteAgent(number, name, space, node.address, HTTP_PORT, self.record, log)
+                self.agents[name] = agent
+                undo.callback(agent.close)
+            self.wait_ready()
+            self._locate_keys()
+            self._stack = undo.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @staticmethod
+    def _end(node: ChaosNode) -> None:
+        if node.is_running:
+            node.kill()
+
+    def _remove_data(self) -> None:
+        for name in self.names:
+            shutil.rmtree(self.directory / name, ignore_errors=True)
+
+    # What the cluster says of itself.
+
+    def ask(self, name: str, target: str) -> Any:
+        """What the node answers to a GET. Raises: AssertionError when it does not."""
+        reply = self.agents[name].ask("GET", target)
+        assert reply.status == 200, f"{name} {target}: {reply.status} {reply.body}"
+        return reply.json
+
+    def is_ready(self, name: str) -> bool:
+        return self.agents[name].ask("GET", "/readyz", timeout=2).status == 200
+
+    def wait_ready(self, names: Iterable[str] | None = None) -> None:
+        for name in names or self.names:
+
+            def ready_or_dead(name: str = name) -> bool:
+                return self.is_ready(name) or not self.nodes[name].is_running
+
+            wait_until(ready_or_dead, READY_SECONDS, f"{name} is ready")
+            assert self.nodes[name].is_running, f"{name} ended: {self.nodes[name].log_text()[-2_000:]}"
+
+    def _locate_keys(self) -> None:
+        for key in self.keys:
+            place = self.ask(self.names[0], f"/v1/locate/{key}")
+            self.replicas[key] = frozenset(place["replicas"])
+            self.partition[key] = place["partition"]
+
+    def leader(self, key: str | None = None) -> str:
+        """Who leads the partition of a key, by default that of the first."""
+        for name in self.running():
+            reply = self.agents[name].ask("GET", f"/v1/locate/{key or self.keys[0]}", timeout=2)
+            if reply.status == 200 and reply.json["leader"] is not None:
+                return str(reply.json["leader"])
+        raise AssertionError("nobody knows a leader")
+
+    def follower(self, key: str | None = None) -> str:
+        leader = self.leader(key)
+        return self.rng.choice(sorted(self.replicas[key or self.keys[0]] - {leader}))
+
+    def running(self) -> list[str]:
+        return [name for name in self.names if self.nodes[name].is_running and name not in self._expected_down]
+
+    def others(self, *names: str) -> list[str]:
+        return [name for name in self.names if name not in names]
+
+    def choose(self, count: int) -> list[str]:
+        return sorted(self.rng.sample(self.names, count))
+
+    @property
+    def minority(self) -> int:
+        """How many nodes can be lost."""
+        return (len(self.names) - 1) // 2
+
+    # Load.
+
+    def load(self) -> None:
+        """Start the clients, and wait until the load is what a run needs to count."""
+        for name in self.names:
+            self.agents[name].start(
+                self.plan.clients,
+                self.keys,
+                self.plan.seed,
+                self.plan.deadline_ms,
+                self.plan.pace_ms,
+                self.plan.big_share,
+            )
+        self.work(2.0)
+        self.usage = {name: measure(self.nodes[name].pid) for name in self.names}
+
+    def work(self, seconds: float) -> None:
+        """Let the clients work, on a healthy cluster."""
+        time.sleep(seconds)
+
+    def unload(self) -> None:
+        for agent in self.agents.values():
+            agent.stop()
+        for agent in self.agents.values():
+            agent.wait()
+
+    # Faults.
+
+    @contextlib.contextmanager
+    def fault(
+        self, name: str, sides: Sequence[Iterable[str]] | None = None, live_seconds: float = LIVE_SECONDS
+    ) -> Iterator[Fault]:
+        """What is done inside is healed at the end; see `record.Fault` for what may be expected of it."""
+        groups = tuple(frozenset(side) for side in sides) if sides is not None else None
+        fault = Fault(name, now(), groups, live_seconds)
+        self.record.faults.append(fault)
+        try:
+            yield fault
+        finally:
+            fault.ended = now()
+            fault.forced = fault.forced or fault.ended
+            self.heal()
+        fault.recovered = self.recover(fault.ended)
+
+    def hold(self, seconds: float) -> None:
+        """Leave the fault, which is in force now, as it is for a while."""
+        self.forced()
+        time.sleep(seconds)
+
+    def forced(self) -> None:
+        fault = self.record.faults[-1]
+        fault.forced = fault.forced or now()
+
+    def heal(self) -> None:
+        """Take back everything that was done to the network, the processes, the disks and the clocks."""
+        self.network.heal()
+        for node in self.nodes.values():
+            node.shim.clear()
+            if node.is_running:
+                node.resume()
+        time.sleep(NOTICE_SECONDS)
+        self._check_exits()
+        for name in sorted(self._expected_down):
+            if not self.nodes[name].is_running:
+                self.nodes[name].start()
+        self._expected_down.clear()
+
+    def _check_exits(self) -> None:
+        for name, node in self.nodes.items():
+            if not node.is_running and name not in self._expected_down:
+                self.failures.append(f"{name} ended by itself: {node.log_text()[-500:]}")
+                self._expected_down.add(name)
+
+    def recover(self, since: int) -> int:
+        """Waits until every key works through every node and every replica has what was committed before.
+
+        Returns when that was. A cluster that does not get there in time is a failure of the run.
+        """
+        wanted = {(name, key) for name in self.names for key in self.keys}
+        commits = self._commits(since)
+        deadline = since + int(RECOVERY_SECONDS * SECOND)
+        while True:
+            worked: dict[tuple[str, str], int] = {}
+            for seen in self.record.tail(since):
+                if seen.is_good:
+                    place = seen.node, seen.operation.key
+                    worked[place] = min(seen.finished, worked.get(place, seen.finished))
+            behind = self._behind(commits, since)
+            if worked.keys() >= wanted and not behind:
+                return max(worked.values())
+            if now() > deadline:
+                missing = sorted(wanted - worked.keys())[:4]
+                self.failures.append(
+                    f"{self.record.faults[-1].name}: not recovered {RECOVERY_SECONDS:g} s after healing: "
+                    f"no success for {missing}, behind: {behind}"
+                )
+                return now()
+            time.sleep(0.05)
+
+    def _commits(self, until: int) -> dict[int, int]:
+        """The highest commit index of each partition that anybody told by then."""
+        commits: dict[int, int] = {}
+        for view in list(self.record.views):
+            if view.asked <= until:
+                commits[view.partition] = max(view.commit_index, commits.get(view.partition, 0))
+        return commits
+
+    def _behind(self, commits: Mapping[int, int], since: int) -> list[str]:
+        """Replicas that have not told since then that they applied as much."""
+        holders = {self.partition[key]: self.replicas[key] for key in self.keys}
+        late = {(name, partition) for partition, names in holders.items() for name in names}
+        for view in reversed(list(self.record.views)):
+            if view.asked < since:
+                break
+            if view.applied_index >= commits.get(view.partition, 0):
+                late.discard((view.node, view.partition))
+        return [f"{name} in partition {partition}" for name, partition in sorted(late)]
+
+    # What a scenario does to processes and disks.
+
+    def kill(self, *names: str) -> None:
+        """SIGKILL, to all of them before the first is waited for."""
+        self._expected_down |= set(names)
+        for name in names:
+            self.nodes[name].send(signal.SIGKILL)
+        for name in names:
+            self.nodes[name].wait(10)
+
+    def start(self, *names: str) -> None:
+        for name in names:
+            self.nodes[name].start()
+            self._expected_down.discard(name)
+
+    def terminate(self, name: str) -> None:
+        """SIGTERM, and the end that follows, which must be clean."""
+        self._expected_down.add(name)
+        self.nodes[name].send(signal.SIGTERM)
+        code = self.nodes[name].wait(30)
+        if code:
+            self.failures.append(f"{name} was asked to end and did so with {code}")
+
+    def revive(self, name: str) -> None:
+        """What an operator does with a node that says that one of its replicas stopped: restart it."""
+        reply = self.agents[name].ask("GET", "/readyz?verbose")
+        if "stopped" in reply.body:
+            self.terminate(name)
+
+    def await_exit(self, name: str, seconds: float = 10.0) -> int:
+        """The exit code of a node that must end because of its fault."""
+        self._expected_down.add(name)
+        try:
+            return self.nodes[name].wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.failures.append(f"{self.record.faults[-1].name}: {name} goes on")
+            return 0
+
+    def pause(self, *names: str) -> None:
+        for name in names:
+            self.nodes[name].pause()
+
+    def harm(self, name: str, **faults: str | int) -> None:
+        """Set the shim's faults (shim.py) of a node."""
+        self.nodes[name].shim.set(**faults)
+        time.sleep(NOTICE_SECONDS)
+
+    @contextlib.contextmanager
+    def file_limit(self, name: str, files: int) -> Iterator[None]:
+        """The node may open no file beyond descriptor number `files`."""
+        pid = self.nodes[name].pid
+        before = resource.prlimit(
+            pid, resource.RLIMIT_NOFILE, (files, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1])
+        )
+        try:
+            yield
+        finally:
+            if self.nodes[name].is_running:
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+
+    def cut_power(self, *names: str) -> int:
+        """Kill them and take what they had not synced; returns how many bytes that was."""
+        self.kill(*names)
+        return sum(self.nodes[name].shim.cut_power(self.nodes[name].data) for name in names)
+
+    # The end.
+
+    def finish(self) -> None:
+        """Stop the load, restart every node, and read every key through each of them."""
+        self.unload()
+        self.heal()
+        self._measure_again()
+        for name in self.names:
+            self.terminate(name)
+        self.start(*self.names)
+        self.wait_ready()
+        for agent in self.agents.values():
+            agent.read(self.keys, READ_DEADLINE_MS)
+        for agent in self.agents.values():
+            agent.wait()
+        self._check_exits()
+
+    def _measure_again(self) -> None:
+        self.wait_ready()
+        for name, before in self.usage.items():
+            after = measure(self.nodes[name].pid)
+            self.failures += [f"{name}: {leak}" for leak in after.grown_since(before)]
+
+    def logs(self) -> Iterator[tuple[str, str]]:
+        for name, node in self.nodes.items():
+            yield name, node.log_text()
+
+
+@contextlib.contextmanager
+def small_disk(path: Path, size: int) -> Iterator[None]:
+    """A file system of `size` bytes, in memory."""
+    path.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", path], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", path], check=True)
+
+
+@contextlib.contextmanager
+def full_disk(path: Path) -> Iterator[None]:
+    """Leaves no room on the file system of `path`, which must be small."""
+    assert path.is_mount(), f"{path} is not a file system of its own"
+    ballast = path / "ballast"
+    try:
+        with ballast.open("wb") as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(1 << 20))
+                file.flush()
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(ballast)

@@ -1,0 +1,104 @@
+"""What a run has seen: every operation, what the nodes said of themselves, and the faults in time.
+
+All times are nanoseconds of CLOCK_MONOTONIC, which every process of a machine shares.
+"""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from app.simulation.history import Operation
+
+SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One operation, through which node, and the status of its answer (agent.py says which)."""
+
+    node: str
+    operation: Operation
+    status: int
+    finished: int
+
+    @property
+    def called(self) -> int:
+        return self.operation.called
+
+    @property
+    def is_good(self) -> bool:
+        return self.operation.ok is True
+
+    @property
+    def seconds(self) -> float:
+        return (self.finished - self.called) / SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What `node` thought of one partition at a moment after `asked`."""
+
+    node: str
+    asked: int
+    partition: int
+    leader: str | None
+    term: int
+    commit_index: int
+    applied_index: int
+
+
+@dataclass(slots=True)
+class Fault:
+    """One fault: what was hurt, and since when until when.
+
+    began     it is about to be injected
+    forced    it is in force, wholly
+    ended     it is about to be healed
+    sides     groups of running nodes that reach each other and nobody else; None: it is not that simple,
+              and nothing but safety is expected
+    live_seconds  within so many of `began`, every node of a side with a majority of a key's replicas serves it
+    recovered the moment at which everything worked again after healing
+    """
+
+    name: str
+    began: int
+    sides: tuple[frozenset[str], ...] | None
+    live_seconds: float
+    forced: int = 0
+    ended: int = 0
+    recovered: int = 0
+
+    def side_of(self, node: str) -> frozenset[str]:
+        return next((side for side in self.sides or () if node in side), frozenset())
+
+
+@dataclass(slots=True)
+class Record:
+    """Collects what the agents tell; they do so from threads of their own."""
+
+    operations: list[Seen] = field(default_factory=list)
+    views: list[View] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    good: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add_operation(self, seen: Seen) -> None:
+        with self._lock:
+            self.operations.append(seen)
+            self.good += seen.is_good
+
+    def add_view(self, view: View) -> None:
+        with self._lock:
+            self.views.append(view)
+
+    def tail(self, since: int) -> Iterator[Seen]:
+        """The operations called since then, as far as they have been told; newest told first."""
+        for position in range(len(self.operations) - 1, -1, -1):
+            seen = self.operations[position]
+            if seen.called >= since:
+                yield seen
+            elif seen.finished < since - 30 * SECOND:
+                return
+
+    def history(self) -> list[Operation]:
+        return sorted((seen.operation for seen in self.operations), key=lambda operation: operation.called)
