@@ -84,9 +84,11 @@ class Chain:
         return True, self._items[key][at]
 
     def absent_since(self, key: bytes, floor: int) -> Revision | None:
-        """The first revision at or after `floor` that left nothing under `key`; 0 if it began so; None if none did."""
+        """The first revision at or after `floor` that left nothing under `key`, as 0 did; None if none did."""
+        if not floor:
+            return Revision(0)
         revisions = self._revisions.get(key, [])
         for at, revision in enumerate(revisions):
             if revision >= floor and self._items[key][at] is None:
                 return revision
-        return None if floor else Revision(0)
+        return None
