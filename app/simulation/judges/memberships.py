@@ -13,23 +13,26 @@ class Memberships(Rule):
 
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts)
-        self._founding: dict[PartitionId, Configuration] = {}
         self._logged: dict[tuple[PartitionId, str], list[tuple[LogIndex, Configuration]]] = {}
 
     def changed(self, change: Change) -> None:
         chain, consensus = self.facts.chain(change.replica.partition), change.group.consensus
         index, configuration = consensus.committed_configuration
         if index == 0 and configuration.voters:
-            self._founding.setdefault(change.replica.partition, configuration)
+            founding = self.facts.founding.setdefault(change.replica.partition, configuration)
+            if configuration != founding:
+                raise self.broken(f"{change.replica} was founded by {configuration}, others by {founding}")
         self._note_appended(change)
         expected = chain.configured_at(change.now.commit)
-        if expected is not None:
-            self.checked += 1
-            if (index, configuration) != expected:
-                raise self.broken(
-                    f"{change.replica} has committed {change.now.commit} and believes in the configuration of {index}, "
-                    f"{configuration}, not in that of {expected[0]}, {expected[1]}"
-                )
+        self.checked += 1
+        if expected is None:
+            if index:
+                raise self.broken(f"{change.replica} believes in the configuration of {index}, and none is committed")
+        elif (index, configuration) != expected:
+            raise self.broken(
+                f"{change.replica} has committed {change.now.commit} and believes in the configuration of {index}, "
+                f"{configuration}, not in that of {expected[0]}, {expected[1]}"
+            )
 
     def _note_appended(self, change: Change) -> None:
         log, now, replica = change.group.log, change.now, change.replica
@@ -42,7 +45,9 @@ class Memberships(Rule):
             configuration = decode_entry(payload).configuration
             if configuration is None:
                 continue
-            before = logged[-1] if logged else self._configured_at(replica.partition, now.first)
+            # A snapshot may cover a newer one than the newest that this replica has logged.
+            covered = self.facts.configured_at(replica.partition, now.first)
+            before = logged[-1] if logged and logged[-1][0] > covered[0] else covered
             logged.append((index, configuration))
             self.checked += 1
             apart = sorted(set(before[1].voters) ^ set(configuration.voters))
@@ -54,10 +59,6 @@ class Memberships(Rule):
                 raise self.broken(
                     f"{replica} wrote a configuration at {index} before that at {before[0]} was committed"
                 )
-
-    def _configured_at(self, partition: PartitionId, index: LogIndex) -> tuple[LogIndex, Configuration]:
-        founding = LogIndex(0), self._founding[partition]
-        return self.facts.chain(partition).configured_at(index) or founding
 
     def gone(self, replica: Replica) -> None:
         """A node does not hold `replica` any more. Raises: Violation, unless it was removed from the group."""

@@ -57,10 +57,7 @@ class Recovery:
             return f"it is led by {leaders or 'nobody'}"
         return None
 
-    def _members(self, partition: PartitionId) -> list[str]:
+    def _members(self, partition: PartitionId) -> tuple[str, ...]:
         """Who holds the partition, by the newest configuration that is committed."""
-        chain = self._facts.chain(partition)
-        configured = chain.configured_at(chain.last_index)
-        if configured is not None:
-            return list(configured[1].members)
-        return [name for name, replica in self._facts.replicas[partition].items() if not replica.is_retired]
+        _, configuration = self._facts.configured_at(partition, self._facts.chain(partition).last_index)
+        return configuration.members
