@@ -22,6 +22,8 @@ from app.simulation.judges.terms import Terms
 from app.simulation.node import SimulatedNode
 from raftgroups import Host, PartitionId
 
+_NONE: frozenset[PartitionId] = frozenset()
+
 
 class Tallied(Protocol):
     """What counts how often it was checked."""
@@ -66,7 +68,7 @@ class Bench:
             self._memberships,
             contents,
         ]
-        self._held: dict[str, tuple[PartitionId, ...]] = {}
+        self._held: dict[str, frozenset[PartitionId]] = {}
 
     def observe(self, node: SimulatedNode) -> None:
         """A step ran on `node`. Raises: Violation."""
@@ -79,7 +81,7 @@ class Bench:
             if change is not None:
                 for rule in self._rules:
                     rule.changed(change)
-        if len(host.groups) != len(self._held.get(name, ())):
+        if host.groups.keys() != self._held.get(name, _NONE):
             self._count_replicas(name, host)
         self.acknowledgements.settle()
         self.readings.settle()
@@ -101,9 +103,8 @@ class Bench:
 
     def _count_replicas(self, name: str, host: Host) -> None:
         """A node took a replica in, or let one go."""
-        for partition in self._held.get(name, ()):
-            if partition not in host.groups:
-                replica = self.facts.replica(partition, name)
-                self._memberships.gone(replica)
-                replica.retire()
-        self._held[name] = tuple(host.groups)
+        for partition in sorted(self._held.get(name, _NONE) - host.groups.keys()):
+            replica = self.facts.replica(partition, name)
+            self._memberships.gone(replica)
+            replica.retire()
+        self._held[name] = frozenset(host.groups)
