@@ -1,5 +1,4 @@
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -57,7 +56,6 @@ def test_nothing_reaches_a_disk_that_is_off(disk: SimulatedDisk) -> None:
     file = disk.files.open_append(PATH)
 
     disk.turn_off()
-    assert disk.is_off
     with pytest.raises(PowerLostError):
         file.write(b" new")
     disk.turn_on(forgets=False)
@@ -78,7 +76,6 @@ def test_the_power_goes_in_the_middle_of_a_change(disk: SimulatedDisk) -> None:
     disk.lose_power_after(1)
 
     append(disk, b"1", sync=False)
-    assert not disk.is_off
     with pytest.raises(PowerLostError):
         append(disk, b"2345", sync=False)
     assert disk.is_off
