@@ -3,6 +3,8 @@
 Source: Ongaro 2014, sections 3.5, 3.6.2, 3.10, 4.2.2, 6.2 and 10.2.1.
 """
 
+import logging
+
 from raftgroups.command import configuration_in
 from raftgroups.configuring import Configuring
 from raftgroups.ids import LogIndex, Term
@@ -11,6 +13,8 @@ from raftgroups.messages import Append, AppendReply, Heartbeat, HeartbeatReply, 
 from raftgroups.port import Read
 from raftgroups.reign import Reign
 from raftgroups.replication import State, newest_not_after
+
+log = logging.getLogger("ringkv.consensus")
 
 APPEND_BYTES = 512 << 10
 APPENDS_IN_FLIGHT = 16
@@ -176,7 +180,8 @@ class Leading(Configuring):
                 self._port.snapshot_needed(sender)
         else:
             meeting = newest_not_after(self._log, LogIndex(reply.hint_index), Term(reply.hint_term))
-            progress.rejected(reply.sequence, meeting)
+            if progress.rejected(reply.sequence, meeting):
+                log.warning("partition %d: %s has lost entries that it had confirmed", self._group, sender)
         self._replicate(sender)
 
     def _on_heartbeat_reply(self, sender: str, reply: HeartbeatReply) -> None:

@@ -112,7 +112,7 @@ class Progress:
     REPLICATE  optimistic: up to `window` Appends in flight
     SNAPSHOT   nothing but heartbeats until the snapshot is in force
 
-    Invariant: match never falls, and next_index > match.
+    Invariant: next_index > match, and match falls only when the follower's disk has lost what it confirmed.
     Source: etcd raft, design of Progress.
     """
 
@@ -165,15 +165,23 @@ class Progress:
         self.next_index = max(self.next_index, LogIndex(self.match + 1))
         return news
 
-    def rejected(self, sequence: int, meeting: LogIndex) -> None:
-        """The follower's log may meet ours at `meeting`; a refusal of anything older is void."""
+    def rejected(self, sequence: int, meeting: LogIndex) -> bool:
+        """The follower's log may meet ours at `meeting`; a refusal of anything older is void.
+
+        Says whether it lacks what it once confirmed: then its disk has lost that, and gets it again.
+        """
         if sequence < self._probe_sequence or self.state is State.SNAPSHOT:
-            return
+            return False
+        is_probe = self.state is State.PROBE
+        has_lost = is_probe and self.next_index == self.match + 1 and meeting < self.match
+        if has_lost:
+            self.match = meeting
         next_index = LogIndex(max(meeting, self.match) + 1)
-        if self.state is State.PROBE and next_index == self.next_index:
-            # It lacks what it once confirmed. Nothing helps but time: ask again at the pace of a probe.
-            return
+        if is_probe and next_index == self.next_index:
+            # That is what it was asked. Nothing helps but time: ask again at the pace of a probe.
+            return False
         self._probe_from(next_index)
+        return has_lost
 
     def link_lost(self) -> None:
         """Whatever was in flight may be gone."""

@@ -304,12 +304,24 @@ def test_a_stale_rejection_is_ignored() -> None:
     assert (progress.state, progress.next_index) == (State.REPLICATE, 20)
 
 
-def test_a_follower_that_lacks_what_it_confirmed_is_asked_at_the_pace_of_a_probe() -> None:
-    """Its match stands, so nothing could be sent that it takes: no answer of it may be worth a question at once."""
+def test_a_follower_whose_disk_lost_what_it_confirmed_gets_it_again() -> None:
+    """It says so when it is asked for the very entry that it had confirmed last; nothing else takes that back."""
+    progress = replicating(5)
+    refused = progress.sent(LogIndex(8), 0.0)
+    assert not progress.rejected(refused, LogIndex(2)), "it may lack what was sent before that"
+    assert (progress.match, progress.next_index) == (5, 6)
+
+    assert progress.rejected(progress.sent(LogIndex(5), 1.0), LogIndex(2))
+    assert (progress.state, progress.match, progress.next_index) == (State.PROBE, 2, 3)
+    assert progress.accepted(progress.sent(LogIndex(5), 1.0), LogIndex(2)) is False
+    assert (progress.state, progress.next_index) == (State.REPLICATE, 3)
+
+
+def test_a_refusal_that_says_nothing_new_is_answered_at_the_pace_of_a_probe() -> None:
     progress = replicating(5)
     progress.link_lost()
 
-    progress.rejected(progress.sent(LogIndex(5), 1.0), LogIndex(0))
+    assert not progress.rejected(progress.sent(LogIndex(5), 1.0), LogIndex(5))
 
     assert (progress.state, progress.next_index) == (State.PROBE, 6)
     assert not progress.may_send(1.0, RETRY, WINDOW)
@@ -368,18 +380,18 @@ def test_an_older_snapshot_does_not_lower_the_match() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 20), st.integers(0, 40)), max_size=60))
-def test_match_never_falls_and_what_is_sent_next_lies_above_it(steps: list[tuple[int, int, int]]) -> None:
+def test_match_falls_only_by_a_lost_tail_and_what_is_sent_next_lies_above_it(steps: list[tuple[int, int, int]]) -> None:
     progress = Progress(LogIndex(15))
     last = 0
     for kind, back, index in steps:
-        before = progress.match
+        before, lost = progress.match, False
         sequence = max(0, last - back)
         if kind == 0 and progress.may_send(0.0, 0.0, WINDOW):
             last = progress.sent(LogIndex(progress.next_index - 1 + index), 0.0)
         elif kind == 1 and last:
             progress.accepted(sequence, LogIndex(index))
         elif kind == 2 and last:
-            progress.rejected(sequence, LogIndex(index))
+            lost = progress.rejected(sequence, LogIndex(index))
         elif kind == 3:
             progress.link_lost()
         elif kind == 4:
@@ -388,5 +400,5 @@ def test_match_never_falls_and_what_is_sent_next_lies_above_it(steps: list[tuple
             progress.snapshot_installed(LogIndex(index))
         elif kind == 6:
             progress.snapshot_failed()
-        assert progress.match >= before
+        assert (progress.match < before) == lost
         assert progress.next_index > progress.match
