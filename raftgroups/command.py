@@ -9,28 +9,43 @@ An entry without commands is a leader's no-op. The format is a concatenation: a 
 encoded once, where it enters the cluster, and its bytes are joined into the entry unread.
 A reader that meets anything else raises `msgspec.DecodeError`; behind a checksummed frame
 that is a bug of the writer, not damage.
+
+What decodes can be applied, by every replica and whenever: no command runs code, none depends on
+the version of who applies it, and none is longer than the engine takes. So an entry never stops a
+partition for good.
 """
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
+from engine import KEY_BYTES_MAX
+from raftgroups.errors import InvalidCommandError
 from raftgroups.ids import COMMANDS_PER_ENTRY_MAX
 from raftgroups.membership import Configuration
+
+VALUE_BYTES_MAX = 1 << 20
+CONTENT_TYPE_LENGTH_MAX = 1 << 10
+
+# One byte less than the engine's, which is what the state machine puts before it.
+_Key = Annotated[bytes, msgspec.Meta(max_length=KEY_BYTES_MAX - 1)]
+_Value = Annotated[bytes, msgspec.Meta(max_length=VALUE_BYTES_MAX)]
+_ContentType = Annotated[str, msgspec.Meta(max_length=CONTENT_TYPE_LENGTH_MAX)]
 
 
 class Put(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """The key now holds `value`, of media type `content_type` (empty: none was given)."""
 
-    key: bytes
-    value: bytes
-    content_type: str = ""
+    key: _Key
+    value: _Value
+    content_type: _ContentType = ""
 
 
 class Delete(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """The key is now absent, whether or not it was before."""
 
-    key: bytes
+    key: _Key
 
 
 Command = Put | Delete
@@ -68,6 +83,14 @@ encode_item = _encoder.encode
 decode_command = msgspec.msgpack.Decoder(Command).decode
 decode_item = msgspec.msgpack.Decoder(Item).decode
 decode_entry = msgspec.msgpack.Decoder(Entry).decode
+
+
+def check_command(command: bytes) -> None:
+    """Raises: InvalidCommandError, when these bytes are no command that could be applied."""
+    try:
+        decode_command(command)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidCommandError(f"not a command that can be applied: {error}") from error
 
 
 def encode_configuration(clock_ms: int, configuration: Configuration) -> bytes:

@@ -40,6 +40,10 @@ class NoReplicaError(RaftGroupError):
         self.partition = partition
 
 
+class InvalidCommandError(RaftGroupError, ValueError):
+    """The command could not be applied, so it is not let in; the text says why."""
+
+
 class ChangeRefusedError(RaftGroupError):
     """The membership cannot be changed as asked; the text says why."""
 

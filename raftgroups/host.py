@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from engine import BlockCache, Engine, EngineError, Options, StorageFullError
 from raftgroups.acquaintances import Acquaintances
-from raftgroups.command import Written
+from raftgroups.command import Written, check_command
 from raftgroups.consensus import check_library
 from raftgroups.directory import DataDirectory
 from raftgroups.errors import (
@@ -39,6 +39,7 @@ from raftgroups.messages import (
     CallMessage,
     Placement,
     ReturnMessage,
+    WriteCall,
 )
 from raftgroups.nodelog import NodeLog
 from raftgroups.placements import Placements
@@ -326,12 +327,18 @@ class Host:
             self.gateway.peer_lost(name)
 
     def received(self, name: str, messages: list[AnyMessage]) -> None:
-        """Deliver what came in one frame; kinds are told apart by look-ups, for this is every message's way."""
+        """Deliver what came in one frame; kinds are told apart by look-ups, for this is every message's way.
+
+        Raises: ValueError for what no peer of ours sends, and the link that brought it is closed.
+        """
         now = self._loop.time()
         gateway, groups, touched = self.gateway, self.groups, self._touched_groups
         for message in messages:
             kind = type(message)
             if kind in CALL_KINDS:
+                if kind is WriteCall:
+                    # It is joined into an entry unread, and an entry must be such that all replicas can apply it.
+                    check_command(message.command)  # type: ignore[union-attr]  # as just looked up
                 if gateway is not None:
                     gateway.called(name, message)  # type: ignore[arg-type]  # as just looked up
                 continue

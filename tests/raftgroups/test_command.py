@@ -3,12 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine import KEY_BYTES_MAX
 from raftgroups.command import (
+    CONTENT_TYPE_LENGTH_MAX,
+    VALUE_BYTES_MAX,
     Command,
     Delete,
     Entry,
     Item,
     Put,
+    check_command,
     decode_command,
     decode_entry,
     decode_item,
@@ -16,6 +20,7 @@ from raftgroups.command import (
     encode_entry,
     encode_item,
 )
+from raftgroups.errors import InvalidCommandError
 from raftgroups.ids import COMMANDS_PER_ENTRY_MAX, LogIndex, revision_of
 
 keys = st.binary(min_size=1, max_size=1024)
@@ -84,11 +89,22 @@ def test_garbage_is_a_decode_error(data: bytes) -> None:
         msgspec.msgpack.encode([2, 7]),
         b"",
         encode_command(Delete(b"k")) + b"\x00",
+        encode_command(Delete(b"k" * KEY_BYTES_MAX)),
+        encode_command(Put(b"k" * KEY_BYTES_MAX, b"")),
+        encode_command(Put(b"k", b"v" * (VALUE_BYTES_MAX + 1))),
+        encode_command(Put(b"k", b"", "t" * (CONTENT_TYPE_LENGTH_MAX + 1))),
     ],
 )
 def test_what_is_no_command_is_refused(data: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode_command(data)
+    with pytest.raises(InvalidCommandError, match="not a command that can be applied"):
+        check_command(data)
+
+
+def test_what_is_no_text_is_no_command() -> None:
+    with pytest.raises(InvalidCommandError):
+        check_command(b"\x94\x01\xc4\x01k\xc4\x01v\xa1\xff")
 
 
 @given(st.integers(1, 2**41 - 1), st.integers(0, COMMANDS_PER_ENTRY_MAX - 1))

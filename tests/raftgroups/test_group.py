@@ -1,9 +1,20 @@
 import pytest
 
+from engine import KEY_BYTES_MAX
 from raftgroups import group as group_module
-from raftgroups.command import Delete, Written, decode_item, encode_command
+from raftgroups.command import (
+    CONTENT_TYPE_LENGTH_MAX,
+    VALUE_BYTES_MAX,
+    Command,
+    Delete,
+    Put,
+    Written,
+    decode_item,
+    encode_command,
+)
 from raftgroups.errors import (
     DeadlineError,
+    InvalidCommandError,
     NotLeaderError,
     OutcomeUnknownError,
     OverloadedError,

@@ -19,11 +19,27 @@ from raftgroups.errors import (
 from raftgroups.host import Host, HostOptions
 from raftgroups.ids import PartitionId, Term
 from raftgroups.machine import Machine
+from raftgroups.messages import CallMessage, ReturnMessage, WriteCall
 from raftgroups.timing import Timing
 from tests.raftgroups.nodes import QUICK, Cluster, cluster, run
 
 KEYS = [b"key%d" % number for number in range(12)]
 P0 = PartitionId(0)
+
+
+class RecordingGateway:
+    """Remembers what it is asked for."""
+
+    def __init__(self) -> None:
+        self.calls: list[CallMessage] = []
+
+    def called(self, peer: str, message: CallMessage) -> None:
+        self.calls.append(message)
+
+    def returned(self, peer: str, message: ReturnMessage) -> None: ...
+    def peer_lost(self, peer: str) -> None: ...
+    def leader_changed(self, partition: PartitionId) -> None: ...
+    def tick(self, now: float) -> None: ...
 
 
 def values(nodes: Cluster, name: str) -> list[bytes | None]:
@@ -307,7 +323,7 @@ def test_one_replica_that_fails_does_not_stop_the_others(
         sound = next(key for key in KEYS if host.topology.ring.partition_of(key) != broken)
 
         def fails(index: int, term: Term, payload: bytes) -> None:
-            raise RuntimeError("a poisoned entry")
+            raise error
 
         monkeypatch.setattr(host.groups[broken].machine, "apply", fails)
         write = asyncio.create_task(nodes.put(b"broken", b"1"))
@@ -317,8 +333,27 @@ def test_one_replica_that_fails_does_not_stop_the_others(
         assert await nodes.read(sound, "n1") is not None
         assert host.statistics()["partitions_stopped"] == 1
         assert not host.failure.done()
+        (told,) = (record for record in caplog.records if f"partition {broken} stops: {error}" == record.getMessage())
+        assert bool(told.exc_info) == isinstance(error, RuntimeError)
         write.cancel()
         await asyncio.gather(write, return_exceptions=True)
+        await host.close()
+
+    run(scenario())
+
+
+def test_a_peer_s_command_that_could_not_be_applied_goes_no_further(caplog: pytest.LogCaptureFixture) -> None:
+    """It ends the link that brought it (test_link.py), and not every replica of its partition."""
+
+    async def scenario() -> None:
+        host, _ = await alone(MemoryFileSystem())
+        host.gateway = gateway = RecordingGateway()
+        good = WriteCall(1, 0, 1, 100, encode_command(Delete(b"k")))
+
+        with pytest.raises(ValueError, match="not a command that can be applied"):
+            host.received("n2", [good, WriteCall(2, 0, 1, 100, b"no command"), good])
+
+        assert gateway.calls == [good]
         await host.close()
 
     run(scenario())

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from raftgroups import link as link_module
+from raftgroups.errors import InvalidCommandError
 from raftgroups.link import (
     FRAME_BYTES_MAX,
     FRAME_HEADER,
@@ -300,6 +301,24 @@ def test_what_follows_a_bad_frame_is_not_delivered() -> None:
             peer.write(good + bad_checksum(peer.sequence) + peer.frame_of(HEARTBEAT))
             assert await peer.is_hung_up_on()
             assert owner.received == [HEARTBEAT]
+            await peer.close()
+
+    run(scenario())
+
+
+def test_what_its_owner_cannot_take_closes_the_link() -> None:
+    def refuse(link: Link, messages: list[AnyMessage]) -> None:
+        raise InvalidCommandError("not a command that can be applied")
+
+    async def scenario() -> None:
+        owner = LinkOwner()
+        owner.link_received = refuse  # type: ignore[method-assign]  # an owner that looks closer
+        async with listening(owner) as port:
+            peer = await RawPeer.dial(port)
+            await peer.shake_hands()
+            peer.send(HEARTBEAT)
+            assert await peer.is_hung_up_on()
+            assert len(owner.closed) == 1
             await peer.close()
 
     run(scenario())
