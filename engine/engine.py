@@ -323,8 +323,16 @@ class Engine:
     @property
     def is_stalled(self) -> bool:
         """Whether flush or compaction is so far behind that the caller should write less."""
-        background = self._background
-        return background.is_stalled or background.full is not None
+        return self._background.is_stalled or self.is_full
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a flush or compaction found no room on the disk; `retry` it once in a while."""
+        return self._background.full is not None
+
+    def retry(self) -> None:
+        """Start again, in the background, what a full disk has stopped."""
+        self._background.request()
 
     def request_flush(self) -> None:
         """Let everything written so far go to tables in the background.

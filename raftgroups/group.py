@@ -133,7 +133,7 @@ class RaftGroup(Port):
         """
         if not self.is_leader:
             done(NotLeaderError(self.partition, self.leader))
-        elif self._owner.is_full:
+        elif self._owner.is_full or self.machine.engine.is_full:
             done(StorageFullError("this node has no room on its disk for writes; reads still work"))
         elif len(self._pending) >= PENDING_COMMANDS_MAX or self.machine.engine.is_stalled:
             done(OverloadedError(f"partition {self.partition} has more writes waiting than it can take"))

@@ -444,6 +444,8 @@ class Host:
         for partition, group in self.groups.items():
             group.forget_flushed()
             flushed[partition] = min(group.machine.engine.flushed_sequence, self.snapshots.floor(partition))
+            if group.machine.engine.is_full:
+                group.machine.engine.retry()
         try:
             self._node_log.drop_flushed(flushed, self.options.log_retained_bytes)
         except EngineError as error:

@@ -257,13 +257,13 @@ def test_leadership_returns_to_the_first_replica(tmp_path: Path, monkeypatch: py
 # Faults.
 
 
-def memory_options() -> HostOptions:
-    return HostOptions("n1", "/n1", "127.0.0.1:0", "127.0.0.1:1", partitions=2, timing=QUICK)
+def memory_options(**changes: Any) -> HostOptions:
+    return HostOptions("n1", "/n1", "127.0.0.1:0", "127.0.0.1:1", partitions=2, timing=QUICK, **changes)
 
 
-async def alone(disk: MemoryFileSystem) -> tuple[Host, Cluster]:
+async def alone(disk: MemoryFileSystem, **changes: Any) -> tuple[Host, Cluster]:
     """A node without peers, on a disk in memory."""
-    host = await Host.open(memory_options(), Machine.real(disk))
+    host = await Host.open(memory_options(**changes), Machine.real(disk))
     nodes = Cluster(Path("/"), ())
     nodes.hosts["n1"] = host
     await nodes.ready()
@@ -315,6 +315,32 @@ def test_a_full_disk_refuses_writes_and_recovers(caplog: pytest.LogCaptureFixtur
 
 
 def test_one_replica_that_fails_does_not_stop_the_others(
+def test_a_disk_without_room_for_tables_refuses_writes_and_recovers(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody writes meanwhile, so nothing but the host's own care has the flush tried again."""
+
+    async def scenario() -> None:
+        disk = MemoryFileSystem()
+        host, nodes = await alone(disk, memtable_bytes=4096)
+        full = Fault("write", StorageFullError("000001.sst", 28, "no space left on device"), ".sst", times=None)
+        disk.faults.append(full)
+        engine = nodes.group(b"k").machine.engine
+        while not engine.is_stalled:
+            await nodes.put(b"k", bytes(1000))
+        await nodes.until(lambda: engine.is_full)
+        from raftgroups.errors import StorageFullError as Refusal
+
+        with pytest.raises(Refusal):
+            await nodes.put(b"k", b"refused")
+
+        disk.faults.remove(full)
+        await nodes.until(lambda: not engine.is_stalled)
+        await nodes.put(b"k", b"after")
+        await host.close()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a poisoned entry"), CorruptionError("000001.sst", 8, "a flipped bit")])
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
