@@ -301,8 +301,9 @@ class Host:
 
     @staticmethod
     def _quarantine(group: RaftGroup, error: Exception) -> None:
-        """An error in one group stops that group, not the node."""
-        log.error("partition %d", group.partition, exc_info=error)
+        """An error in one group stops that group, not the node. What a disk does is foreseen, and one line."""
+        is_foreseen = isinstance(error, EngineError)
+        log.error("partition %d stops: %s", group.partition, error, exc_info=None if is_foreseen else error)
         group.fail(error)
 
     def _fail(self, reason: str) -> None:
@@ -443,9 +444,9 @@ class Host:
         flushed = {}
         for partition, group in self.groups.items():
             group.forget_flushed()
-            flushed[partition] = min(group.machine.engine.flushed_sequence, self.snapshots.floor(partition))
             if group.machine.engine.is_full:
                 group.machine.engine.retry()
+            flushed[partition] = min(group.machine.engine.flushed_sequence, self.snapshots.floor(partition))
         try:
             self._node_log.drop_flushed(flushed, self.options.log_retained_bytes)
         except EngineError as error:

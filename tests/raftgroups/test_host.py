@@ -1,13 +1,14 @@
 import asyncio
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from engine import Fault, MemoryFileSystem, StorageError, StorageFullError
+from engine import CorruptionError, Fault, MemoryFileSystem, StorageError, StorageFullError
 from raftgroups import group as group_module
 from raftgroups import host as host_module
-from raftgroups.command import Delete
+from raftgroups.command import Delete, encode_command
 from raftgroups.errors import (
     DamagedDirectoryError,
     DirectoryInUseError,
@@ -314,7 +315,6 @@ def test_a_full_disk_refuses_writes_and_recovers(caplog: pytest.LogCaptureFixtur
     run(scenario())
 
 
-def test_one_replica_that_fails_does_not_stop_the_others(
 def test_a_disk_without_room_for_tables_refuses_writes_and_recovers(caplog: pytest.LogCaptureFixture) -> None:
     """Nobody writes meanwhile, so nothing but the host's own care has the flush tried again."""
 
@@ -341,8 +341,11 @@ def test_a_disk_without_room_for_tables_refuses_writes_and_recovers(caplog: pyte
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a poisoned entry"), CorruptionError("000001.sst", 8, "a flipped bit")])
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_one_replica_that_fails_does_not_stop_the_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
+    """Its error is logged, with a traceback unless it is one that a disk may cause."""
+
     async def scenario() -> None:
         host, nodes = await alone(MemoryFileSystem())
         broken = host.topology.ring.partition_of(b"broken")
