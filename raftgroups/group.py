@@ -5,8 +5,8 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from engine import EngineError, WouldBlockError
-from raftgroups.command import Written, encode_configuration, encode_entry
+from engine import KEY_BYTES_MAX, EngineError, WouldBlockError
+from raftgroups.command import Written, check_command, encode_configuration, encode_entry
 from raftgroups.consensus import Consensus
 from raftgroups.errors import (
     ChangeRefusedError,
@@ -29,6 +29,9 @@ log = logging.getLogger("ringkv.group")
 
 ENTRY_BYTES_MAX = 256 << 10
 PENDING_COMMANDS_MAX = 16_384
+READS_WAITING_MAX = 16_384
+# No part of a command that is shorter can be too long.
+LONG_COMMAND_BYTES = KEY_BYTES_MAX
 TAIL_BYTES = 1 << 20
 
 WriteDone = Callable[[Written | RaftGroupError], None]
@@ -93,6 +96,7 @@ class RaftGroup(Port):
         self._pending: list[tuple[bytes, float, WriteDone]] = []
         self._proposed: dict[LogIndex, tuple[Term, list[WriteDone]]] = {}
         self._waiting: list[tuple[LogIndex, Sequence[LocalRead]]] = []
+        self._reads_waiting = 0
         self._wish: tuple[tuple[str, ...], WriteDone] | None = None
         self._holds = 0
         self.failure: BaseException | None = None
@@ -137,6 +141,8 @@ class RaftGroup(Port):
             done(StorageFullError("this node has no room on its disk for writes; reads still work"))
         elif len(self._pending) >= PENDING_COMMANDS_MAX or self.machine.engine.is_stalled:
             done(OverloadedError(f"partition {self.partition} has more writes waiting than it can take"))
+        elif len(command) >= LONG_COMMAND_BYTES and (error := _error_in(command)) is not None:
+            done(error)
         else:
             self._pending.append((command, deadline, done))
             self._owner.touched(self)
@@ -164,11 +170,20 @@ class RaftGroup(Port):
 
     def read(self, key: bytes, done: ReadDone) -> None:
         """Read the newest acknowledged Item under `key`."""
+        if self._reads_waiting >= READS_WAITING_MAX:
+            done(self._too_many_reads())
+            return
+
+        def serve() -> None:
+            self._reads_waiting -= 1
+            self.read_applied(key, done)
 
         def abandon() -> None:
+            self._reads_waiting -= 1
             done(NotLeaderError(self.partition, self.leader))
 
-        self.consensus.read(LocalRead(lambda: self.read_applied(key, done), abandon))
+        self._reads_waiting += 1
+        self.consensus.read(LocalRead(serve, abandon))
         self._owner.touched(self)
 
     def read_applied(self, key: bytes, done: ReadDone) -> None:
@@ -176,12 +191,21 @@ class RaftGroup(Port):
         try:
             done(self.machine.get(key, wait=False))
         except WouldBlockError:
-            self._owner.elsewhere(
-                lambda: self.machine.get(key, wait=True),
-                lambda result: done(self._storage_failed(result) if isinstance(result, BaseException) else result),
-            )
+            self._read_elsewhere(key, done)
         except EngineError as error:
             done(self._storage_failed(error))
+
+    def _read_elsewhere(self, key: bytes, done: ReadDone) -> None:
+        if self._reads_waiting >= READS_WAITING_MAX:
+            done(self._too_many_reads())
+            return
+
+        def was_read(result: bytes | BaseException | None) -> None:
+            self._reads_waiting -= 1
+            done(self._storage_failed(result) if isinstance(result, BaseException) else result)
+
+        self._reads_waiting += 1
+        self._owner.elsewhere(lambda: self.machine.get(key, wait=True), was_read)
 
     def staleness_ms(self, now: float) -> int:
         """A bound on the age of what this replica has applied.
@@ -361,6 +385,17 @@ class RaftGroup(Port):
                 for read in reads:
                     read.serve()
 
+    def _too_many_reads(self) -> OverloadedError:
+        return OverloadedError(f"partition {self.partition} has more reads waiting than it can take")
+
     def _storage_failed(self, error: BaseException) -> RaftGroupError:
         log.error("partition %d: read failed: %s", self.partition, error)
         return NotLeaderError(self.partition, None)
+
+
+def _error_in(command: bytes) -> RaftGroupError | None:
+    try:
+        check_command(command)
+    except RaftGroupError as error:
+        return error
+    return None

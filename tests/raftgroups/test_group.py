@@ -145,6 +145,52 @@ def test_more_than_the_group_can_take_is_refused(monkeypatch: pytest.MonkeyPatch
     assert [type(outcome) for outcome in bench.outcomes] == [OverloadedError, Written, Written, Written]
 
 
+@pytest.mark.parametrize(
+    "command", [Put(b"k" * KEY_BYTES_MAX, b""), Put(b"k", b"v" * (VALUE_BYTES_MAX + 1)), Delete(b"k" * KEY_BYTES_MAX)]
+)
+def test_a_command_that_no_replica_could_apply_is_refused(command: Command) -> None:
+    """In the log it would stop every replica, again after each restart."""
+    bench = Bench().lead()
+
+    bench.group.propose(encode_command(command), LATER, bench.outcomes.append)
+    bench.put(b"after")
+    bench.turn()
+
+    assert [type(outcome) for outcome in bench.outcomes] == [InvalidCommandError, Written]
+
+
+def test_the_longest_command_is_applied() -> None:
+    bench = Bench().lead()
+    command = Put(b"k" * (KEY_BYTES_MAX - 1), b"v" * VALUE_BYTES_MAX, "t" * CONTENT_TYPE_LENGTH_MAX)
+
+    bench.group.propose(encode_command(command), LATER, bench.outcomes.append)
+    bench.turn()
+
+    assert [type(outcome) for outcome in bench.outcomes] == [Written]
+
+
+def test_more_reads_than_the_group_can_take_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that waits for its round counts, and so does one that waits for the disk."""
+    monkeypatch.setattr(group_module, "READS_WAITING_MAX", 2)
+    bench = Bench().lead()
+    bench.put(b"key")
+    bench.turn()
+    bench.group.machine.engine.flush()
+    bench.disk.nowait = False
+    bench.group.read_applied(b"key", bench.items.append)
+    for _ in range(2):
+        bench.read(b"key")
+    bench.group.turn(bench.now, may_propose=True)
+    bench.group.read_applied(b"key", bench.items.append)
+    assert [type(item) for item in bench.items] == [OverloadedError, OverloadedError]
+
+    for job in bench.jobs:
+        job()
+    bench.read(b"key")
+
+    assert [type(item) for item in bench.items[2:]] == [bytes, bytes]
+
+
 def test_what_waits_when_leadership_is_lost_was_not_applied() -> None:
     bench = Bench("abc").lead()
     bench.put(b"key")
