@@ -52,6 +52,7 @@ class SimulatedNode:
         self._rng = rng
         self._turned = turned
         self._trace = trace
+        self._starts_again = False
         self.loop = self._new_loop()
 
     @property
@@ -65,7 +66,8 @@ class SimulatedNode:
     # Lives.
 
     def start(self) -> None:
-        """Switch the machine on, if need be, and start the process."""
+        """Switch the machine on, if need be, and start the process; one that is about to end starts anew then."""
+        self._starts_again = self.is_running
         if self.is_running:
             return
         if not self.is_on:
@@ -162,7 +164,14 @@ class SimulatedNode:
         self.failure = failure
         self._trace(f"{self.name} has stopped" + (f": {failure}" if failure else ""))
         life = self.loop
-        self._scheduler.call_at(self._scheduler.now, lambda: self._end(forgets=False) if self.loop is life else None)
+
+        def end() -> None:
+            if self.loop is life:
+                self._end(forgets=False)
+                if self._starts_again:
+                    self.start()
+
+        self._scheduler.call_at(self._scheduler.now, end)
 
     def _after_turn(self) -> None:
         if self.disk.is_off:
