@@ -1,4 +1,5 @@
-from raftgroups import LogIndex, PartitionId, Put, revision_of
+from app.simulation.judges import Answer
+from raftgroups import Item, LogIndex, PartitionId, Put, revision_of
 from tests.simulation.judges.court import NO_OP, P0, Court, FakeGroup, breaks, entry
 
 
@@ -25,6 +26,33 @@ def test_what_clients_were_told_is_judged_at_the_end_of_the_step() -> None:
     court.bench.acknowledgements.acknowledged(P0, b"k", revision_of(LogIndex(1), 0), b"1.")
     with breaks("nothing acknowledged is lost"):
         court.see("a")
+
+
+def test_what_clients_read_is_judged_at_the_end_of_the_step() -> None:
+    court = Court()
+    court.elect("a", term=1)
+    court.replicate(NO_OP)
+
+    court.bench.readings.read(never_written())
+    with breaks("reads are committed and monotonic"):
+        court.see("a")
+
+
+def test_what_clients_were_told_last_is_judged_at_the_end() -> None:
+    court = Court()
+    court.elect("a", term=1)
+    court.replicate(NO_OP)
+    court.bench.acknowledgements.acknowledged(P0, b"k", revision_of(LogIndex(1), 0), b"1.")
+    with breaks("nothing acknowledged is lost"):
+        court.bench.finish()
+
+    court.bench.readings.read(never_written())
+    with breaks("reads are committed and monotonic"):
+        court.bench.finish()
+
+
+def never_written() -> Answer:
+    return Answer(P0, b"k", Item(revision_of(LogIndex(1), 0), b"1."), "a", (1, 1), 1, 2)
 
 
 def test_a_history_is_judged_at_the_end() -> None:
