@@ -2,12 +2,12 @@
 
 What stays PySyncObj's: the object and its life cycle, the Raft state it keeps (role, term,
 vote, commit and applied index), and its seams for journal, transport and nodes. Here is nothing
-but those seams; what a replica does at them is in elections, following, leading and reads (see
-core.py), and what is decided there is decided by the pure modules replication, votes, readindex,
-membership, lease and reign.
+but those seams. What a replica does at them is in driving, elections, following, leading and reads
+(see core.py), and what is decided there is decided by the pure modules replication, votes,
+readindex, membership, lease and reign.
 
-Overridden, because the stock methods lose acknowledged writes (see tests/raftgroups/
-test_stock_defects.py for each):
+Overridden, because the stock methods lose acknowledged writes (tests/raftgroups/audit.py has the
+list, and a test for each):
 
     __onMessageReceived    own messages and handlers: terms and sequences on every reply,
                            only a conflict truncates, commit follows the verified match
@@ -15,8 +15,13 @@ test_stock_defects.py for each):
     __onBecomeLeader       a fresh Reign, the no-op
     __applyLogEntries      the applied index moves before any callback can raise
     __setState             reads of a lost reign are given up
-    _onTick                election by PreVote, CheckQuorum, heartbeats; no polling
+    _onTick                the whole tick: the election check (PreVote), CheckQuorum, heartbeats
     __raftLog              the journal is always ours, never one that PySyncObj makes
+
+So nothing of the stock tick runs: not its commit scan (what is committed is counted when a reply
+or a sync comes: Reign.committed), not its queue of commands, which outlives a leader and forwards,
+not its log compaction and snapshots, which pickle and fork, not its poller. Its other public methods
+have no effect: they queue what nobody takes, or find no other node, or are refused.
 
 PySyncObj is told of no other node: who belongs to the group is what the log says (membership.py).
 """
@@ -35,12 +40,10 @@ from pysyncobj.transport import Transport
 from pysyncobj.version import VERSION
 
 from raftgroups.core import Role
-from raftgroups.elections import Elections
+from raftgroups.driving import Driving
 from raftgroups.errors import HostError
-from raftgroups.following import Following
 from raftgroups.ids import LogIndex, PartitionId, Term
 from raftgroups.journal import GroupLog
-from raftgroups.leading import Leading
 from raftgroups.membership import Configuration
 from raftgroups.messages import (
     Append,
@@ -56,7 +59,6 @@ from raftgroups.messages import (
     VoteRequest,
 )
 from raftgroups.port import Port
-from raftgroups.reign import Reign
 from raftgroups.timing import Timing
 
 PYSYNCOBJ_VERSION = "0.3.17"
@@ -116,7 +118,7 @@ class _JournalSeam:
         pass
 
 
-class Consensus(Elections, Following, Leading, SyncObj):  # type: ignore[misc]  # pysyncobj has no types
+class Consensus(Driving, SyncObj):  # type: ignore[misc]  # pysyncobj has no types
     """One replica of one group.
 
     Invariant: term and vote, and every entry, are durable before a message that reflects
@@ -181,33 +183,6 @@ class Consensus(Elections, Following, Leading, SyncObj):  # type: ignore[misc]  
     def apply_committed(self) -> None:
         self._SyncObj__applyLogEntries()
 
-    def synced(self) -> None:
-        """Entries of this log have reached the disk: the leader may count itself."""
-        if self._reign is not None:
-            self._advance_leader_commit(self._reign)
-
-    def link_up(self, peer: str, now: float) -> None:
-        self._now = now
-        self._connected.add(peer)
-        self._count_links()
-        if self._reign is not None:
-            if peer in self._peers:
-                self._heartbeat(peer)
-                self._replicate(peer)
-        elif self._leader is None:
-            self._hurry()
-
-    def link_lost(self, peer: str, now: float) -> None:
-        self._now = now
-        self._connected.discard(peer)
-        self._count_links()
-        if self._reign is not None and peer in self._reign.progress:
-            self._reign.progress[peer].link_lost()
-        if peer == self._leader:
-            self._contact = None
-            self._know_leader(None)
-            self._hurry()
-
     # What PySyncObj keeps.
 
     @property
@@ -250,13 +225,7 @@ class Consensus(Elections, Following, Leading, SyncObj):  # type: ignore[misc]  
         self._replicate_to_all()
 
     def _SyncObj__onBecomeLeader(self) -> None:  # noqa: N802
-        self._tally = None
-        last, lease_seconds = self._log.last_index, self._timing.lease_seconds
-        self._reign = Reign(self._name, self.term, self.configuration, last, self._now, lease_seconds)
-        self._become(Role.LEADER)
-        self._know_leader(self._name)
-        self.propose(self._port.no_op())
-        self._announce(self._reign)
+        self._begin_reign()
 
     def _SyncObj__applyLogEntries(self) -> bool:  # noqa: N802
         while self._SyncObj__raftLastApplied < self._SyncObj__raftCommitIndex:
@@ -270,15 +239,7 @@ class Consensus(Elections, Following, Leading, SyncObj):  # type: ignore[misc]  
         was_leader, self.is_leader = self.is_leader, state == _RAFT_STATE.LEADER
         self._SyncObj__raftState = state
         if was_leader and not self.is_leader:
-            assert self._reign is not None, "a leader has a reign"
-            reign, self._reign = self._reign, None
-            for read in reign.reads.abandon():
-                self._refuse(read)
+            self._end_reign()
 
     def _onTick(self, timeToWait: float = 0.0) -> None:  # noqa: N802, N803, ARG002  # pysyncobj's signature
-        if self._reign is not None:
-            self._check_quorum(self._reign)
-        if self._reign is not None:
-            self._lead(self._reign)
-        elif self._now >= self._deadline:
-            self._stand()
+        self._pass_time()

@@ -4,9 +4,10 @@
           └─ Reads ── Configuring ─┬─ Following     appends, heartbeats             (following.py)
                                    └─ Leading       replication, commit, transfer   (leading.py)
 
-Each part answers the messages of its kind; together with PySyncObj they are Consensus
-(consensus.py). None of them reads a clock, draws a random number of its own, or touches a file,
-socket or thread: time comes with every call, and what must be done goes through the Port.
+Each part answers the messages of its kind. Together they are Driving, which is told of time, links
+and syncs (driving.py), and with PySyncObj's seams Consensus (consensus.py). None of them reads a
+clock, draws a random number of its own, or touches a file, socket or thread: time comes with every
+call, and what must be done goes through the Port.
 """
 
 import random

@@ -7,6 +7,7 @@ import logging
 
 from raftgroups.command import configuration_in
 from raftgroups.configuring import Configuring
+from raftgroups.core import Role
 from raftgroups.ids import LogIndex, Term
 from raftgroups.membership import Configuration, is_single_step, next_step
 from raftgroups.messages import Append, AppendReply, Heartbeat, HeartbeatReply, TimeoutNow
@@ -112,6 +113,23 @@ class Leading(Configuring):
             self._reign.progress[peer].snapshot_failed()
 
     # What it does by itself.
+
+    def _begin_reign(self) -> None:
+        """This node was elected. Its term is told to all, with an entry of that term (thesis, 6.4)."""
+        self._tally = None
+        last, lease_seconds = self._log.last_index, self._timing.lease_seconds
+        self._reign = Reign(self._name, self.term, self.configuration, last, self._now, lease_seconds)
+        self._become(Role.LEADER)
+        self._know_leader(self._name)
+        self.propose(self._port.no_op())
+        self._announce(self._reign)
+
+    def _end_reign(self) -> None:
+        """Another leads, or nobody does: the reads that wait here are given up."""
+        assert self._reign is not None, "a leader has a reign"
+        reign, self._reign = self._reign, None
+        for read in reign.reads.abandon():
+            self._refuse(read)
 
     def _replicate_to_all(self) -> None:
         for peer in self._peers:

@@ -1,0 +1,48 @@
+"""Driving: what a replica does when time passes, links come and go, and the disk has synced.
+
+Source: Ongaro 2014, sections 3.4 (a follower that hears no leader stands), 6.2 (CheckQuorum),
+9.6 (it asks for a forecast first), 10.2.1 (a leader counts itself once it is on disk).
+"""
+
+from raftgroups.elections import Elections
+from raftgroups.following import Following
+from raftgroups.leading import Leading
+
+
+class Driving(Elections, Following, Leading):
+    """A replica with all of its parts."""
+
+    def synced(self) -> None:
+        """Entries of this log have reached the disk: the leader may count itself."""
+        if self._reign is not None:
+            self._advance_leader_commit(self._reign)
+
+    def link_up(self, peer: str, now: float) -> None:
+        self._now = now
+        self._connected.add(peer)
+        self._count_links()
+        if self._reign is not None:
+            if peer in self._peers:
+                self._heartbeat(peer)
+                self._replicate(peer)
+        elif self._leader is None:
+            self._hurry()
+
+    def link_lost(self, peer: str, now: float) -> None:
+        self._now = now
+        self._connected.discard(peer)
+        self._count_links()
+        if self._reign is not None and peer in self._reign.progress:
+            self._reign.progress[peer].link_lost()
+        if peer == self._leader:
+            self._contact = None
+            self._know_leader(None)
+            self._hurry()
+
+    def _pass_time(self) -> None:
+        if self._reign is not None:
+            self._check_quorum(self._reign)
+        if self._reign is not None:
+            self._lead(self._reign)
+        elif self._now >= self._deadline:
+            self._stand()
