@@ -74,7 +74,8 @@ _STATES = {
 def check_library() -> None:
     """Raises: HostError when the installed pysyncobj is not the one that this class was written against."""
     source = inspect.getsource(pysyncobj_module)
-    if hashlib.sha256(source.encode()).hexdigest() != PYSYNCOBJ_SHA256:
+    digest = hashlib.sha256(source.encode()).hexdigest()
+    if (VERSION, digest) != (PYSYNCOBJ_VERSION, PYSYNCOBJ_SHA256):
         raise HostError(
             f"the installed pysyncobj ({VERSION}) is not the one that this program was checked with; "
             f"install pysyncobj=={PYSYNCOBJ_VERSION} unchanged"

@@ -1,9 +1,15 @@
 """Scenarios: one behaviour of a group each, every step in the open."""
 
-import pytest
+import asyncio
+from pathlib import Path
 
+import pytest
+from pysyncobj import FAIL_REASON
+
+from raftgroups import consensus as consensus_module
 from raftgroups.consensus import check_library
-from raftgroups.errors import DivergedError
+from raftgroups.errors import DivergedError, HostError
+from raftgroups.host import Host, HostOptions
 from raftgroups.ids import LogIndex
 from raftgroups.leading import APPENDS_IN_FLIGHT
 from raftgroups.messages import (
@@ -32,8 +38,45 @@ def led_by(name: str, names: str = "abc", seed: int = 0) -> Wire:
     return wire
 
 
+# The library.
+
+
 def test_the_library_is_the_one_this_was_written_against() -> None:
     check_library()
+
+
+@pytest.mark.parametrize(("what", "other"), [("VERSION", "0.3.18"), ("PYSYNCOBJ_SHA256", "0" * 64)])
+def test_another_library_is_refused_before_anything_is_touched(
+    what: str, other: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What is overridden are private methods: another release may name, or call, them otherwise."""
+    version = other if what == "VERSION" else "0.3.17"
+    line = f"the installed pysyncobj \\({version}\\) is not the one .* install pysyncobj==0.3.17 unchanged$"
+    monkeypatch.setattr(consensus_module, what, other)
+
+    with pytest.raises(HostError, match=line):
+        asyncio.run(Host.open(HostOptions("n1", str(tmp_path / "n1"), "127.0.0.1:0", "127.0.0.1:1")))
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_library_s_own_doors_lead_nowhere() -> None:
+    """Nothing of the stock tick runs, and no other node is known to it."""
+    wire = led_by("a")
+    node, told = wire["a"], []
+    entries = node.entries
+    node.consensus._applyCommand(b"\x01", lambda result, error: told.append(error))
+    node.consensus.forceLogCompaction()
+    node.consensus.transferLeadership("b", lambda result, error: told.append(error))
+    for change in (node.consensus.addNodeToCluster, node.consensus.removeNodeFromCluster):
+        with pytest.raises(Exception, match="dynamicMembershipChange is disabled"):
+            change("d")
+    wire.run(0.5)
+
+    assert node.is_leader
+    assert node.entries == entries
+    assert told == [FAIL_REASON.REQUEST_DENIED], "the command waits in a queue that nobody looks at"
+    assert not node.consensus.otherNodes
 
 
 # Elections.
@@ -112,7 +155,7 @@ def test_a_node_that_was_cut_off_does_not_depose_the_leader() -> None:
 
 
 def test_a_node_that_only_some_reach_does_not_depose_the_leader() -> None:
-    """The partial partition of audit M9: 49 leader changes in a minute there, none here."""
+    """A partial partition: stock changes its leader 49 times a minute in it (defect L2)."""
     wire = led_by("a")
     wire.cut("a", "c")
 
@@ -294,7 +337,7 @@ def test_an_entry_is_committed_once_a_majority_has_it_on_disk() -> None:
 
 
 def test_a_leader_alone_counts_itself_only_once_it_is_on_disk() -> None:
-    """Audit D8: a group of one must not answer before its sync."""
+    """A group of one must not answer before its sync (defect D8)."""
     wire = led_by("a", "a")
 
     index = wire["a"].propose(b"x")

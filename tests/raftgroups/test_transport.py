@@ -218,7 +218,7 @@ def test_a_link_is_made_when_the_peer_comes_up_late() -> None:
 
 
 def test_a_second_connection_takes_the_place_of_the_first() -> None:
-    """Frames of the old one are dropped, even those that have arrived (audit S18)."""
+    """Frames of the old one are dropped, even those that have arrived (defect S18)."""
 
     async def scenario() -> None:
         async with peers("n1", "n2", start="n1") as nodes:
