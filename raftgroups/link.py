@@ -19,6 +19,9 @@ it from the first four bytes of the sender's mac on, modulo 2**32. So a frame th
 doubled, overtaken, or recorded on another connection does not fit: what a link delivers is what
 was sent, in its order, up to the point where it closes.
 
+Nothing is encrypted: who can read the network reads the data, so it must be one that is trusted.
+Nothing is compressed, so no frame is larger in memory than it was on the wire.
+
 A refusal says why a node is turned away. One with a mac (role "refusal" || reason) comes from a
 node of this cluster, and ends the hopes of its receiver; without, it is hearsay for the log.
 """
