@@ -38,16 +38,15 @@ class Memberships(Rule):
         log, now, replica = change.group.log, change.now, change.replica
         logged = self._logged.setdefault((replica.partition, replica.node), [])
         start = now.first if change.is_start else max(change.kept, now.first)
-        logged[:] = [known for known in logged if known[0] <= start]
+        logged[:] = [known for known in logged if now.first < known[0] <= start]
+        covered = self.facts.configured_at(replica.partition, now.first)
         for number in range(start + 1, now.last + 1):
             index = LogIndex(number)
             term, payload = log.entry_at(index)
             configuration = decode_entry(payload).configuration
             if configuration is None:
                 continue
-            # A snapshot may cover a newer one than the newest that this replica has logged.
-            covered = self.facts.configured_at(replica.partition, now.first)
-            before = logged[-1] if logged and logged[-1][0] > covered[0] else covered
+            before = logged[-1] if logged else covered
             logged.append((index, configuration))
             self.checked += 1
             apart = sorted(set(before[1].voters) ^ set(configuration.voters))
@@ -59,6 +58,10 @@ class Memberships(Rule):
                 raise self.broken(
                     f"{replica} wrote a configuration at {index} before that at {before[0]} was committed"
                 )
+        in_force, (index, expected) = change.group.consensus.configuration, logged[-1] if logged else covered
+        # Who was made anew waits for a snapshot, and knows of nobody until it comes.
+        if in_force != expected and (index or in_force.voters) and now.failure is None:
+            raise self.broken(f"{replica} acts by {in_force}, not by the configuration of {index}, {expected}")
 
     def gone(self, replica: Replica) -> None:
         """A node does not hold `replica` any more. Raises: Violation, unless it was removed from the group."""

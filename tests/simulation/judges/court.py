@@ -129,10 +129,10 @@ class FakeGroup:
 class FakeNode:
     """A node with one replica; what it writes is on disk when it has synced."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, founding: Configuration = FOUNDING) -> None:
         self.name = name
         self.starts = 1
-        self.group = FakeGroup()
+        self.group = FakeGroup(consensus=FakeConsensus(founding, (NOTHING, founding)))
         self.disk = SimpleNamespace(is_damaged=False)
         self.failure: str | None = None
         self.host: Any = SimpleNamespace(groups={P0: self.group}, synced_generation=0)
@@ -152,10 +152,14 @@ class FakeNode:
             log.durable_index = LogIndex(min(log.durable_index, after))
         log.entries += entries
         log.entry_generation = self._generation
-        for index in range(log.last_index - len(entries) + 1, log.last_index + 1):
-            configuration = decode_entry(log.entry_at(LogIndex(index))[1]).configuration
-            if configuration is not None:
-                self.group.consensus.configuration = configuration
+        self._act_by_log()
+
+    def _act_by_log(self) -> None:
+        """The newest configuration is in force, committed or not."""
+        consensus = self.group.consensus
+        found = [decode_entry(payload).configuration for _, payload in self.group.log.entries[1:] if payload]
+        known = [configuration for configuration in found if configuration is not None]
+        consensus.configuration = known[-1] if known else consensus.committed_configuration[1]
 
     def sync(self) -> None:
         self.host.synced_generation = self._generation
@@ -209,8 +213,8 @@ class Court:
     `see` is the end of a step; `breaks` is what a test expects of one.
     """
 
-    def __init__(self, *names: str) -> None:
-        self.nodes = {name: FakeNode(name) for name in names or ("a", "b", "c")}
+    def __init__(self, *names: str, founding: Configuration = FOUNDING) -> None:
+        self.nodes = {name: FakeNode(name, founding) for name in names or ("a", "b", "c")}
         self.bench = Bench(cast("dict[str, SimulatedNode]", self.nodes))
 
     @property

@@ -51,9 +51,7 @@ def test_a_vote_for_another_elects_nobody() -> None:
 
 
 def test_a_vote_of_a_node_that_does_not_vote_elects_nobody() -> None:
-    court = Court()
-    for node in court.nodes.values():
-        node.group.consensus.configuration = Configuration(("a", "b"), learners=("c",))
+    court = Court(founding=Configuration(("a", "b"), learners=("c",)))
     lead(court, "a", term=1, voted="ac")
 
     with breaks(ELECTIONS, "of ['a', 'b']"):
@@ -77,8 +75,7 @@ def test_a_vote_is_given_once_even_if_it_was_forgotten_between() -> None:
 
 
 def test_who_votes_alone_elects_itself_before_its_vote_is_on_disk() -> None:
-    court = Court("a")
-    court["a"].group.consensus.configuration = Configuration(("a",))
+    court = Court("a", founding=Configuration(("a",)))
     court["a"].set_term(1, "a")
 
     court["a"].group.consensus.is_leader = True
@@ -86,8 +83,7 @@ def test_who_votes_alone_elects_itself_before_its_vote_is_on_disk() -> None:
 
 
 def test_who_votes_alone_elects_no_other() -> None:
-    court = Court()
-    court["a"].group.consensus.configuration = Configuration(("b",))
+    court = Court(founding=Configuration(("b",)))
     court["a"].set_term(1, "a")
 
     court["a"].group.consensus.is_leader = True

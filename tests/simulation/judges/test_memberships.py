@@ -1,7 +1,7 @@
 import pytest
 
 from raftgroups import Configuration, LogIndex
-from tests.simulation.judges.court import NO_OP, P0, Court, breaks, configured
+from tests.simulation.judges.court import NO_OP, P0, Court, FakeConsensus, FakeGroup, breaks, configured
 
 MEMBERSHIPS = "one membership change at a time"
 
@@ -49,7 +49,7 @@ def test_a_change_that_was_cut_off_does_not_count(court: Court) -> None:
     court["a"].append((1, configured("a", "b", "c", "d")))
     court.see()
 
-    court["a"].append((1, configured("a", "b")), after=1)
+    court["a"].append((2, configured("a", "b")), after=1)
     court.see()
 
 
@@ -63,6 +63,53 @@ def test_a_change_after_a_snapshot_follows_the_one_within_it(court: Court) -> No
 
     court["b"].append((1, configured("a", "b")))
     court.see()
+
+
+def test_a_change_that_a_snapshot_cut_off_does_not_count(court: Court) -> None:
+    """The snapshot says who is in force, though an entry that it covers said otherwise here."""
+    court["b"].append((1, configured("b", "c")))
+    court.see()
+    court.replicate_to("acd", NO_OP, NO_OP, term=2)
+
+    court["b"].receive_snapshot(court["a"])
+    court["b"].append((2, configured("a", "b")))
+    court.see()
+
+
+def test_everybody_acts_by_the_newest_that_it_has(court: Court) -> None:
+    """Committed or not: so it counts its majorities (thesis, 4.1)."""
+    court["b"].append((1, configured("a", "b", "c", "d")))
+
+    court["b"].group.consensus.configuration = Configuration(("a", "b", "c"))
+    with breaks(MEMBERSHIPS, "not by the configuration of 2"):
+        court.see()
+
+
+def test_nobody_acts_by_what_was_cut_off(court: Court) -> None:
+    court["b"].append((1, configured("a", "b", "c", "d")))
+    court.see()
+
+    court["b"].append((2, NO_OP), after=1)
+    court["b"].group.consensus.configuration = Configuration(("a", "b", "c", "d"))
+    with breaks(MEMBERSHIPS, "not by the configuration of 0"):
+        court.see()
+
+
+def test_who_is_new_acts_by_nothing_until_a_snapshot_comes(court: Court) -> None:
+    court.replicate_to("abc", configured("a", "b", "c", "d"))
+    new = court["d"]
+    court.facts.replica(P0, "d").retire()
+    new.group = FakeGroup(consensus=FakeConsensus(Configuration(), (LogIndex(0), Configuration())))
+    new.host.groups[P0] = new.group
+    new.set_term(1, "a")
+    court.see()
+
+    new.receive_snapshot(court["a"])
+    court.see()
+    new.append((1, NO_OP))
+    new.group.consensus.configuration = Configuration()
+    with breaks(MEMBERSHIPS, "d's replica of partition 0 acts by"):
+        court.see()
 
 
 def test_everybody_believes_in_what_is_committed(court: Court) -> None:
