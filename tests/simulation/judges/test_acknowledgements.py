@@ -29,12 +29,13 @@ def test_what_was_acknowledged_is_committed(acknowledgements: Acknowledgements) 
     ("key", "index", "value"),
     [
         (b"k", 3, b"1."),
+        (b"k", 3, None),
         (b"k", 1, b"2."),
         (b"k", 1, None),
         (b"k", 2, b"1."),
         (b"other", 1, b"1."),
     ],
-    ids=["nothing there", "another value", "not deleted", "deleted", "another key"],
+    ids=["nothing there", "no delete there", "another value", "not deleted", "deleted", "another key"],
 )
 def test_what_was_not_committed_is_lost(
     acknowledgements: Acknowledgements, key: bytes, index: int, value: bytes | None

@@ -67,6 +67,49 @@ def test_what_is_committed_and_was_not_on_disk_may_be_lost_by_a_crash(court: Cou
     court.see("c")
 
 
+def test_what_is_committed_is_not_cut_off_though_it_was_not_on_disk(court: Court) -> None:
+    """Only a crash may take it: whoever runs knows what it holds."""
+    for name in "abc":
+        court[name].append((1, NO_OP))
+    court["a"].sync()
+    court["b"].sync()
+    court.see()
+    court["a"].commit(3)
+    court.see("a")
+
+    court["c"].append((2, NO_OP), after=2)
+    with breaks(COMMITS, "cut entry 3 of term 1 off"):
+        court.see("c")
+
+
+def test_what_was_not_committed_may_be_cut_off(court: Court) -> None:
+    """Though another entry was committed at its index."""
+    court["c"].append((1, entry(Put(b"k", b"2."))))
+    court["c"].sync()
+    court.see("c")
+    for name in "ab":
+        court[name].append((2, NO_OP))
+        court[name].sync()
+        court.see(name)
+    court["a"].commit(3)
+    court.see("a")
+
+    court["c"].append((2, NO_OP), after=2)
+    court.see("c")
+
+
+def test_nobody_comes_back_with_more_than_was_committed(court: Court) -> None:
+    court["c"].append((1, NO_OP), (1, NO_OP))
+    court["c"].sync()
+    court.see("c")
+
+    court["c"].restart()
+    court["c"].group.consensus.applied_index = LogIndex(3)
+    court["c"].group.consensus.commit_index = LogIndex(4)
+    with breaks(COMMITS, "committed 4, but nobody committed 3"):
+        court.see("c")
+
+
 def test_nothing_is_applied_before_it_is_committed(court: Court) -> None:
     court["a"].append((1, NO_OP))
     court["a"].apply(3)

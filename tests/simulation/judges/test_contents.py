@@ -32,7 +32,7 @@ def test_an_entry_that_was_applied_wrongly_is_found_at_once(court: Court) -> Non
 
     court["b"].commit(3)
     court["b"].group.machine.engine.records[b"\x01k"] = STRAY
-    with breaks(CONTENTS, "b's replica of partition 0 has applied 3"):
+    with breaks(CONTENTS, f"b's replica of partition 0 has applied 3 and holds {STRAY!r} under b'k'"):
         court.see()
 
 
@@ -115,3 +115,14 @@ def test_an_engine_that_cannot_be_read_is_on_a_damaged_disk(court: Court, is_dam
     else:
         with breaks(CONTENTS, "cannot be read"):
             court.see()
+
+
+def test_a_replica_that_has_stopped_is_not_compared(court: Court) -> None:
+    """It stopped in the middle of an entry, for a broken disk, and answers nobody any more."""
+    node = court["b"]
+    node.disk.is_damaged = True
+    node.group.failure = CorruptionError("/b/1.sst", 7, "the checksum of a block does not match")
+    node.group.machine.engine.records[b"\x01stray"] = STRAY
+
+    node.restart()
+    court.see()
