@@ -18,6 +18,7 @@ from app.simulation.judges.quorums import Quorums
 from app.simulation.judges.readings import Readings
 from app.simulation.judges.recovery import Recovery
 from app.simulation.judges.rule import Rule
+from app.simulation.judges.stops import Stops
 from app.simulation.judges.terms import Terms
 from app.simulation.node import SimulatedNode
 from raftgroups import Host, PartitionId
@@ -53,6 +54,7 @@ class Bench:
         self.acknowledgements = Acknowledgements(facts)
         self.readings = Readings(facts)
         self._histories = Histories(self.history)
+        self._stops = Stops(nodes)
         self._memberships = Memberships(facts)
         contents = Contents(facts, may_be_damaged)
         self.recovery = Recovery(nodes, facts, contents)
@@ -85,6 +87,7 @@ class Bench:
             self._count_replicas(name, host)
         self.acknowledgements.settle()
         self.readings.settle()
+        self._stops.settle()
 
     def healed(self) -> None:
         """The faults have ended; what this means is for the recovery to say, at the end."""
@@ -93,12 +96,14 @@ class Bench:
         """The simulation is over. Raises: Violation."""
         self.acknowledgements.settle()
         self.readings.settle()
+        self._stops.settle()
         self.recovery.settle()
         self._histories.settle()
 
     def tallies(self) -> list[tuple[str, int]]:
         """Every rule, and how often it was checked."""
-        judges: list[Tallied] = [*self._rules, self.acknowledgements, self.readings, self._histories, self.recovery]
+        told: list[Tallied] = [self.acknowledgements, self.readings, self._histories]
+        judges: list[Tallied] = [*self._rules, self._stops, *told, self.recovery]
         return [(judge.name, judge.checked) for judge in judges]
 
     def _count_replicas(self, name: str, host: Host) -> None:

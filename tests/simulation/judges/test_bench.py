@@ -9,7 +9,7 @@ def test_every_rule_says_how_often_it_was_checked() -> None:
     court.replicate(entry(Put(b"k", b"1.")))
 
     tallies = dict(court.bench.tallies())
-    assert len(tallies) == 13
+    assert len(tallies) == 14
     assert {name for name, checked in tallies.items() if not checked} == {
         "nothing acknowledged is lost",
         "reads are committed and monotonic",
