@@ -74,6 +74,28 @@ def test_a_vote_is_given_once_even_if_it_was_forgotten_between() -> None:
         court.see()
 
 
+def test_who_has_not_voted_yet_may_vote() -> None:
+    court = Court()
+    for vote in (None, "a"):
+        for node in court.nodes.values():
+            node.set_term(1, vote)
+            node.sync()
+        court.see()
+
+    court["a"].group.consensus.is_leader = True
+    court.see()
+
+
+def test_a_leader_of_one_term_does_not_lead_in_the_next() -> None:
+    court = Court()
+    court.elect("a", term=1)
+
+    court["a"].set_term(2, "a")
+    court["a"].sync()
+    with breaks(ELECTIONS, "leads in term 2 with the votes of ['a'] on disk"):
+        court.see()
+
+
 def test_who_votes_alone_elects_itself_before_its_vote_is_on_disk() -> None:
     court = Court("a", founding=Configuration(("a",)))
     court["a"].set_term(1, "a")
