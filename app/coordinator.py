@@ -301,33 +301,33 @@ class Coordinator:
     def called(self, peer: str, message: CallMessage) -> None:
         """A peer's gateway asks the replica here. One that went meanwhile refuses; the peer asks elsewhere."""
         partition, call = PartitionId(message.partition), message.call
-        send = self._transport.send
+        reply = self._transport.reply_to(peer)
         group = self._groups.get(partition)
         if group is None or group.failure is not None:
-            send(peer, _encode_failure(call, NotLeaderError(partition, self._where.leader_of(partition))))
+            reply(_encode_failure(call, NotLeaderError(partition, self._where.leader_of(partition))))
         elif isinstance(message, TransferCall | TargetCall):
-            self._carry_out(group, message, lambda result: send(peer, _encode_written(call, result)))
+            self._carry_out(group, message, lambda result: reply(_encode_written(call, result)))
         elif message.epoch != self._epoch:
-            send(peer, _encode_failure(call, StaleEpochError(f"the epoch here is {self._epoch}")))
+            reply(_encode_failure(call, StaleEpochError(f"the epoch here is {self._epoch}")))
         elif isinstance(message, WriteCall):
             deadline = self._loop.time() + message.timeout_ms / 1000
-            group.propose(message.command, deadline, lambda result: send(peer, _encode_written(call, result)))
+            group.propose(message.command, deadline, lambda result: reply(_encode_written(call, result)))
         else:
-            self._read_for(peer, group, message)
+            self._read_for(group, message, reply)
 
-    def _read_for(self, peer: str, group: RaftGroup, message: ReadCall) -> None:
-        send, call, level = self._transport.send, message.call, Level(message.level)
+    def _read_for(self, group: RaftGroup, message: ReadCall, reply: Callable[[ReturnMessage], None]) -> None:
+        call, level = message.call, Level(message.level)
         may_answer = self._where.replica(group.partition) is not None
         if not may_answer or (level is Level.LEASE and not group.is_leader):
-            send(peer, _encode_failure(call, NotLeaderError(group.partition, group.leader)))
+            reply(_encode_failure(call, NotLeaderError(group.partition, group.leader)))
             return
 
         def done(item: bytes | RaftGroupError | None, served: Level) -> None:
             if isinstance(item, RaftGroupError):
-                send(peer, _encode_failure(call, item))
+                reply(_encode_failure(call, item))
             else:
                 age, is_leased = self._staleness_ms(group, served), served is Level.LEASE
-                send(peer, ReadReturn(call, item or b"", age, group.is_leader, is_leased))
+                reply(ReadReturn(call, item or b"", age, group.is_leader, is_leased))
 
         self._read(group, message.key, level, done)
 

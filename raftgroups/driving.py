@@ -32,6 +32,7 @@ class Driving(Elections, Following, Leading):
         self._now = now
         self._connected.discard(peer)
         self._count_links()
+        self._forget_reads_of(peer)
         if self._reign is not None and peer in self._reign.progress:
             self._reign.progress[peer].link_lost()
         if peer == self._leader:

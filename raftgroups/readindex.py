@@ -4,7 +4,7 @@ Source: Ongaro 2014, section 6.4. A leader may answer a read once it knows that 
 after the read arrived, and has applied all that was committed then.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -96,6 +96,14 @@ class ReadIndex(Generic[ReadT]):
         self._voters = frozenset(voters)
         self._echoed = {voter: self._echoed.get(voter, 0) for voter in self._voters}
         return self._confirmed() if self._rounds else []
+
+    def forget(self, is_gone: Callable[[ReadT], bool]) -> None:
+        """Nobody waits any more for the reads that are gone."""
+        self._waiting = [read for read in self._waiting if not is_gone(read)]
+        self._rounds = {
+            number: (index, tuple(read for read in reads if not is_gone(read)))
+            for number, (index, reads) in self._rounds.items()
+        }
 
     def abandon(self) -> tuple[ReadT, ...]:
         """The reign is over: every read that was not served."""

@@ -86,6 +86,11 @@ class Reads(Core):
             for read in reads:
                 read.abandon()
 
+    def _forget_reads_of(self, peer: str) -> None:
+        """What it asked over the link that is lost it will ask again, by numbers that may begin anew."""
+        if self._reign is not None:
+            self._reign.reads.forget(lambda read: isinstance(read, RemoteRead) and read.node == peer)
+
     def _refuse(self, read: Read) -> None:
         if isinstance(read, LocalRead):
             read.abandon()

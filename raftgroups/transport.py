@@ -16,7 +16,7 @@ with the others either: it closes every link, and says why in `refusals`.
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from engine import EngineError
@@ -161,6 +161,20 @@ class Transport:
             self._receiver.has_outgoing()
         else:
             peer.held.setdefault(generation, []).append(message)
+
+    def reply_to(self, name: str) -> Callable[[AnyMessage], None]:
+        """What sends an answer to `name` over the link that is up now, and drops it when that is lost.
+
+        Numbers of questions begin anew with each life of a peer: over a later link an answer could
+        be taken for that to another question.
+        """
+        asked_over = self.peers[name].link
+
+        def send(message: AnyMessage) -> None:
+            if self.peers[name].link is asked_over:
+                self.send(name, message)
+
+        return send
 
     def synced(self, generation: int) -> None:
         """Release what waited for `generation`."""

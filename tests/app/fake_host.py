@@ -114,6 +114,7 @@ class Wire:
     """Carries messages between the nodes that are up, when it is told to.
 
     sent   every message so far, with its sender and its receiver
+    lost   which nodes were lost so far, in order
     """
 
     def __init__(self, names: Sequence[str], *, partitions: int = 4) -> None:
@@ -121,6 +122,7 @@ class Wire:
         self.topology = Topology("c", Epoch(1), partitions, 3, members)
         self.items: dict[PartitionId, dict[bytes, Item]] = {PartitionId(p): {} for p in range(partitions)}
         self.down: set[str] = set()
+        self.lost: list[str] = []
         self.sent: list[tuple[str, str, CallMessage | ReturnMessage]] = []
         self._queue: deque[tuple[str, str, CallMessage | ReturnMessage]] = deque()
         self.hosts = {name: FakeHost(name, self) for name in names}
@@ -145,9 +147,15 @@ class Wire:
     def lose(self, name: str) -> None:
         """A node is gone, and everybody notices."""
         self.down.add(name)
+        self.lost.append(name)
         for peer, coordinator in self.coordinators.items():
             if peer not in self.down:
                 coordinator.peer_lost(name)
+
+    def restart(self, name: str) -> None:
+        """A lost node is back, and remembers nothing of what it had asked."""
+        self.down.discard(name)
+        self.coordinators[name] = Coordinator(self.hosts[name])  # type: ignore[arg-type]  # has what is used
 
     def hold(self, partition: int, leader: str | None, *names: str) -> None:
         """Who holds a partition from now on; the others do no longer."""
@@ -188,6 +196,15 @@ class FakeTransport:
 
     def send(self, name: str, message: CallMessage | ReturnMessage) -> None:
         self._wire.put(self._name, name, message)
+
+    def reply_to(self, name: str) -> Callable[[ReturnMessage], None]:
+        lost = self._wire.lost.copy()
+
+        def send(message: ReturnMessage) -> None:
+            if self._wire.lost == lost:
+                self.send(name, message)
+
+        return send
 
 
 class FakeHost:

@@ -122,6 +122,35 @@ def test_a_node_without_a_replica_learns_who_leads(play: Play) -> None:
     play(scenario)
 
 
+def test_no_answer_is_taken_for_that_to_another_question(play: Play) -> None:
+    """A node that starts anew numbers its calls anew, and what it asked before is answered when it is back."""
+
+    async def scenario(wire: Wire) -> None:
+        leader = wire.hosts["n1"].groups[P0]
+        leader.is_patient = True
+        before = Client(wire, "n4")
+        before.write(b"before")
+        wire.deliver()
+        wire.lose("n4")
+        wire.restart("n4")
+        again = Client(wire, "n4")
+        again.write(b"again")
+        asked_before, asked_again = leader.waiting[0], leader.waiting
+        wire.deliver()
+        assert len(asked_again) == 2
+
+        asked_before(None)
+        wire.deliver()
+        assert again.answers == []
+        asked_again[1](None)
+        wire.deliver()
+
+        assert [type(answer) for answer in again.answers] == [Written]
+        assert wire.items[P0][again.key].value == b"again"
+
+    play(scenario)
+
+
 def test_who_answers_a_write_leads(play: Play) -> None:
     async def scenario(wire: Wire) -> None:
         client = Client(wire, "n4")

@@ -764,6 +764,22 @@ def test_a_followers_read_needs_a_majority_of_five() -> None:
     assert read.fate == "served"
 
 
+def test_a_question_is_not_answered_over_a_later_link() -> None:
+    """Who lost the link asks again, and after a restart by the same numbers: this index may be too old for them."""
+    wire = led_by("a", "abcde")
+    wire["b"].read()
+    wire.deliver("b", "a")
+    wire.cut("a", "b")
+    wire.link("a", "b")
+
+    wire.deliver("a", "c")
+    wire.deliver("c", "a")
+    wire.deliver("a", "d")
+    wire.deliver("d", "a")
+
+    assert not [message for message in wire.in_flight("a", "b") if isinstance(message, ReadIndexReply)]
+
+
 def test_a_question_of_an_older_term_is_refused() -> None:
     """It proves nothing: who asked may not have known of a newer leader."""
     wire = led_by("a")

@@ -91,6 +91,20 @@ def test_an_echo_of_a_later_round_confirms_the_earlier_ones() -> None:
     assert reads.echoed("c", 3) == [Serve(("z",), LogIndex(9))]
 
 
+def test_what_nobody_waits_for_any_more_is_not_served() -> None:
+    reads = reads_of("abc")
+    reads.arrived("gone")
+    reads.arrived("x")
+    reads.launch(LogIndex(7))
+    reads.arrived("gone")
+    reads.arrived("y")
+
+    reads.forget(lambda read: read == "gone")
+
+    assert reads.echoed("b", 1) == [Serve(("x",), LogIndex(7))]
+    assert reads.abandon() == ("y",)
+
+
 def test_a_reign_that_ends_gives_back_every_read() -> None:
     reads = reads_of("abc")
     reads.arrived("served")

@@ -192,6 +192,34 @@ def test_what_waits_for_a_lost_link_is_forgotten() -> None:
     run(scenario())
 
 
+def test_an_answer_goes_over_the_link_that_brought_the_question() -> None:
+    """Or over none: who comes back may number its questions anew."""
+
+    async def scenario() -> None:
+        async with peers("n1", "n2") as nodes:
+            await nodes.linked("n1", "n2")
+            sender, heard = nodes.transports["n1"], nodes.heard["n2"]
+            first, late, second = numbered(3)
+            reply = sender.reply_to("n2")
+            reply(first)
+            sender.flush()
+            await heard.changes.until(lambda: len(heard.messages) == 1)
+            link = sender.peers["n2"].link
+            assert link is not None
+            link.close()
+            await heard.changes.until(lambda: len(heard.up) == 2)
+            await nodes.linked("n1", "n2")
+
+            reply(late)
+            sender.reply_to("n2")(second)
+            sender.flush()
+            await heard.changes.until(lambda: len(heard.messages) == 2)
+
+            assert heard.messages == [("n1", first), ("n1", second)]
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("restarted", ["n1", "n2"])
 def test_a_link_comes_back(restarted: str) -> None:
     """Whichever side dials: n2 does, because its name sorts higher."""
