@@ -19,6 +19,7 @@ from raftgroups.ids import LogIndex, PartitionId
 from raftgroups.lane import Elsewhere, Lane
 from raftgroups.layout import Layout, is_checkpoint
 from raftgroups.messages import AnyMessage, SnapshotChunk, SnapshotOffer, SnapshotReply
+from raftgroups.pace import WINDOW_BYTES
 from raftgroups.statemachine import StateMachine
 
 log = logging.getLogger("ringkv.snapshot")
@@ -64,7 +65,7 @@ class Incoming:
 
 
 class Receiving:
-    """At most one transfer a partition.
+    """At most one transfer a partition, and no more of it in memory than a sender's window.
 
     Invariant: a generation is put in force only if it is newer than what the replica has applied,
     and until the replica uses it the log keeps what follows it (see `floor`).
@@ -127,6 +128,7 @@ class Receiving:
             or chunk.offset != incoming.accepted
             or incoming.accepted == layout.size
             or not 0 < len(chunk.data) <= layout.locate(chunk.offset).left
+            or chunk.offset + len(chunk.data) - incoming.stored > WINDOW_BYTES
         ):
             log.error("partition %d: what %s sends does not fit its offer", group.partition, sender)
             self._refuse(incoming)

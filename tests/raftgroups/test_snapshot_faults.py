@@ -2,7 +2,7 @@ import msgspec
 import pytest
 
 from engine import CURRENT, Fault, StorageError
-from raftgroups import sending
+from raftgroups import receiving, sending
 from raftgroups.messages import (
     SnapshotChunk,
     SnapshotOffer,
@@ -244,6 +244,22 @@ def test_a_chunk_that_is_longer_than_its_file_ends_the_transfer() -> None:
     transfer.follower.receive("a", offer)
 
     transfer.follower.receive("a", SnapshotChunk(0, offer.transfer, 0, b"x" * 1_000_000))
+    transfer.run()
+
+    assert_given_up(transfer)
+
+
+def test_a_leader_that_sends_more_than_a_window_is_not_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for the disk is in memory meanwhile."""
+    monkeypatch.setattr(receiving, "WINDOW_BYTES", 1500)
+    transfer = Transfer()
+    (offer,) = transfer.offers()
+    assert isinstance(offer, SnapshotOffer)
+    transfer.follower.receive("a", offer)
+    transfer.follower.work_off()
+
+    for offset in (0, 1000):
+        transfer.follower.receive("a", SnapshotChunk(0, offer.transfer, offset, b"x" * 1000))
     transfer.run()
 
     assert_given_up(transfer)
