@@ -1,4 +1,25 @@
-"""Replication: a ring of partitions, each a Raft group over an engine; knows no HTTP."""
+"""Replication: a ring of partitions, each a Raft group over an engine; knows no HTTP.
+
+Whatever waits has a bound, and beyond it something is refused, or a link closed:
+
+    group.PENDING_COMMANDS_MAX     writes of a partition that wait for an entry
+    group.READS_WAITING_MAX        reads of a partition that wait for a round, an index or the disk
+    group.ENTRY_BYTES_MAX          of the one entry that a leader has on its way
+    leading.APPENDS_IN_FLIGHT      Appends to a follower that it has not answered
+    leading.APPEND_BYTES           of each of them
+    transport.OUTBOX_MESSAGES_MAX  messages for a peer that wait for the disk, or for the turn's end
+    transport.STRANGERS_MAX        connections that have not proved the secret
+    transport.COMPLAINTS_MAX       what the log has heard of them
+    link.UNSENT_BYTES_MAX          written to a peer that does not read
+    link.HANDSHAKE_BYTES_MAX       in the frame of a stranger
+    link.FRAME_BYTES_MAX           in the frame of a peer
+    pace.WINDOW_BYTES              of a snapshot, on the link and before the follower's disk
+    sending.HELD_LOG_BYTES_MAX     entries kept in memory for who is sent a snapshot
+    group.TAIL_BYTES               entries kept in memory after they were flushed
+    nodelog.RETAINED_BYTES         the same, on disk
+
+Entries that are not flushed are bounded by the engine, which stalls: then writes are refused.
+"""
 
 from raftgroups.command import (
     Command,

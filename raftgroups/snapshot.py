@@ -3,7 +3,8 @@
     leader    sending.py       checkpoint → offer → chunks, as quickly as the follower confirms them
     follower  receiving.py     files of the next generation, CURRENT last → engines change places
 
-A snapshot carries everything of the state machine, its configuration included.
+A snapshot carries everything of the state machine, its configuration included, and nothing of the
+process. PySyncObj's own, which pickle the replica as an object, are never taken.
 """
 
 import random
