@@ -149,6 +149,42 @@ def test_an_end_that_closes_tells_the_other_after_all_that_was_written(wire: Wir
     assert not wire.there.ends and not wire.back.ends
 
 
+def test_an_end_is_over_once(wire: Wire) -> None:
+    near, far = wire.dial()
+    assert near.end is not None
+    near.end.close()
+
+    near.end.close()
+    near.end.abort()
+    wire.run()
+    assert near.events == far.events == ["made", None]
+
+
+def test_what_comes_to_a_node_that_stands_still_is_there_when_it_goes_on(wire: Wire) -> None:
+    """The machine took the connection; its user learns of it, and of what was said, in this order."""
+    wire.machines.loops["n2"].pause()
+    task = wire.dialing()
+    wire.run()
+    near = task.result()[1]
+    near.write(b"are you there?")
+    wire.run(60.0)
+    assert (wire.accepted, near.events) == ([], ["made"])
+
+    wire.machines.loops["n2"].resume()
+    wire.run()
+    assert wire.accepted[0].events == ["made", b"are you there?"]
+
+
+def test_who_died_before_it_saw_a_connection_never_sees_it(wire: Wire) -> None:
+    wire.machines.loops["n2"].pause()
+    wire.dialing()
+    wire.run()
+
+    wire.machines.loops["n2"].kill()
+    wire.run()
+    assert wire.accepted == []
+
+
 def test_nothing_is_written_to_an_end_that_is_over(wire: Wire) -> None:
     near, far = wire.dial()
     assert near.end is not None
