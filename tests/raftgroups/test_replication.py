@@ -60,7 +60,7 @@ def test_entries_at_the_end_of_the_log_are_new() -> None:
 
 
 def test_entries_that_match_are_kept() -> None:
-    """Truncating a matching suffix loses what was acknowledged, until it is sent again."""
+    """Truncating a matching suffix loses what was acknowledged, until it is sent again (thesis, 3.5; defect S2)."""
     assert judge(Log([0, 1, 1, 1, 1]), 0, 1, 1, [1]) == Accept(1, LogIndex(2))
     assert judge(Log([0, 1, 1, 1, 1]), 0, 0, 0, [1, 1, 1]) == Accept(3, LogIndex(3))
 
@@ -70,6 +70,7 @@ def test_an_old_append_matches_no_further_than_it_reaches() -> None:
 
 
 def test_only_what_conflicts_is_replaced() -> None:
+    """Thesis, 3.5: an entry that conflicts goes, and all that follow it."""
     assert judge(Log([0, 1, 1, 2, 2]), 2, 1, 1, [1, 3, 3]) == Accept(1, LogIndex(4))
 
 
@@ -78,6 +79,7 @@ def test_a_gap_is_rejected_with_the_end_of_the_log() -> None:
 
 
 def test_a_rejection_skips_the_whole_conflicting_term() -> None:
+    """Thesis, 3.5: a round for each term, not for each entry."""
     assert judge(Log([0, 1, 1, 2, 2, 2]), 0, 5, 3, []) == Reject(LogIndex(2), Term(1))
 
 
@@ -226,6 +228,7 @@ def test_the_newest_entry_not_after_is_what_a_search_finds(logs: Logs, index: in
     ],
 )
 def test_a_majority_commits(matches: list[int], committed: int) -> None:
+    """Thesis, 3.6.2, and 4.1 for groups of even size."""
     assert quorum_match(matches) == committed
 
 
@@ -268,6 +271,7 @@ def test_an_accepted_probe_opens_the_window() -> None:
 
 
 def test_a_window_of_appends_is_in_flight() -> None:
+    """Thesis, 10.2.1."""
     progress = replicating(5)
     sequences = []
     for last in range(6, 6 + WINDOW):

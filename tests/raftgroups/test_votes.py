@@ -21,6 +21,7 @@ def request(
 
 
 def test_one_vote_a_term() -> None:
+    """Thesis, 3.4: first come, first served."""
     assert decide(voter(), "b", request()) == GRANT
     assert decide(voter(vote="b"), "c", request()) == REFUSE
 
@@ -34,6 +35,7 @@ def test_a_higher_term_frees_the_vote() -> None:
 
 
 def test_an_older_term_gets_nothing() -> None:
+    """Thesis, 3.3."""
     assert decide(voter(), "b", request(term=2)) == REFUSE
     assert decide(voter(), "b", request(term=2, transfer=True)) == REFUSE
 
@@ -58,12 +60,14 @@ def test_a_voter_that_hears_a_leader_neither_votes_nor_adopts() -> None:
 
 
 def test_an_election_that_the_leader_asked_for_is_let_through() -> None:
+    """Thesis, 4.2.3, at its end, and 3.10."""
     asked = request(term=4, transfer=True)
 
     assert decide(voter(has_leader=True), "b", asked) == Ballot(granted=True, adopt=True)
 
 
 def test_a_probe_changes_nothing() -> None:
+    """Thesis, 9.6."""
     assert decide(voter(vote="b"), "c", request(term=4, probe=True)) == GRANT
 
 
