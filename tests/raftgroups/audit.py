@@ -86,6 +86,7 @@ ROWS = {
     ),
     "S8": Row(
         "an old snapshot moves the state machine back, and clears a log that matches",
+        stock=("test_audit_safety::test_s8_stock_goes_back_to_a_snapshot_that_comes_again",),
         ours=(
             "test_consensus::test_a_snapshot_never_moves_a_replica_back",
             "test_consensus::test_a_late_snapshot_keeps_the_entries_after_it",
@@ -122,6 +123,7 @@ ROWS = {
     ),
     "S13": Row(
         "applying a change of members, and rolling one back, does it again",
+        stock=("test_audit_safety::test_s13_stock_adds_a_member_again_that_was_removed",),
         ours=(
             "test_audit_safety::test_s13_ours_changes_no_member_by_applying",
             "test_consensus_membership::test_a_truncated_configuration_is_rolled_back",
@@ -130,6 +132,7 @@ ROWS = {
     ),
     "S14": Row(
         "votes are counted whoever gives them, and how often",
+        stock=("test_audit_safety::test_s14_stock_counts_one_vote_twice_and_a_strangers_too",),
         ours=(
             "test_consensus::test_a_vote_counts_once",
             "test_consensus::test_what_those_outside_of_the_group_say_counts_for_nothing",
@@ -140,6 +143,7 @@ ROWS = {
     ),
     "S15": Row(
         "term and vote are lost with power, and an unreadable file of them counts as none",
+        stock=("test_audit_safety::test_s15_stock_votes_twice_when_its_file_is_empty",),
         ours=(
             "test_consensus::test_a_vote_leaves_only_once_it_is_on_disk",
             "test_consensus::test_a_vote_that_was_lost_in_a_crash_was_never_counted",
@@ -161,6 +165,7 @@ ROWS = {
     ),
     "S17": Row(
         "an old leader is told by nobody that there is a newer term",
+        stock=("test_audit_safety::test_s17_stock_does_not_answer_an_old_leader",),
         ours=(
             "test_consensus::test_an_old_leader_learns_of_the_new_term_from_an_answer",
             "test_consensus::test_any_answer_with_a_higher_term_ends_a_reign",
@@ -176,6 +181,7 @@ ROWS = {
     ),
     "S19": Row(
         "an entry of a newer code version is skipped, and the applied index is wrong from there on",
+        stock=("test_audit_safety::test_s19_stock_applies_twice_after_an_entry_of_a_newer_version",),
         why=(("command", "no command runs code, none depends on the version of who applies it"),),
     ),
     "D1": Row(

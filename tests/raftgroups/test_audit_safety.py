@@ -6,6 +6,7 @@ The worst of them, R1 to R7, stand in test_stock_defects.py.
 import pickle
 from pathlib import Path
 
+import pytest
 from pysyncobj import FAIL_REASON
 from pysyncobj.journal import FileJournal, MetaStorer
 
@@ -15,7 +16,7 @@ from raftgroups.ids import LogIndex, Term
 from raftgroups.membership import Configuration
 from raftgroups.messages import Append
 from raftgroups.statemachine import StateMachine
-from tests.raftgroups.stock import JOURNAL_WARNS, StockMaker, StockNode, StockWire
+from tests.raftgroups.stock import JOURNAL_WARNS, Message, StockMaker, StockNode, StockWire
 from tests.raftgroups.wire import GROUP, Wire
 
 
@@ -25,6 +26,42 @@ def ours(names: str = "abc", joiners: str = "") -> Wire:
     wire.elect("a")
     wire.run(0.2)
     return wire
+
+
+def append_to(node: StockNode, entries: list[bytes], commit: int) -> Message:
+    """What the leader of the node's term would send: these after what the node has, the first `commit` committed."""
+    last, term = node.log[-1]
+    stored = [(payload, last + place, term) for place, payload in enumerate(entries, 1)]
+    append = {"type": "append_entries", "term": term, "commit_index": last + commit, "entries": stored}
+    return append | {"prevLogIdx": last, "prevLogTerm": term}
+
+
+# S8: an old snapshot moves the state machine back.
+
+
+def test_s8_stock_goes_back_to_a_snapshot_that_comes_again(stock: StockWire) -> None:
+    stock.lead("a", "bc")
+    stock.cut("c")
+    for number in range(20):
+        stock.put("a", f"k{number}")
+    stock.settle("a", "b")
+    stock["a"].compact()
+    stock.link("a", "c")
+    sent = []
+    for _ in range(20):
+        stock.heartbeat("a")
+        sent += stock.deliver("a", "c")
+        stock.deliver("c", "a")
+    snapshot = [message for message in sent if message.get("serialized")]
+    stock.put("a", "later")
+    stock.settle("a", "bc")
+    assert "later" in stock["c"].data
+
+    for message in snapshot:
+        stock["c"].hand.received("a", message)
+
+    assert "later" in stock.acknowledged
+    assert "later" not in stock["c"].data
 
 
 # S9: a snapshot that cannot be loaded is acknowledged all the same.
@@ -170,6 +207,18 @@ def test_s12_ours_puts_no_uncommitted_member_into_a_snapshot() -> None:
 # S13: applying a change of members does it again.
 
 
+def test_s13_stock_adds_a_member_again_that_was_removed(make_stock: StockMaker) -> None:
+    stock = make_stock("abc", dynamicMembershipChange=True)
+    stock.lead("a", "bc")
+    added, removed = (b"\x02" + pickle.dumps([change, "d"]) for change in ("add", "rem"))
+
+    stock["b"].hand.received("a", append_to(stock["b"], [added, removed], commit=1))
+    assert stock["b"].members == {"a", "b", "c"}
+    stock["b"].doTick()
+
+    assert stock["b"].members == {"a", "b", "c", "d"}
+
+
 def test_s13_ours_changes_no_member_by_applying() -> None:
     """d was added and removed again; when only the first of the two is committed, d stays removed."""
     wire = ours(joiners="d")
@@ -181,6 +230,38 @@ def test_s13_ours_changes_no_member_by_applying() -> None:
 
     assert node.consensus.applied_index == last + 1
     assert node.consensus.configuration == Configuration(tuple("abc"))
+
+
+# S14: a vote counts as often as it comes, from whomever.
+
+
+@pytest.mark.parametrize("voters", ["bb", "bx"])
+def test_s14_stock_counts_one_vote_twice_and_a_strangers_too(make_stock: StockMaker, voters: str) -> None:
+    stock = make_stock("abcde")
+    stock["a"].postpone_election(stock.now - 1)
+    stock["a"].doTick()
+    for voter in voters:
+        stock["a"].hand.received(voter, {"type": "response_vote", "term": stock["a"].term})
+
+    assert stock["a"].is_leader, "with two votes of five"
+
+
+# S15: a vote that is lost with power is given again.
+
+
+@JOURNAL_WARNS
+def test_s15_stock_votes_twice_when_its_file_is_empty(make_stock: StockMaker, tmp_path: Path) -> None:
+    """As a file is that was renamed, but never synced, when power fails."""
+    request = {"type": "request_vote", "term": 7, "last_log_index": 9, "last_log_term": 6}
+    stock = make_stock("ac")
+    for candidate in "ac":
+        stock.start("b", "ac", journalFile=str(tmp_path / "journal"))
+        stock.link("b", candidate)
+        stock["b"].hand.received(candidate, request)
+
+        assert stock.in_flight("b", candidate) == [{"type": "response_vote", "term": 7}]
+        stock.kill("b")
+        (tmp_path / "journal.meta").write_bytes(b"")
 
 
 # S16: an old leader serves old data for half a minute.
@@ -204,6 +285,38 @@ def test_s16_stock_reads_old_data_from_a_leader_that_was_replaced_long_ago(make_
     assert stock["a"].is_leader
     assert stock["a"].data["x"] == "old"
     assert stock["b"].data["x"] == "new"
+
+
+# S17: an old leader is not told of a newer term.
+
+
+def test_s17_stock_does_not_answer_an_old_leader(stock: StockWire) -> None:
+    stock.lead("a", "bc")
+    stock.cut("a")
+    stock.lead("b", "c")
+    stock.link("a", "c")
+    stock.put("a", "x")
+    stock.heartbeat("a")
+    stock.deliver("a", "c")
+
+    assert stock["c"].term > stock["a"].term
+    assert stock.in_flight("c", "a") == []
+    assert stock["a"].is_leader
+
+
+# S19: an entry of a newer code version is skipped.
+
+
+def test_s19_stock_applies_twice_after_an_entry_of_a_newer_version(stock: StockWire) -> None:
+    stock.lead("a", "bc")
+    newer = b"\x03" + pickle.dumps(9)
+    increment = b"\x00" + pickle.dumps(stock["b"]._methodToID["increment_v0"])
+
+    stock["b"].hand.received("a", append_to(stock["b"], [newer, increment], commit=2))
+    for _ in range(3):
+        stock["b"].doTick()
+
+    assert stock["b"].count == 2
 
 
 # 1.5: a snapshot carries whatever the leader's object has, and overwrites the follower's.
