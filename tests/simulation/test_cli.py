@@ -117,12 +117,13 @@ def test_only_the_faults_that_were_chosen_strike(tmp_path: Path) -> None:
     path = tmp_path / "trace"
 
     def struck(*options: str) -> list[str]:
-        simulate("--seed", "2", *SMALL, "--steps", "12000", "--trace", str(path), *options)
+        simulate("--seed", "3", *SMALL, "--steps", "5000", "--trace", str(path), *options)
         return [line.split()[2] for line in path.read_text().splitlines() if " fault " in line]
 
     numbers = struck()
     assert len(numbers) > 2
-    assert struck("--only-faults", numbers[1]) == [numbers[1]]
+    # The first one strikes in any case: up to there nothing is different.
+    assert struck("--only-faults", numbers[0]) == numbers[:1]
     assert struck("--only-faults", "none") == []
     assert struck("--faults", "none") == []
 

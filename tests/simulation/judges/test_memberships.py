@@ -152,6 +152,15 @@ def test_a_member_is_never_let_go(court: Court) -> None:
         court.see()
 
 
+def test_a_replica_with_nothing_on_disk_may_go(court: Court) -> None:
+    """It was being made for a member to be, and its node stopped: it is made again."""
+    court.facts.replica(P0, "d").durable = LogIndex(0)
+    del court["d"].host.groups[P0]
+
+    court.see()
+    assert court.facts.replica(P0, "d").is_retired
+
+
 def test_a_replica_that_was_removed_may_go(court: Court) -> None:
     court.replicate(configured("a", "b"))
     del court["c"].host.groups[P0]
