@@ -40,7 +40,7 @@ class NoReplicaError(RaftGroupError):
         self.partition = partition
 
 
-class InvalidCommandError(RaftGroupError, ValueError):
+class InvalidCommandError(RaftGroupError):
     """The command could not be applied, so it is not let in; the text says why."""
 
 

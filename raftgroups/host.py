@@ -20,6 +20,7 @@ from raftgroups.directory import DataDirectory
 from raftgroups.errors import (
     ChangeRefusedError,
     DamagedDirectoryError,
+    InvalidCommandError,
     NotLeaderError,
     OutcomeUnknownError,
     RaftGroupError,
@@ -37,6 +38,7 @@ from raftgroups.messages import (
     AnyMessage,
     Append,
     CallMessage,
+    FailureReturn,
     Placement,
     ReturnMessage,
     WriteCall,
@@ -328,18 +330,14 @@ class Host:
             self.gateway.peer_lost(name)
 
     def received(self, name: str, messages: list[AnyMessage]) -> None:
-        """Deliver what came in one frame; kinds are told apart by look-ups, for this is every message's way.
-
-        Raises: ValueError for what no peer of ours sends, and the link that brought it is closed.
-        """
+        """Deliver what came in one frame; kinds are told apart by look-ups, for this is every message's way."""
         now = self._loop.time()
         gateway, groups, touched = self.gateway, self.groups, self._touched_groups
         for message in messages:
             kind = type(message)
             if kind in CALL_KINDS:
-                if kind is WriteCall:
-                    # It is joined into an entry unread, and an entry must be such that all replicas can apply it.
-                    check_command(message.command)  # type: ignore[union-attr]  # as just looked up
+                if kind is WriteCall and not self._may_enter(name, message):  # type: ignore[arg-type]  # as just looked up
+                    continue
                 if gateway is not None:
                     gateway.called(name, message)  # type: ignore[arg-type]  # as just looked up
                 continue
@@ -364,6 +362,16 @@ class Host:
                 self._quarantine(group, error)
             touched[group] = None
         self.has_outgoing()
+
+    def _may_enter(self, peer: str, call: WriteCall) -> bool:
+        """Whether every replica could apply the command, as it is joined into an entry unread; else the peer is told."""
+        try:
+            check_command(call.command)
+        except InvalidCommandError as error:
+            log.error("node %s sends what is %s", peer, error)
+            self.transport.send(peer, FailureReturn(call.call, RaftGroupError.__name__, str(error)))
+            return False
+        return True
 
     # Membership.
 

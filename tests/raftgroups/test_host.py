@@ -20,7 +20,7 @@ from raftgroups.errors import (
 from raftgroups.host import Host, HostOptions
 from raftgroups.ids import PartitionId, Term
 from raftgroups.machine import Machine
-from raftgroups.messages import CallMessage, ReturnMessage, WriteCall
+from raftgroups.messages import AnyMessage, CallMessage, FailureReturn, ReturnMessage, WriteCall
 from raftgroups.timing import Timing
 from tests.raftgroups.nodes import QUICK, Cluster, cluster, run
 
@@ -371,18 +371,27 @@ def test_one_replica_that_fails_does_not_stop_the_others(
     run(scenario())
 
 
-def test_a_peer_s_command_that_could_not_be_applied_goes_no_further(caplog: pytest.LogCaptureFixture) -> None:
-    """It ends the link that brought it (test_link.py), and not every replica of its partition."""
+def test_a_peer_s_command_that_could_not_be_applied_goes_no_further(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the log it would stop every replica of its partition. The peer is told that it was not applied."""
 
     async def scenario() -> None:
         host, _ = await alone(MemoryFileSystem())
         host.gateway = gateway = RecordingGateway()
+        told: list[tuple[str, AnyMessage]] = []
+        monkeypatch.setattr(host.transport, "send", lambda peer, message: told.append((peer, message)))
         good = WriteCall(1, 0, 1, 100, encode_command(Delete(b"k")))
 
-        with pytest.raises(ValueError, match="not a command that can be applied"):
-            host.received("n2", [good, WriteCall(2, 0, 1, 100, b"no command"), good])
+        host.received("n2", [good, WriteCall(2, 0, 1, 100, b"no command"), good])
 
-        assert gateway.calls == [good]
+        assert gateway.calls == [good, good]
+        ((peer, answer),) = told
+        assert peer == "n2"
+        assert isinstance(answer, FailureReturn)
+        assert (answer.call, answer.error) == (2, "RaftGroupError")
+        assert "not a command that can be applied" in answer.text
+        monkeypatch.undo()
         await host.close()
 
     run(scenario())

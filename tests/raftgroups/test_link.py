@@ -7,7 +7,6 @@ import msgspec
 import pytest
 
 from raftgroups import link as link_module
-from raftgroups.errors import InvalidCommandError
 from raftgroups.link import (
     FRAME_BYTES_MAX,
     FRAME_HEADER,
@@ -308,7 +307,7 @@ def test_what_follows_a_bad_frame_is_not_delivered() -> None:
 
 def test_what_its_owner_cannot_take_closes_the_link() -> None:
     def refuse(link: Link, messages: list[AnyMessage]) -> None:
-        raise InvalidCommandError("not a command that can be applied")
+        raise ValueError("'soon' is no level")
 
     async def scenario() -> None:
         owner = LinkOwner()
