@@ -364,7 +364,7 @@ class Host:
         self.has_outgoing()
 
     def _may_enter(self, peer: str, call: WriteCall) -> bool:
-        """Whether every replica could apply the command, as it is joined into an entry unread; else the peer is told."""
+        """Whether every replica could apply the command, which enters the log unread; if not, the peer is told."""
         try:
             check_command(call.command)
         except InvalidCommandError as error:
