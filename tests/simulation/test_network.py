@@ -226,6 +226,16 @@ def test_an_address_is_listened_at_once_and_free_when_that_ends(wire: Wire) -> N
     wire.machines.do("n2", listen(), SOON)
 
 
+def test_a_server_that_is_closed_listens_no_more(wire: Wire) -> None:
+    async def listen() -> asyncio.AbstractServer:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(wire.user, "10.0.0.2", PORT + 1)
+        server.close()
+        return await loop.create_server(wire.user, "10.0.0.2", PORT + 1)
+
+    wire.machines.do("n2", listen(), SOON).close()
+
+
 def test_a_machine_that_is_off_does_not_answer_until_it_is_on(wire: Wire) -> None:
     wire.machines.off.add("n2")
     task = wire.dialing()
@@ -343,6 +353,30 @@ def test_a_short_silence_ends_nothing(wire: Wire, way: tuple[str, str]) -> None:
     wire.network.mend(*way)
     wire.run(60.0)
     assert not near.is_over
+
+
+def test_silence_counts_from_the_first_write_that_is_not_confirmed(wire: Wire) -> None:
+    near, _ = wire.dial()
+    wire.network.cut("n1", "n2")
+    began = wire.machines.scheduler.now
+
+    for _ in range(10):
+        near.write(b"anybody?")
+        wire.run(1.0)
+    assert isinstance(near.events[-1], TimeoutError)
+    assert near.times[-1] - began == pytest.approx(SILENT_SECONDS, abs=0.01)
+
+
+def test_the_way_back_alone_confirms_nothing(wire: Wire) -> None:
+    near, _ = wire.dial()
+    for way in (("n1", "n2"), ("n2", "n1")):
+        wire.network.cut(*way)
+    near.write(b"anybody?")
+    wire.run(1.0)
+
+    wire.network.mend("n2", "n1")
+    wire.run(SILENT_SECONDS)
+    assert isinstance(near.events[-1], TimeoutError)
 
 
 def test_nobody_is_silent_who_has_nothing_to_say(wire: Wire) -> None:
