@@ -4,7 +4,8 @@ Whatever waits has a bound, and beyond it something is refused, or a link closed
 
     group.PENDING_COMMANDS_MAX     writes of a partition that wait for an entry
     group.READS_WAITING_MAX        reads of a partition that wait for a round, an index or the disk
-    group.ENTRY_BYTES_MAX          of the one entry that a leader has on its way
+    group.ENTRY_BYTES_MAX          of the one entry that a leader has on its way, if it has several commands
+    command.VALUE_BYTES_MAX        of a value, and so of an entry with a single command
     leading.APPENDS_IN_FLIGHT      Appends to a follower that it has not answered
     leading.APPEND_BYTES           of each of them
     transport.OUTBOX_MESSAGES_MAX  messages for a peer that wait for the disk, or for the turn's end

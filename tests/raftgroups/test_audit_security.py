@@ -192,6 +192,7 @@ def test_x3_stock_takes_a_stranger_for_who_it_says_it_is(stock_server: StockMake
         server.until(lambda: server.isNodeConnected(TCPNode(PEER)))
         server._SyncObj__raftElectionDeadline = 0
         server.doTick()
+        server._SyncObj__raftElectionDeadline = float("inf")
         stranger.sendall(stock_frame({"type": "response_vote", "term": server.raftCurrentTerm}))
         server.until(server._isLeader)
 
