@@ -69,8 +69,12 @@ class StockServer(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
         stranger.settimeout(5.0)
         return stranger
 
+    def strike_at(self, deadline: float) -> None:
+        """Set the election timer."""
+        self._SyncObj__raftElectionDeadline = deadline
+
     def lead(self) -> None:
-        self._SyncObj__raftElectionDeadline = 0
+        self.strike_at(0)
         self.until(self._isLeader)
 
     def until(self, condition: Callable[[], object]) -> None:
@@ -190,9 +194,9 @@ def test_x3_stock_takes_a_stranger_for_who_it_says_it_is(stock_server: StockMake
     with server.dial() as stranger:
         stranger.sendall(stock_frame(PEER))
         server.until(lambda: server.isNodeConnected(TCPNode(PEER)))
-        server._SyncObj__raftElectionDeadline = 0
+        server.strike_at(0)
         server.doTick()
-        server._SyncObj__raftElectionDeadline = float("inf")
+        server.strike_at(float("inf"))
         stranger.sendall(stock_frame({"type": "response_vote", "term": server.raftCurrentTerm}))
         server.until(server._isLeader)
 
