@@ -12,11 +12,13 @@ BENCH := $(VENV)/.installed-bench
 
 WORKERS ?= 2
 SEEDS   ?= 200
+NODES   ?= 5
+OPERATIONS ?= 100000
 UNICODE ?= /usr/share/unicode/UnicodeData.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test unit cluster scenarios check format lint types bench bench-gateway bench-engine bench-memory load-unicode simulate clean
+.PHONY: help setup run test unit cluster scenarios chaos check format lint types bench bench-gateway bench-engine bench-memory load-unicode simulate clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -53,6 +55,9 @@ cluster: $(STAMP) ## Run the tests that start and kill real nodes
 
 scenarios: $(STAMP) ## Run every scenario with real faults in a cluster of its own: some fifteen minutes (root)
 	$(BIN)/python -m pytest -m chaos tests/chaos
+
+chaos: $(STAMP) ## Hurt one cluster with every scenario and judge its history (options: SEED=1 NODES=5 OPERATIONS=100000) (root)
+	$(BIN)/python -m tests.chaos.campaign $(if $(SEED),--seed $(SEED)) --nodes $(NODES) --operations $(OPERATIONS) $(CHAOS)
 
 check: lint types unit ## Format, lint, types and the quick tests: under a minute
 

@@ -13,6 +13,7 @@ from app import cli
 from raftgroups import HostOptions
 from raftgroups.group import RaftGroup
 from raftgroups.nodelog import NodeLog
+from raftgroups.reign import Reign
 
 
 def small_tables() -> None:
@@ -49,10 +50,17 @@ def amnesia() -> None:
     patch.object(NodeLog, "__init__", open_and_forget).start()
 
 
+def hasty() -> None:
+    """A leader takes for committed what it has itself, and leads on whoever follows."""
+    patch("raftgroups.reign.quorum_match", max).start()
+    patch.object(Reign, "followed_at", lambda reign, now: now).start()
+
+
 ALTERATIONS: dict[str, Callable[[], None]] = {
     "small-tables": small_tables,
     "local-reads": local_reads,
     "amnesia": amnesia,
+    "hasty": hasty,
 }
 
 

@@ -8,7 +8,6 @@ import contextlib
 import os
 import random
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.chaos import cgroup
+from tests.chaos.janitor import Janitor
 from tests.chaos.network import Network
 from tests.chaos.record import SECOND, Fault, Record
 from tests.chaos.shim import NOTICE_SECONDS, Shim, compile_shim
@@ -29,7 +30,7 @@ from tests.cluster.nodes import Process, wait_until
 HTTP_PORT, PEER_PORT = 8001, 9001
 READY_SECONDS = 30.0
 LIVE_SECONDS = 5.0
-RECOVERY_SECONDS = 30.0
+CALLS_MAX = 5
 READ_DEADLINE_MS = 10_000
 
 
@@ -42,6 +43,7 @@ class Plan:
     big_share      of the values, so many are bigger than a packet
     small_disks    nodes whose data is on a file system of their own, of `disk_bytes`
     altered        how every node differs from the product on purpose (altered.py)
+    recovery_seconds  how long after healing all must work again
     """
 
     nodes: int = 3
@@ -56,6 +58,7 @@ class Plan:
     small_disks: tuple[str, ...] = ()
     disk_bytes: int = 64 << 20
     altered: str = ""
+    recovery_seconds: float = 30.0
 
     @property
     def names(self) -> list[str]:
@@ -90,6 +93,7 @@ class Arena:
         self.keys = [f"hot-{number}" for number in range(plan.keys)]
         self.failures: list[str] = []
         self.network = Network(self.names, plan.seed)
+        self.janitor = Janitor()
         self.nodes: dict[str, ChaosNode] = {}
         self.agents: dict[str, RemoteAgent] = {}
         self.replicas: dict[str, frozenset[str]] = {}
@@ -101,16 +105,15 @@ class Arena:
     def __enter__(self) -> Self:
         with self._stack as undo:
             self.directory.mkdir(parents=True, exist_ok=True)
+            undo.enter_context(self.janitor)
             undo.enter_context(self.network)
-            undo.callback(self._remove_data)
             library = compile_shim(self.directory)
-            secret = self.directory / "secret"
-            secret.write_bytes(random.randbytes(32).hex().encode())
-            secret.chmod(0o600)
-            for name in self.plan.small_disks:
-                undo.enter_context(small_disk(self.directory / name, self.plan.disk_bytes))
+            secret = self._make_secret()
             for number, name in enumerate(self.names):
+                self._make_disk(name)
                 shim = Shim(library, self.directory, name)
+                for file in shim.files:
+                    self.janitor.will_clear("file", file)
                 node = self.nodes[name] = ChaosNode(self.plan, name, self.network, self.directory, secret, shim)
                 undo.callback(self._end, node)
                 node.start()
@@ -133,9 +136,22 @@ class Arena:
         if node.is_running:
             node.kill()
 
-    def _remove_data(self) -> None:
-        for name in self.names:
-            shutil.rmtree(self.directory / name, ignore_errors=True)
+    def _make_secret(self) -> Path:
+        secret = self.directory / "secret"
+        self.janitor.will_clear("file", secret)
+        secret.write_bytes(random.randbytes(32).hex().encode())
+        secret.chmod(0o600)
+        return secret
+
+    def _make_disk(self, name: str) -> None:
+        """A directory, on a file system of its own if the plan says so."""
+        path = self.directory / name
+        self.janitor.will_clear("tree", path)
+        if name in self.plan.small_disks:
+            path.mkdir()
+            self.janitor.will_clear("mount", path)
+            options = f"size={self.plan.disk_bytes},mode=700"
+            subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", path], check=True)
 
     # What the cluster says of itself.
 
@@ -223,7 +239,7 @@ class Arena:
     ) -> Iterator[Fault]:
         """What is done inside is healed at the end; see `record.Fault` for what may be expected of it."""
         groups = tuple(frozenset(side) for side in sides) if sides is not None else None
-        fault = Fault(name, now(), groups, live_seconds)
+        fault = Fault(name, now(), groups, live_seconds, dict(self.replicas))
         self.record.faults.append(fault)
         try:
             yield fault
@@ -269,7 +285,7 @@ class Arena:
         """
         wanted = {(name, key) for name in self.names for key in self.keys}
         commits = self._commits(since)
-        deadline = since + int(RECOVERY_SECONDS * SECOND)
+        deadline = since + int(self.plan.recovery_seconds * SECOND)
         while True:
             worked: dict[tuple[str, str], int] = {}
             for seen in self.record.tail(since):
@@ -282,7 +298,7 @@ class Arena:
             if now() > deadline:
                 missing = sorted(wanted - worked.keys())[:4]
                 self.failures.append(
-                    f"{self.record.faults[-1].name}: not recovered {RECOVERY_SECONDS:g} s after healing: "
+                    f"{self.record.faults[-1].name}: not recovered {self.plan.recovery_seconds:g} s after healing: "
                     f"no success for {missing}, behind: {behind}"
                 )
                 return now()
@@ -317,6 +333,17 @@ class Arena:
         for name in names:
             self.nodes[name].wait(10)
 
+    @contextlib.contextmanager
+    def killed_at(self, name: str, call: str, rng: random.Random) -> Iterator[None]:
+        """The node is killed as it enters one of its next few system calls of this name."""
+        inject = f"inject={call}:signal=SIGKILL:when={rng.randint(1, CALLS_MAX)}"
+        command = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject]
+        with subprocess.Popen([*command, "-p", f"{self.nodes[name].pid}"], stderr=subprocess.PIPE) as tracer:
+            try:
+                yield
+            finally:
+                tracer.terminate()
+
     def start(self, *names: str) -> None:
         for name in names:
             self.nodes[name].start()
@@ -336,6 +363,10 @@ class Arena:
         if "stopped" in reply.body:
             self.terminate(name)
 
+    def may_end(self, name: str) -> None:
+        """Whether or not the fault ends this node, it is no failure."""
+        self._expected_down.add(name)
+
     def await_exit(self, name: str, seconds: float = 10.0) -> int:
         """The exit code of a node that must end because of its fault."""
         self._expected_down.add(name)
@@ -353,6 +384,14 @@ class Arena:
         """Set the shim's faults (shim.py) of a node."""
         self.nodes[name].shim.set(**faults)
         time.sleep(NOTICE_SECONDS)
+
+    @contextlib.contextmanager
+    def throttled(self, name: str, share: float) -> Iterator[None]:
+        """The node has so much of one processor."""
+        group = cgroup.new_group()
+        self.janitor.will_clear("group", group)
+        with cgroup.throttled(self.nodes[name].pid, share, group):
+            yield
 
     @contextlib.contextmanager
     def file_limit(self, name: str, files: int) -> Iterator[None]:
@@ -398,17 +437,6 @@ class Arena:
     def logs(self) -> Iterator[tuple[str, str]]:
         for name, node in self.nodes.items():
             yield name, node.log_text()
-
-
-@contextlib.contextmanager
-def small_disk(path: Path, size: int) -> Iterator[None]:
-    """A file system of `size` bytes, in memory."""
-    path.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", path], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", path], check=True)
 
 
 @contextlib.contextmanager

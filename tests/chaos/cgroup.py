@@ -26,12 +26,19 @@ def _is_version_2() -> bool:
     return os.access(control, os.W_OK) and "cpu" in control.read_text().split()
 
 
+def new_group() -> Path:
+    """The name of a control group that is not there yet."""
+    return _parent() / f"ringkv-chaos-{uuid4().hex[:8]}"
+
+
+def _parent() -> Path:
+    return ROOT / "cpu" if _is_version_1() else ROOT
+
+
 @contextlib.contextmanager
-def throttled(pid: int, share: float) -> Iterator[None]:
-    """So much of one processor for a process and all its threads."""
-    parent = ROOT / "cpu" if _is_version_1() else ROOT
-    group = parent / f"ringkv-chaos-{uuid4().hex[:8]}"
-    before = _group_of(pid, parent)
+def throttled(pid: int, share: float, group: Path) -> Iterator[None]:
+    """So much of one processor for a process and all its threads, by way of a new group."""
+    before = _group_of(pid, _parent())
     group.mkdir()
     try:
         quota = int(PERIOD_US * share)

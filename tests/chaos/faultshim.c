@@ -17,8 +17,10 @@
  *   write_short 1      on the failing write: write half and return short
  *   read_errno N       read, pread and preadv fail with errno N
  *   read_flip N        flip one bit in the N-th next read (silent corruption)
- *   clock_ms N         add N ms to the wall clock; the monotonic clock is never touched
+ *   clock_ms N         add N ms to the wall clock
  *   clock_rate_ppm N   the wall clock drifts by N parts per million
+ *   monotonic_ms N     add N ms to the monotonic clock, for ever: it never goes back. (Only other calls
+ *                      than those for this clock read the control file.)
  * An empty or missing file injects nothing. Every injected fault is a line in the file
  * named by FAULTSHIM_LOG, if set.
  *
@@ -47,12 +49,13 @@ static struct {
     char path[256];
     long fsync_errno, fsync_after, fsync_times, fsync_delay_ms, fsync_lie;
     long write_errno, write_after, write_times, write_torn, write_short;
-    long read_errno, read_flip, clock_ms, clock_rate_ppm;
+    long read_errno, read_flip, clock_ms, clock_rate_ppm, monotonic_ms;
 } c;
 static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
 static struct timespec seen;
 static off_t seen_size = -1;
 static int armed, clock_armed;
+static long leapt_ms;
 static struct timespec drift_from;
 
 static long sys_write(int fd, const void *b, size_t n) { return syscall(SYS_write, fd, b, n); }
@@ -103,10 +106,11 @@ static void reload(void) {
         if (!strcmp(k, "path")) strcpy(c.path, v);
         F(fsync_errno) F(fsync_after) F(fsync_times) F(fsync_delay_ms) F(fsync_lie)
         F(write_errno) F(write_after) F(write_times) F(write_torn) F(write_short)
-        F(read_errno) F(read_flip) F(clock_ms) F(clock_rate_ppm)
+        F(read_errno) F(read_flip) F(clock_ms) F(clock_rate_ppm) F(monotonic_ms)
     }
     if (c.write_torn || c.write_short) if (!c.write_errno) c.write_errno = EIO;
     clock_armed = c.clock_ms || c.clock_rate_ppm;
+    if (c.monotonic_ms > leapt_ms) leapt_ms = c.monotonic_ms;
     syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &drift_from);
     note("control reloaded (%ld bytes)", n);
 }
@@ -258,6 +262,11 @@ int clock_gettime(clockid_t id, struct timespec *t) {
     if (!r && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE)) {
         pthread_mutex_lock(&mu); reload(); pthread_mutex_unlock(&mu);
         if (clock_armed) shift(t);
+    }
+    if (!r && (id == CLOCK_MONOTONIC || id == CLOCK_MONOTONIC_COARSE || id == CLOCK_BOOTTIME)) {
+        t->tv_sec += leapt_ms / 1000;
+        t->tv_nsec += leapt_ms % 1000 * 1000000;
+        if (t->tv_nsec >= 1000000000) { t->tv_nsec -= 1000000000; t->tv_sec++; }
     }
     return r;
 }

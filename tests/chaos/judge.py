@@ -5,7 +5,7 @@ write that was acknowledged and is gone leaves a read that nothing explains.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from app.simulation.linearizability import check
@@ -14,12 +14,6 @@ from tests.chaos.record import SECOND, Fault, Record, Seen
 RATE_MIN = 100.0
 EXAMPLES_MAX = 3
 
-Replicas = Mapping[str, frozenset[str]]
-
-
-def has_majority(side: frozenset[str], replicas: frozenset[str]) -> bool:
-    return 2 * len(side & replicas) > len(replicas)
-
 
 def linearizable(record: Record) -> Iterator[str]:
     violation = check(record.history())
@@ -27,25 +21,24 @@ def linearizable(record: Record) -> Iterator[str]:
         yield f"not linearizable: {violation}"
 
 
-def silent_minorities(record: Record, replicas: Replicas) -> Iterator[str]:
+def silent_minorities(record: Record) -> Iterator[str]:
     """Through a side without a majority nothing succeeds that was asked while it was cut off."""
     for fault in record.faults:
         if fault.sides is None:
             continue
         told = [
             seen
-            for seen in record.operations
-            if fault.forced <= seen.called
-            and seen.finished <= fault.ended
+            for seen in record.called_within(fault.forced, fault.ended)
+            if seen.finished <= fault.ended
             and seen.is_good
             and (side := fault.side_of(seen.node))
-            and not has_majority(side, replicas[seen.operation.key])
+            and not fault.has_majority(side, seen.operation.key)
         ]
         if told:
             yield f"{fault.name}: {len(told)} successes through a minority, as {told[0].operation.to_json()}"
 
 
-def live_majorities(record: Record, replicas: Replicas) -> Iterator[str]:
+def live_majorities(record: Record) -> Iterator[str]:
     """Every node of a side with a majority serves every key in time, but for faults that were too short to tell."""
     for fault in record.faults:
         limit = fault.began + int(fault.live_seconds * SECOND)
@@ -53,7 +46,7 @@ def live_majorities(record: Record, replicas: Replicas) -> Iterator[str]:
             continue
         late = [
             f"{node} {key}"
-            for (node, key), at in sorted(first_successes(record, fault, replicas).items())
+            for (node, key), at in sorted(first_successes(record, fault).items())
             if at is None or at > limit
         ]
         if late:
@@ -61,18 +54,18 @@ def live_majorities(record: Record, replicas: Replicas) -> Iterator[str]:
             yield f"{fault.name}: no success within {fault.live_seconds:g} s for {len(late)} of node and key: {some}"
 
 
-def first_successes(record: Record, fault: Fault, replicas: Replicas) -> dict[tuple[str, str], int | None]:
+def first_successes(record: Record, fault: Fault) -> dict[tuple[str, str], int | None]:
     """When each node first succeeded with each key after the fault began, where its side has a majority."""
     first: dict[tuple[str, str], int | None] = {
         (node, key): None
         for side in fault.sides or ()
         for node in side
-        for key, holders in replicas.items()
-        if has_majority(side, holders)
+        for key in fault.replicas
+        if fault.has_majority(side, key)
     }
-    for seen in record.operations:
+    for seen in record.called_within(fault.began, fault.ended):
         place = seen.node, seen.operation.key
-        if seen.is_good and place in first and fault.began <= seen.called and seen.finished <= fault.ended:
+        if seen.is_good and place in first and seen.finished <= fault.ended:
             known = first[place]
             first[place] = seen.finished if known is None else min(known, seen.finished)
     return first
@@ -83,11 +76,8 @@ def answered(record: Record) -> Iterator[str]:
     for fault in record.faults:
         hung = [
             seen
-            for seen in record.operations
-            if seen.status == -1
-            and fault.forced <= seen.called
-            and seen.finished <= fault.ended
-            and fault.side_of(seen.node)
+            for seen in record.called_within(fault.forced, fault.ended)
+            if seen.status == -1 and seen.finished <= fault.ended and fault.side_of(seen.node)
         ]
         if hung:
             yield f"{fault.name}: {len(hung)} requests without an answer, as {hung[0].operation.to_json()}"
@@ -98,6 +88,8 @@ def one_leader(record: Record) -> Iterator[str]:
     leaders: dict[tuple[int, int], set[str]] = {}
     terms: dict[tuple[str, int], int] = {}
     for view in sorted(record.views, key=lambda view: view.asked):
+        if not view.term:
+            continue  # it holds no replica
         if view.leader == view.node:
             leaders.setdefault((view.partition, view.term), set()).add(view.node)
         place = view.node, view.partition
@@ -166,10 +158,10 @@ class Line:
     recovered: float
 
 
-def line_of(record: Record, fault: Fault, replicas: Replicas) -> Line:
-    during = [seen for seen in record.tail(fault.began) if seen.called <= fault.ended]
-    served = [seen for seen in during if has_majority(fault.side_of(seen.node), replicas[seen.operation.key])]
-    times = list(first_successes(record, fault, replicas).values())
+def line_of(record: Record, fault: Fault) -> Line:
+    during = record.called_within(fault.began, fault.ended)
+    served = [seen for seen in during if fault.has_majority(fault.side_of(seen.node), seen.operation.key)]
+    times = list(first_successes(record, fault).values())
     known = [(at - fault.began) / SECOND for at in times if at is not None]
     return Line(
         fault.name,
@@ -188,12 +180,12 @@ def _share(operations: list[Seen]) -> float | None:
     return good / len(operations) if operations else None
 
 
-def table(record: Record, replicas: Replicas) -> list[str]:
+def table(record: Record) -> list[str]:
     """All faults, in order, as lines of text."""
     head = f"{'fault':<34}{'s':>6}{'ops':>8}{'answered':>10}{'majority':>10}{'first':>8}{'all':>8}{'healed':>8}"
     lines = [head]
     for fault in record.faults:
-        line = line_of(record, fault, replicas)
+        line = line_of(record, fault)
         lines.append(
             f"{line.name:<34}{line.seconds:>6.1f}{line.operations:>8}{line.availability:>10.1%}"
             f"{_percent(line.healthy):>10}{_seconds(line.first):>8}{_seconds(line.whole):>8}{line.recovered:>8.2f}"

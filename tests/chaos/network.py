@@ -85,6 +85,7 @@ class Network:
         self._stack = contextlib.ExitStack()
         self._switch: Switch | None = None
         self._drops: dict[str, dict[str, str]] = {name: {} for name in names}
+        self._muted: set[str] = set()
         self._routed: set[tuple[str, str]] = set()
         self.namespaces: dict[str, Namespace] = {}
 
@@ -160,6 +161,12 @@ class Network:
                 lines.append(f"add rule ip chaos arriving ip saddr {self.address(source)} {rule}")
             self.namespaces[name].run("nft", "-f", "-", text="\n".join(lines) + "\n")
 
+    def mute(self, name: str, port: int) -> None:
+        """What a server on this port of `name` tells clients of the same node is lost."""
+        rule = f"add rule ip chaos arriving iif lo tcp sport {port} drop\n"
+        self.namespaces[name].run("nft", "-f", "-", text=rule)
+        self._muted.add(name)
+
     def reset_connections(self, name: str) -> None:
         """Every TCP connection of `name` with another node is reset, whatever is on its way."""
         others = [f"dst {self.address(other)}" for other in self.others(name)]
@@ -186,7 +193,8 @@ class Network:
 
     def heal(self) -> None:
         """Everyone reaches everyone, at full speed."""
-        cut = [name for name, drops in self._drops.items() if drops]
+        cut = [name for name, drops in self._drops.items() if drops or name in self._muted]
+        self._muted.clear()
         for name in cut:
             self._drops[name].clear()
         self._write_rules(cut)

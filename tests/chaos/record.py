@@ -4,8 +4,10 @@ All times are nanoseconds of CLOCK_MONOTONIC, which every process of a machine s
 """
 
 import threading
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from app.simulation.history import Operation
 
@@ -34,6 +36,9 @@ class Seen:
         return (self.finished - self.called) / SECOND
 
 
+_called = attrgetter("called")
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """What `node` thought of one partition at a moment after `asked`."""
@@ -57,6 +62,7 @@ class Fault:
     sides     groups of running nodes that reach each other and nobody else; None: it is not that simple,
               and nothing but safety is expected
     live_seconds  within so many of `began`, every node of a side with a majority of a key's replicas serves it
+    replicas  who held each key
     recovered the moment at which everything worked again after healing
     """
 
@@ -64,12 +70,18 @@ class Fault:
     began: int
     sides: tuple[frozenset[str], ...] | None
     live_seconds: float
+    replicas: Mapping[str, frozenset[str]]
     forced: int = 0
     ended: int = 0
     recovered: int = 0
 
     def side_of(self, node: str) -> frozenset[str]:
         return next((side for side in self.sides or () if node in side), frozenset())
+
+    def has_majority(self, side: frozenset[str], key: str) -> bool:
+        """Whether these nodes are enough to serve the key."""
+        holders = self.replicas[key]
+        return 2 * len(side & holders) > len(holders)
 
 
 @dataclass(slots=True)
@@ -79,13 +91,12 @@ class Record:
     operations: list[Seen] = field(default_factory=list)
     views: list[View] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
-    good: int = 0
+    _in_order: list[Seen] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add_operation(self, seen: Seen) -> None:
         with self._lock:
             self.operations.append(seen)
-            self.good += seen.is_good
 
     def add_view(self, view: View) -> None:
         with self._lock:
@@ -99,6 +110,14 @@ class Record:
                 yield seen
             elif seen.finished < since - 30 * SECOND:
                 return
+
+    def called_within(self, since: int, until: int) -> list[Seen]:
+        """The operations called from `since` to `until`, in order; cheap once a run is over."""
+        if len(self._in_order) != len(self.operations):
+            self._in_order = sorted(self.operations, key=_called)
+        return self._in_order[
+            bisect_left(self._in_order, since, key=_called) : bisect_right(self._in_order, until, key=_called)
+        ]
 
     def history(self) -> list[Operation]:
         return sorted((seen.operation for seen in self.operations), key=lambda operation: operation.called)

@@ -1,12 +1,15 @@
 """One scenario, or many in a row, and the verdict."""
 
-from collections.abc import Iterable
+import shutil
+import traceback
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos import cgroup, judge, network, shim
 from tests.chaos.arena import Arena, Plan
-from tests.chaos.scenarios import Scenario
+from tests.chaos.record import Record
+from tests.chaos.scenario import Scenario
 from tests.chaos.swarm import now
 
 BREATH_SECONDS = 1.0
@@ -31,31 +34,42 @@ def missing() -> str:
 
 def missing_for(scenario: Scenario) -> str:
     """Why this scenario cannot run here; empty when it can."""
-    return cgroup.missing() if scenario.name == "P9-starved" else ""
+    if scenario.name == "P9-starved":
+        return cgroup.missing()
+    if scenario.name == "P5-crash-points" and shutil.which("strace") is None:
+        return "not installed: strace"
+    return ""
 
 
-def run(directory: Path, plan: Plan, scenarios: Iterable[Scenario]) -> Verdict:
-    """All of them, one after the other, in one arena. Leaves the logs and the history in `directory`."""
+def run(directory: Path, plan: Plan, programme: Callable[[Arena], Iterable[Scenario]]) -> Verdict:
+    """All that the programme has, one after the other, in one arena. Leaves logs and history.jsonl in `directory`."""
     with Arena(directory, plan) as arena:
         try:
             arena.load()
-            for scenario in scenarios:
+            for scenario in programme(arena):
                 scenario.run(arena)
                 arena.work(BREATH_SECONDS)
-        except Exception as error:
-            arena.failures.append(f"{type(error).__name__}: {error}")
-            raise
-        finished = now()
-        arena.finish()
+            finished = now()
+            arena.finish()
+        except (AssertionError, OSError, RuntimeError):
+            # The end of the run, but not of what can be said about it.
+            arena.failures.append(traceback.format_exc())
+            finished = now()
+        write_history(arena.record, directory / "history.jsonl")
     failures = [
         *arena.failures,
         *judge.linearizable(arena.record),
-        *judge.silent_minorities(arena.record, arena.replicas),
-        *judge.live_majorities(arena.record, arena.replicas),
+        *judge.silent_minorities(arena.record),
+        *judge.live_majorities(arena.record),
         *judge.answered(arena.record),
         *judge.one_leader(arena.record),
         *judge.read_back(arena.record, arena.names, arena.keys, finished),
         *judge.busy(arena.record),
         *judge.quiet_logs(arena.logs()),
     ]
-    return Verdict(failures, judge.table(arena.record, arena.replicas), judge.outcomes(arena.record))
+    return Verdict(failures, judge.table(arena.record), judge.outcomes(arena.record))
+
+
+def write_history(record: Record, path: Path) -> None:
+    """Every operation, as a line that any judge of histories reads."""
+    path.write_text("".join(f"{operation.to_json()}\n" for operation in record.history()))

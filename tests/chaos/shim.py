@@ -35,6 +35,11 @@ class Shim:
         self._synced = directory / f"{name}.synced"
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """What it needs while it works; its log is not among them."""
+        return self._library, self._control, self._control.with_suffix(".new"), self._synced
+
+    @property
     def environment(self) -> Mapping[str, str]:
         return {
             "LD_PRELOAD": str(self._library),

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.rows import SCENARIOS
 from tests.chaos.run import missing, missing_for, run
-from tests.chaos.scenarios import SCENARIOS
 
 pytestmark = [
     pytest.mark.cluster,
@@ -36,7 +36,7 @@ def test_a_cluster_survives(name: str, tmp_path: Path, measured: Callable[[str],
     if reason := missing_for(scenario):
         pytest.skip(reason)
 
-    verdict = run(tmp_path, scenario.plan, [scenario])
+    verdict = run(tmp_path, scenario.plan, lambda _: [scenario])
 
     for line in verdict.table[1:]:
         measured(line)
