@@ -46,6 +46,7 @@ class _Scene:
     rng: random.Random
     nodes: Sequence[str]
     partitions: int
+    steady_clocks: bool = False
 
     def node(self) -> str:
         return self.rng.choice(self.nodes)
@@ -56,6 +57,12 @@ class _Scene:
     def some(self) -> tuple[str, ...]:
         """One node or more, but not all."""
         return tuple(self.rng.sample(self.nodes, self.rng.randint(1, len(self.nodes) - 1)))
+
+    def rate(self) -> float:
+        """Of a clock; a steady one drifts by less than 5 %."""
+        return self.rng.choice(
+            (0.97, 0.999, 1.001, 1.03) if self.steady_clocks else (0.8, 0.95, 0.999, 1.001, 1.05, 1.25)
+        )
 
     def partition(self) -> int:
         return self.rng.randrange(self.partitions)
@@ -109,7 +116,7 @@ _FAULTS: dict[str, dict[str, Draw]] = {
         "pause-some": _Scene.some,
     },
     "clock": {
-        "drift": lambda scene: (scene.node(), scene.rng.choice((0.8, 0.95, 0.999, 1.001, 1.05, 1.25))),
+        "drift": lambda scene: (scene.node(), scene.rate()),
         "jump": lambda scene: (scene.node(), scene.rng.choice((-86400.0, -60.0, -1.0, 1.0, 60.0, 86400.0))),
     },
     "membership": {
@@ -124,18 +131,32 @@ _FAULTS: dict[str, dict[str, Draw]] = {
 KINDS = tuple(_FAULTS)
 
 
-def draw_plan(rng: random.Random, nodes: Sequence[str], partitions: int, kinds: Sequence[str]) -> list[PlannedFault]:
+def draw_plan(
+    rng: random.Random, nodes: Sequence[str], partitions: int, kinds: Sequence[str], *, steady_clocks: bool = False
+) -> list[PlannedFault]:
     """Faults of these kinds, in the order of their times.
 
     Each plan has a character: it favours some faults over others, and is dense or not.
     """
-    scene = _Scene(rng, nodes, partitions)
+    scene = _Scene(rng, nodes, partitions, steady_clocks)
     possible = [(kind, name) for kind in KINDS if kind in kinds for name in _FAULTS[kind]]
     if len(nodes) == 1:
         possible = [(kind, name) for kind, name in possible if kind != "net" and not name.endswith("-some")]
     chosen = [fault for fault in possible if rng.random() < CHOSEN_SHARE] or possible
     gap = GAP_SECONDS_MIN * (GAP_SECONDS_MAX / GAP_SECONDS_MIN) ** rng.random()
-    plan = []
+    return _draw(scene, chosen, gap)
+
+
+def draw_storm(
+    rng: random.Random, nodes: Sequence[str], partitions: int, names: Sequence[str], gap_seconds: float
+) -> list[PlannedFault]:
+    """The faults of these names alone, one every `gap_seconds` on average."""
+    chosen = [(kind, name) for kind in KINDS for name in _FAULTS[kind] if name in names]
+    return _draw(_Scene(rng, nodes, partitions), chosen, gap_seconds)
+
+
+def _draw(scene: _Scene, chosen: Sequence[tuple[str, str]], gap: float) -> list[PlannedFault]:
+    rng, plan = scene.rng, []
     at = FIRST_SECONDS + rng.random() * gap
     while chosen and at < HORIZON_SECONDS:
         kind, name = rng.choice(chosen)

@@ -12,9 +12,10 @@ from app.simulation.network import Network
 from app.simulation.node import SimulatedNode
 from app.simulation.plan import KINDS, PlannedFault, draw_plan
 from app.simulation.scheduler import Scheduler
+from app.simulation.setting import Setting, draw_setting
 from app.simulation.trace import Trace
 from app.simulation.violation import Violation
-from raftgroups import HostOptions, PartitionId
+from raftgroups import HostOptions, PartitionId, Timing
 
 PEER_PORT = 7000
 HEALED_SECONDS_MAX = 60.0
@@ -29,6 +30,7 @@ class SimulationOptions:
     faults   the kinds of faults that may strike
     plan     the faults themselves; None: drawn from the seed
     only     the numbers of those faults of the plan that strike; None: all of them
+    setting  how the nodes are set up; None: drawn from the seed
     """
 
     seed: int = 1
@@ -38,6 +40,7 @@ class SimulationOptions:
     faults: tuple[str, ...] = KINDS
     plan: tuple[PlannedFault, ...] | None = None
     only: tuple[int, ...] | None = None
+    setting: Setting | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class Simulation:
     """One run.
 
     nodes      by name
+    setting    how they are set up
     judges     add yours before the run
     has_healed whether the second phase has begun
     is_settled set it, in the second phase, to end the run before its time
@@ -89,6 +93,7 @@ class Simulation:
 
     def __init__(self, options: SimulationOptions, keep_trace: Callable[[str], object] | None = None) -> None:
         self.options = options
+        self.setting = options.setting or draw_setting(self.rng("setting"), options.nodes)
         self.judges: list[Judge] = []
         self.has_healed = False
         self.is_settled = False
@@ -109,7 +114,10 @@ class Simulation:
         self._seen = {name: _Seen() for name in names}
         plan = options.plan
         if plan is None:
-            plan = tuple(draw_plan(self.rng("plan"), names, options.partitions, options.faults))
+            has_leases = self.setting.lease_seconds > 0
+            plan = tuple(
+                draw_plan(self.rng("plan"), names, options.partitions, options.faults, steady_clocks=has_leases)
+            )
         only = None if options.only is None else frozenset(options.only)
         self._plan = [(number, fault) for number, fault in enumerate(plan) if only is None or number in only]
         self._faults = Faults(self, self._plan)
@@ -123,11 +131,13 @@ class Simulation:
             seeds=seeds,
             partitions=self.options.partitions,
             secret=b"simulated",
-            memtable_bytes=4 << 10,
+            memtable_bytes=self.setting.memtable_bytes,
             cache_bytes=64 << 10,
             log_bytes=48 << 10,
             log_segment_bytes=8 << 10,
             log_retained_bytes=16 << 10,
+            replication_factor=self.setting.replicas,
+            timing=Timing(lease_seconds=self.setting.lease_seconds),
         )
         return SimulatedNode(options, self._scheduler, self.network, self.rng(f"node {name}"), self._turned, self.trace)
 
@@ -183,6 +193,7 @@ class Simulation:
         return Outcome(violation, self._trace.digest, self.steps, self.now, struck)
 
     def _run(self) -> None:
+        self.trace(str(self.setting))
         for node in self.nodes.values():
             node.start()
         self._scheduler.run(float("inf"), self.options.steps)

@@ -32,6 +32,7 @@ class Habits:
     hot_share           of operations
     put_share, delete_share   of operations; the others are gets
     stale_share         of gets
+    lease_share         of the other gets, where there are leases
     cold_bytes_max      of a value under a cold key
     think_seconds       between an answer and the next request, on average
     deadlines_seconds   of requests
@@ -46,6 +47,7 @@ class Habits:
     put_share: float = 0.45
     delete_share: float = 0.1
     stale_share: float = 0.25
+    lease_share: float = 0.4
     cold_bytes_max: int = 600
     think_seconds: float = 0.1
     deadlines_seconds: tuple[float, ...] = (0.3, 1.0, 3.0, 3.0)
@@ -158,8 +160,14 @@ class Workload:
             return Request("put", key, self._new_value(filler), deadline_seconds=deadline)
         if dice < habits.put_share + habits.delete_share:
             return Request("delete", key, deadline_seconds=deadline)
-        level = Level.STALE if rng.random() < habits.stale_share else Level.LINEARIZABLE
-        return Request("get", key, level=level, deadline_seconds=deadline)
+        return Request("get", key, level=self._choose_level(), deadline_seconds=deadline)
+
+    def _choose_level(self) -> Level:
+        rng, habits = self._rng, self._habits
+        if rng.random() < habits.stale_share:
+            return Level.STALE
+        has_leases = self._simulation.setting.lease_seconds > 0
+        return Level.LEASE if has_leases and rng.random() < habits.lease_share else Level.LINEARIZABLE
 
     def _new_value(self, filler: int) -> bytes:
         self._values += 1

@@ -7,6 +7,7 @@ from typing import Any, cast
 from app.coordinator import Coordinator
 from app.simulation.judges import Bench
 from app.simulation.node import SimulatedNode
+from app.simulation.setting import Setting
 from app.simulation.simulation import Simulation, SimulationOptions
 from raftgroups import Delete, Item, Level, PartitionId, Put, RaftGroupError, Reading, Written
 
@@ -53,7 +54,7 @@ class Scene:
     """Nodes that are up, and do nothing but ask their coordinators."""
 
     def __init__(self, nodes: int = 1) -> None:
-        self.simulation = Simulation(SimulationOptions(nodes=nodes, partitions=1, plan=()))
+        self.simulation = Simulation(SimulationOptions(nodes=nodes, partitions=1, plan=(), setting=Setting()))
         self.bench = Bench(self.simulation.nodes)
         self.coordinators = {name: FakeCoordinator(name) for name in self.simulation.nodes}
         for name, node in self.simulation.nodes.items():

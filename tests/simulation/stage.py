@@ -3,6 +3,7 @@
 from app.simulation.network import Weather
 from app.simulation.node import SimulatedNode
 from app.simulation.plan import PlannedFault
+from app.simulation.setting import Setting
 from app.simulation.simulation import Simulation, SimulationOptions
 from raftgroups import PartitionId, Put, RaftGroup
 
@@ -15,7 +16,9 @@ class Stage:
 
     def __init__(self, *plan: PlannedFault, nodes: int = 3) -> None:
         self.lines: list[str] = []
-        self.simulation = Simulation(SimulationOptions(nodes=nodes, partitions=1, plan=plan), self.lines.append)
+        self.simulation = Simulation(
+            SimulationOptions(nodes=nodes, partitions=1, plan=plan, setting=Setting()), self.lines.append
+        )
         for node in self.simulation.nodes.values():
             node.start()
 

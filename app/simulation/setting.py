@@ -1,0 +1,34 @@
+"""How the nodes of a run are set up: drawn from the seed, so that many seeds try many ways."""
+
+import random
+from dataclasses import dataclass
+
+from raftgroups import LEASE_SHARE_MAX, Timing
+
+LONGEST_LEASE_SECONDS = LEASE_SHARE_MAX * Timing().election_seconds_min
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is the same on all nodes, and not for the command line to say.
+
+    replicas        of each partition, as founded
+    lease_seconds   0: no leases. With leases clocks drift no further than these allow for
+    memtable_bytes  of a replica's engine, beyond which it flushes
+    """
+
+    replicas: int = 3
+    lease_seconds: float = 0.0
+    memtable_bytes: int = 4 << 10
+
+    def __str__(self) -> str:
+        return f"replicas {self.replicas}, lease {self.lease_seconds:g} s, memtable {self.memtable_bytes} bytes"
+
+
+def draw_setting(rng: random.Random, nodes: int) -> Setting:
+    """One of the ways to set up so many nodes."""
+    return Setting(
+        replicas=min(rng.choice((3, 3, 3, 5)), nodes),
+        lease_seconds=rng.choice((0.0, 0.0, 0.0, LONGEST_LEASE_SECONDS)),
+        memtable_bytes=rng.choice((4 << 10, 4 << 10, 8 << 10, 16 << 10)),
+    )

@@ -1,0 +1,23 @@
+import random
+
+from app.simulation.setting import LONGEST_LEASE_SECONDS, Setting, draw_setting
+
+
+def test_equal_seeds_make_equal_settings() -> None:
+    assert draw_setting(random.Random(7), 5) == draw_setting(random.Random(7), 5)
+
+
+def test_many_seeds_try_many_ways() -> None:
+    drawn = {draw_setting(random.Random(seed), 5) for seed in range(200)}
+
+    assert {setting.replicas for setting in drawn} == {3, 5}
+    assert {setting.lease_seconds for setting in drawn} == {0.0, LONGEST_LEASE_SECONDS}
+    assert len({setting.memtable_bytes for setting in drawn}) > 1
+
+
+def test_no_partition_has_more_replicas_than_there_are_nodes() -> None:
+    assert all(draw_setting(random.Random(seed), 3).replicas == 3 for seed in range(50))
+
+
+def test_a_setting_says_what_it_is() -> None:
+    assert str(Setting(5, 0.8, 8192)) == "replicas 5, lease 0.8 s, memtable 8192 bytes"
