@@ -11,6 +11,7 @@ from app.simulation.disk import SimulatedDisk, SimulatedSyncer
 from app.simulation.loop import NodeLoop
 from app.simulation.network import Network
 from app.simulation.scheduler import Scheduler
+from app.simulation.violation import Violation
 from raftgroups import Host, HostError, HostOptions, Machine
 
 
@@ -23,6 +24,7 @@ class SimulatedNode:
     is_up               it serves
     is_paused           it serves, but for now does nothing
     starts              how many lives it has had
+    troubles            how often it started, stopped, stood still, went on, or got another clock
     failure             why it stopped by itself or would not start, None if it did not
     error               the first exception that nothing caught
     """
@@ -44,6 +46,7 @@ class SimulatedNode:
         self.is_on = True
         self.is_running = False
         self.starts = 0
+        self.troubles = 0
         self.failure: str | None = None
         self.error: BaseException | None = None
         self._options = options
@@ -74,6 +77,7 @@ class SimulatedNode:
             self.is_on = True
             self._network.machine_on(self.name)
         self.failure = None
+        self.troubles += 1
         self.starts += 1
         self.is_running = True
         self._trace(f"{self.name} starts")
@@ -102,15 +106,18 @@ class SimulatedNode:
         """Stand still, as after SIGSTOP."""
         if self.is_running and not self.loop.is_paused:
             self._trace(f"{self.name} stands still")
+            self.troubles += 1
             self.loop.pause()
 
     def resume(self) -> None:
         if self.is_paused:
             self._trace(f"{self.name} goes on")
+            self.troubles += 1
             self.loop.resume()
 
     def drift(self, rate: float) -> None:
         """Have both clocks run at another rate."""
+        self.troubles += 1
         self.clock.drift(self._scheduler.now, rate)
         if self.is_running:
             self.loop.clock_changed()
@@ -149,15 +156,24 @@ class SimulatedNode:
         host.failure.add_done_callback(lambda failure: loop.create_task(self._fail(host, failure.result())))
 
     async def _fail(self, host: Host, reason: str) -> None:
-        self.host = self.coordinator = None
+        self._let_go()
         await host.close()
         self._stopped(reason)
 
     async def _leave(self, host: Host) -> None:
         await host.drain()
-        self.host = self.coordinator = None
+        self._let_go()
         await host.close()
         self._stopped(None)
+
+    def _let_go(self) -> None:
+        """Serve no more. What it has done in this turn is looked at now, for nobody will at its end."""
+        try:
+            self._turned(self)
+        except Violation as violation:
+            self.error = violation
+        self.host = self.coordinator = None
+        self.troubles += 1
 
     def _stopped(self, failure: str | None) -> None:
         """The process has ended by itself; its loop goes when its turn has ended."""

@@ -8,7 +8,7 @@ from app.simulation.judges import Answer, Bench
 from app.simulation.node import SimulatedNode
 from app.simulation.simulation import Simulation
 from app.simulation.violation import Violation
-from raftgroups import Delete, Item, Level, Put, RaftGroupError, Reading, Written
+from raftgroups import Delete, Item, Level, PartitionId, Put, RaftGroupError, Reading, Written
 
 Ended = Callable[[bool | None], None]
 """Told whether it happened; None when nobody knows."""
@@ -58,7 +58,8 @@ class _Attempt:
         self._request = request
         self._ended = ended
         self._is_over = self._is_answered = False
-        self._life = node.starts
+        self._troubles = node.troubles
+        self._partition = PartitionId(0)
         bench, simulation = requests._bench, requests._simulation
         self._bench = bench
         self._simulation = simulation
@@ -77,6 +78,7 @@ class _Attempt:
         coordinator = node.coordinator
         if coordinator is None:
             return
+        self._partition = coordinator.partition_of(request.key)
         deadline = node.loop.time() + request.deadline_seconds
         if request.kind == "get":
             coordinator.read(request.key, request.level, deadline, self._done)
@@ -88,25 +90,26 @@ class _Attempt:
         if self._is_answered:
             self._requests.failure = Violation("one answer", f"{self._request} was answered twice")
         self._is_answered = True
-        request, key = self._request, self._request.key
-        partition = self._node.coordinator.partition_of(key) if self._node.coordinator else None
+        request, key, partition = self._request, self._request.key, self._partition
         if isinstance(result, Written):
             # Also when the client has gone: what a node says is so must be so.
             value = request.value if request.kind == "put" else None
-            if partition is not None:
-                self._bench.acknowledgements.acknowledged(partition, key, result.revision, value)
+            self._bench.acknowledgements.acknowledged(partition, key, result.revision, value)
             self._end(ok=True)
         elif isinstance(result, Reading):
             returned = self._bench.moment()
             server = result.served_by
             starts = self._starts[server], self._simulation.nodes[server].starts
-            if partition is not None:
-                self._bench.readings.read(Answer(partition, key, result.item, server, starts, self._called, returned))
+            self._bench.readings.read(Answer(partition, key, result.item, server, starts, self._called, returned))
             self._end(ok=True, item=result.item)
         else:
             self._end(ok=None if result.may_have_applied else False)
 
     def _give_up(self) -> None:
+        node = self._node
+        if not self._is_over and node.is_up and not node.is_paused and node.troubles == self._troubles:
+            text = f"{node.name} was well all the time, and has not answered {self._request}"
+            self._requests.failure = Violation("a node that is well answers in time", text)
         self._end(ok=None)
 
     def _end(self, *, ok: bool | None, item: Item | None = None) -> None:

@@ -107,7 +107,8 @@ def test_a_trace_is_written_line_by_line(tmp_path: Path) -> None:
     result = simulate("--seed", "1", *SMALL, "--trace", str(path))
     assert result.exit_code == 0, result.output
     lines = path.read_text().splitlines()
-    assert lines[0] == "0.000000 n1 starts"
+    assert lines[0].startswith("0.000000 replicas ")
+    assert lines[1] == "0.000000 n1 starts"
     assert any(line.endswith(" healed") for line in lines)
     times = [float(line.split()[0]) for line in lines]
     assert times == sorted(times)

@@ -120,9 +120,23 @@ def test_who_gets_no_answer_gives_up_in_time(asking: Asking) -> None:
     assert asking.requests.outcomes == {"put unknown": 1}
 
 
+@pytest.mark.parametrize("is_well", [True, False])
+def test_a_node_that_is_well_answers_in_time(asking: Asking, *, is_well: bool) -> None:
+    asking.ask(PUT, silent=True)
+    asking.scene.run(0.1)
+    if not is_well:
+        asking.scene.node.pause()
+        asking.scene.node.resume()
+    asking.scene.run(60.0)
+
+    failure = asking.requests.failure
+    assert (failure.rule if failure else None) == ("a node that is well answers in time" if is_well else None)
+
+
 def test_an_answer_that_comes_too_late_is_told_to_nobody_but_must_be_true(asking: Asking) -> None:
     asking.ask(PUT, silent=True)
     asking.scene.run(60.0)
+    asking.requests.failure = None
 
     asking.scene.coordinator.open[0](Written(4096))
     assert asking.told == [None]
