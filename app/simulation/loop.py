@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 TURN_SECONDS = 20e-6
 CLOCK_RESOLUTION_SECONDS = 1e-6
+CLEANUP_STEPS_MAX = 100
 
 
 class Streams(Protocol):
@@ -88,11 +89,7 @@ class NodeLoop(asyncio.AbstractEventLoop):
         for task in list(self._tasks.values()):
             coroutine = task.get_coro()
             if not task.done() and coroutine is not None:
-                try:
-                    coroutine.close()
-                except RuntimeError:
-                    # It wanted to wait for something while it was cleaning up; it will not.
-                    pass
+                _close(coroutine)
 
     def clock_changed(self) -> None:
         """The clock runs at another rate: timers strike at other times than was thought."""
@@ -224,3 +221,13 @@ class NodeLoop(asyncio.AbstractEventLoop):
 
     def is_closed(self) -> bool:
         return self.is_dead
+
+
+def _close(coroutine: Coroutine[Any, Any, Any] | Generator[Any, None, Any]) -> None:
+    """End it where it waits, and wherever it wants to wait while it cleans up."""
+    for _ in range(CLEANUP_STEPS_MAX):
+        try:
+            coroutine.close()
+        except RuntimeError:
+            continue
+        return
