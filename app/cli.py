@@ -344,7 +344,7 @@ def load(
 @click.option("--steps", type=click.IntRange(1), default=50_000, show_default=True, help="Of the part with faults.")
 @click.option("--faults", metavar="KIND,...", help="net, disk, crash, clock, membership, or none.  [default: all]")
 @click.option("--only-faults", metavar="NUMBER,...", help="Of the faults drawn, let these alone strike; or none.")
-@click.option("--trace", type=click.File("w"), help="Write everything that happened there, line by line.")
+@click.option("--trace", type=click.File("w", lazy=False), help="Write everything that happened there, line by line.")
 @click.option("--shrink/--no-shrink", default=True, help="Look for a smaller run that fails.  [default: shrink]")
 @click.option("--shrink-seconds", type=click.FloatRange(0), default=60.0, show_default=True, help="For how long.")
 def simulate(
@@ -431,7 +431,7 @@ def _key(text: str) -> bytes:
 def _seeds(text: str) -> range:
     """FROM-TO, both included. Raises: ValueError."""
     first, dash, last = text.partition("-")
-    if not (dash and first.isdigit() and last.isdigit() and int(first) <= int(last)):
+    if not (text.isascii() and dash and first.isdigit() and last.isdigit() and int(first) <= int(last)):
         raise ValueError(f"--seeds is FROM-TO, such as 1-200, not {text!r}")
     return range(int(first), int(last) + 1)
 
