@@ -259,6 +259,8 @@ class Coordinator:
 
     def tick(self, now: float) -> None:
         for request in [request for request in self._open if request.deadline <= now]:
+            if request.call in self._calls:
+                self._where.doubt(request.sent_to)
             self._finish(request, self._expired(request))
         for partition, parked in list(self._parked.items()):
             group = self._where.replica(partition)
@@ -274,6 +276,7 @@ class Coordinator:
 
     def peer_lost(self, peer: str) -> None:
         """What the peer had been asked is lost: reads go elsewhere, writes may or may not apply."""
+        self._where.trust(peer)
         for request in [request for request in self._open if request.sent_to == peer]:
             self._calls.pop(request.call, None)
             if request.may_apply:
@@ -283,6 +286,7 @@ class Coordinator:
                 self._park(request)
 
     def returned(self, peer: str, message: ReturnMessage) -> None:
+        self._where.trust(peer)
         request = self._calls.get(message.call)
         if request is None or request.sent_to != peer:
             return

@@ -18,6 +18,7 @@ class Whereabouts:
         self._groups = host.groups
         self._transport = host.transport
         self._hints: dict[PartitionId, tuple[str, int]] = {}
+        self._silent: set[str] = set()
         self.partition_of = self._topology.ring.partition_of
 
     def replica(self, partition: PartitionId) -> RaftGroup | None:
@@ -44,14 +45,21 @@ class Whereabouts:
         partition, refused_by, is_up = request.partition, request.refused_by, self._transport.is_up
         group = self.replica(partition)
         leader = group.leader if group is not None else self._hint(partition)
-        if leader is not None and leader not in refused_by and is_up(leader):
+        is_doubtful = group is None and leader in self._silent
+        if leader is not None and leader not in refused_by and is_up(leader) and not is_doubtful:
             return leader
         if group is not None and (request.may_apply or self._name not in refused_by):
             return None  # the replica here will know the next leader as soon as any
-        for name in self._host.placement_of(partition).voters:
-            if name != self._name and name not in refused_by and is_up(name):
-                return name
-        return None
+        names = (leader, *self._host.placement_of(partition).voters)
+        able = [name for name in names if name and name != self._name and name not in refused_by and is_up(name)]
+        return min(able, key=self._silent.__contains__, default=None)
+
+    def doubt(self, peer: str) -> None:
+        """A request expired at this peer, which may be stopped: it is asked last until it says something."""
+        self._silent.add(peer)
+
+    def trust(self, peer: str) -> None:
+        self._silent.discard(peer)
 
     # What the doors show.
 

@@ -383,6 +383,55 @@ def test_a_deadline_is_unknown_for_what_was_sent_alone(play: Play) -> None:
     play(scenario)
 
 
+def expire(wire: Wire, client: Client) -> None:
+    """A write of n4 that n1 takes and never answers."""
+    wire.hosts["n1"].groups[P0].is_patient = True
+    client.write()
+    wire.deliver()
+    wire.coordinators["n4"].tick(client.deadline + 0.1)
+    assert isinstance(client.failure, OutcomeUnknownError)
+
+
+def test_who_lets_a_request_expire_is_not_asked_again_while_others_may_know_better(play: Play) -> None:
+    """A leader that was stopped keeps its link; the others have elected another."""
+
+    async def scenario(wire: Wire) -> None:
+        expire(wire, Client(wire, "n4"))
+        wire.hold(0, "n2", *FOUNDERS)
+        wire.hosts["n1"].groups[P0].leader = "n1"
+
+        client = Client(wire, "n4")
+        client.write()
+        wire.deliver()
+
+        assert isinstance(client.answers[0], Written)
+        assert wire.asked("n4") == ["n1", "n2"]
+
+    play(scenario)
+
+
+def test_who_let_a_request_expire_is_asked_when_the_others_say_so(play: Play) -> None:
+    """And it is trusted again as soon as it answers anything, or its link is a new one."""
+
+    async def scenario(wire: Wire) -> None:
+        expire(wire, Client(wire, "n4"))
+        wire.hosts["n1"].groups[P0].is_patient = False
+
+        client = Client(wire, "n4")
+        for _ in range(2):
+            client.write()
+            wire.deliver()
+        assert [type(answer) for answer in client.answers] == [Written, Written]
+        assert wire.asked("n4") == ["n1", "n2", "n3", "n1", "n1"]
+
+        expire(wire, Client(wire, "n4"))
+        wire.coordinators["n4"].peer_lost("n1")
+        client.read()
+        assert wire.asked("n4")[5:] == ["n1", "n1"]
+
+    play(scenario)
+
+
 def test_an_answer_that_comes_too_late_is_dropped(play: Play) -> None:
     async def scenario(wire: Wire) -> None:
         client = Client(wire, "n4")
