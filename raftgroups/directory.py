@@ -89,6 +89,7 @@ class DataDirectory:
             raise HostError(f"data directory {path} cannot be opened: {error}") from error
         try:
             directory = cls(file_system, path, _identify(file_system, founding, rng), lock)
+            directory._check_generations()
             directory._sweep()
         except EngineError as error:
             lock.close()
@@ -179,6 +180,19 @@ class DataDirectory:
 
     def _joined_path(self, partition: PartitionId) -> str:
         return f"{self.path}/p{partition:04d}.joined"
+
+    def _check_generations(self) -> None:
+        """Raises: DamagedDirectoryError, when a replica that did not join has a later generation and none in force."""
+        for partition in self.held():
+            first = self._generation_path(partition, 1)
+            if self.has_joined(partition) or self._complete(partition)[1:] or self.file_system.exists(first):
+                continue
+            prefix = f"p{partition:04d}-"
+            newest = max(name for name in self.file_system.list_directory(self.path) if name.startswith(prefix))
+            raise DamagedDirectoryError(
+                f"data directory {self.path}: {newest} has lost its {CURRENT}; restore it, "
+                f"or replace this node by a new one"
+            )
 
     def _sweep(self) -> None:
         """Remove what a crash left: checkpoints, unfinished generations, generations replaced."""

@@ -208,6 +208,22 @@ def test_a_start_removes_what_a_crash_left() -> None:
     assert {IDENTITY, "log"} <= left
 
 
+def test_a_replica_that_lacks_what_puts_it_in_force_is_not_swept_away() -> None:
+    """The generation in force has lost its CURRENT: its tables may yet be of use to who restores it."""
+    disk = MemoryFileSystem()
+    DataDirectory.open(disk, Founding()).close()
+    disk.remove_directory("/data/n1/p0003-0001")
+    put_file(disk, "/data/n1/p0003-0002/000007.sst")
+    put_file(disk, "/data/n1/p0003-0002/MANIFEST-000001")
+
+    with pytest.raises(DamagedDirectoryError, match="p0003-0002 has lost its CURRENT; restore it"):
+        DataDirectory.open(disk, Founding())
+
+    assert set(disk.list_directory("/data/n1/p0003-0002")) == {"000007.sst", "MANIFEST-000001"}
+    complete(disk, "/data/n1/p0003-0002")
+    assert DataDirectory.open(disk, Founding()).replica_path(P3) == "/data/n1/p0003-0002"
+
+
 def test_checkpoints_never_share_a_name() -> None:
     directory = DataDirectory.open(MemoryFileSystem(), Founding())
 
