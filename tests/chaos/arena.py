@@ -5,15 +5,13 @@ heals everything (links, pauses, disks, clocks, dead nodes) and waits until all 
 """
 
 import contextlib
-import os
 import random
 import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,64 +19,20 @@ from typing import Any, Self
 from tests.chaos import cgroup
 from tests.chaos.janitor import Janitor
 from tests.chaos.network import Network
-from tests.chaos.record import SECOND, Fault, Record
+from tests.chaos.node import HTTP_PORT, ChaosNode
+from tests.chaos.plan import Plan
+from tests.chaos.record import Fault, Record
+from tests.chaos.recovery import recover
 from tests.chaos.shim import NOTICE_SECONDS, Shim, compile_shim
 from tests.chaos.swarm import RemoteAgent, now
 from tests.chaos.usage import Usage, measure
-from tests.cluster.nodes import Process, wait_until
+from tests.cluster.nodes import wait_until
 
-HTTP_PORT, PEER_PORT = 8001, 9001
 READY_SECONDS = 30.0
 LIVE_SECONDS = 5.0
 CALLS_MAX = 5
+VERIFY_SECONDS = 60.0
 READ_DEADLINE_MS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How a cluster is set up and used.
-
-    replicas       of each partition; 0: on every node
-    clients        of each node
-    big_share      of the values, so many are bigger than a packet
-    small_disks    nodes whose data is on a file system of their own, of `disk_bytes`
-    altered        how every node differs from the product on purpose (altered.py)
-    recovery_seconds  how long after healing all must work again
-    """
-
-    nodes: int = 3
-    seed: int = 1
-    partitions: int = 4
-    replicas: int = 0
-    clients: int = 3
-    keys: int = 8
-    deadline_ms: int = 1_000
-    pace_ms: float = 15.0
-    big_share: float = 0.0
-    small_disks: tuple[str, ...] = ()
-    disk_bytes: int = 64 << 20
-    altered: str = ""
-    recovery_seconds: float = 30.0
-
-    @property
-    def names(self) -> list[str]:
-        return [f"n{number}" for number in range(1, self.nodes + 1)]
-
-
-class ChaosNode(Process):
-    """One node in its namespace, under the shim."""
-
-    def __init__(self, plan: Plan, name: str, network: Network, directory: Path, secret: Path, shim: Shim) -> None:
-        self.data = directory / name
-        self.shim = shim
-        self.address = network.address(name)
-        seeds = ",".join(f"{other}={network.address(other)}:{PEER_PORT}" for other in plan.names)
-        command = ["tests.chaos.altered", plan.altered] if plan.altered else ["app.cli"]
-        command += ["node", "--name", name, "--data", str(self.data), "--seeds", seeds, "--secret-file", str(secret)]
-        command += ["--http", f"{self.address}:{HTTP_PORT}", "--peer", f"{self.address}:{PEER_PORT}"]
-        command += ["--partitions", str(plan.partitions), "--replication-factor", str(plan.replicas or plan.nodes)]
-        inside = network.namespaces[name].command(sys.executable, "-m", *command)
-        super().__init__(name, inside, directory / f"{name}.log", shim.environment)
 
 
 class Arena:
@@ -247,7 +201,7 @@ class Arena:
             fault.ended = now()
             fault.forced = fault.forced or fault.ended
             self.heal()
-        fault.recovered = self.recover(fault.ended)
+        fault.recovered = recover(self, fault.ended)
 
     def hold(self, seconds: float) -> None:
         """Leave the fault, which is in force now, as it is for a while."""
@@ -277,51 +231,6 @@ class Arena:
             if not node.is_running and name not in self._expected_down:
                 self.failures.append(f"{name} ended by itself: {node.log_text()[-500:]}")
                 self._expected_down.add(name)
-
-    def recover(self, since: int) -> int:
-        """Waits until every key works through every node and every replica has what was committed before.
-
-        Returns when that was. A cluster that does not get there in time is a failure of the run.
-        """
-        wanted = {(name, key) for name in self.names for key in self.keys}
-        commits = self._commits(since)
-        deadline = since + int(self.plan.recovery_seconds * SECOND)
-        while True:
-            worked: dict[tuple[str, str], int] = {}
-            for seen in self.record.tail(since):
-                if seen.is_good:
-                    place = seen.node, seen.operation.key
-                    worked[place] = min(seen.finished, worked.get(place, seen.finished))
-            behind = self._behind(commits, since)
-            if worked.keys() >= wanted and not behind:
-                return max(worked.values())
-            if now() > deadline:
-                missing = sorted(wanted - worked.keys())[:4]
-                self.failures.append(
-                    f"{self.record.faults[-1].name}: not recovered {self.plan.recovery_seconds:g} s after healing: "
-                    f"no success for {missing}, behind: {behind}"
-                )
-                return now()
-            time.sleep(0.05)
-
-    def _commits(self, until: int) -> dict[int, int]:
-        """The highest commit index of each partition that anybody told by then."""
-        commits: dict[int, int] = {}
-        for view in list(self.record.views):
-            if view.asked <= until:
-                commits[view.partition] = max(view.commit_index, commits.get(view.partition, 0))
-        return commits
-
-    def _behind(self, commits: Mapping[int, int], since: int) -> list[str]:
-        """Replicas that have not told since then that they applied as much."""
-        holders = {self.partition[key]: self.replicas[key] for key in self.keys}
-        late = {(name, partition) for partition, names in holders.items() for name in names}
-        for view in reversed(list(self.record.views)):
-            if view.asked < since:
-                break
-            if view.applied_index >= commits.get(view.partition, 0):
-                late.discard((view.node, view.partition))
-        return [f"{name} in partition {partition}" for name, partition in sorted(late)]
 
     # What a scenario does to processes and disks.
 
@@ -414,12 +323,13 @@ class Arena:
     # The end.
 
     def finish(self) -> None:
-        """Stop the load, restart every node, and read every key through each of them."""
+        """Stop the load, verify what every node has on disk, restart all, and read every key through each."""
         self.unload()
         self.heal()
         self._measure_again()
         for name in self.names:
             self.terminate(name)
+        self._verify_data()
         self.start(*self.names)
         self.wait_ready()
         for agent in self.agents.values():
@@ -427,6 +337,18 @@ class Arena:
         for agent in self.agents.values():
             agent.wait()
         self._check_exits()
+
+    def _verify_data(self) -> None:
+        """Every byte of every stopped node is sound, says the command that is there for it."""
+        command = [sys.executable, "-m", "app.cli", "verify"]
+        checks = {
+            name: subprocess.Popen([*command, node.data], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            for name, node in self.nodes.items()
+        }
+        for name, check in checks.items():
+            told, _ = check.communicate(timeout=VERIFY_SECONDS)
+            if check.returncode:
+                self.failures.append(f"the data of {name} is damaged: {told[-1_000:]}")
 
     def _measure_again(self) -> None:
         self.wait_ready()
@@ -437,19 +359,3 @@ class Arena:
     def logs(self) -> Iterator[tuple[str, str]]:
         for name, node in self.nodes.items():
             yield name, node.log_text()
-
-
-@contextlib.contextmanager
-def full_disk(path: Path) -> Iterator[None]:
-    """Leaves no room on the file system of `path`, which must be small."""
-    assert path.is_mount(), f"{path} is not a file system of its own"
-    ballast = path / "ballast"
-    try:
-        with ballast.open("wb") as file, contextlib.suppress(OSError):
-            while True:
-                file.write(bytes(1 << 20))
-                file.flush()
-        yield
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(ballast)

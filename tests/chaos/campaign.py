@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.chaos.arena import Arena, Plan
+from tests.chaos.arena import Arena
+from tests.chaos.plan import Plan
 from tests.chaos.rows import SCENARIOS
 from tests.chaos.run import missing, missing_for, run
 from tests.chaos.scenario import Scenario

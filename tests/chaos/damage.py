@@ -1,4 +1,4 @@
-"""What becomes of the files of a node that does not run: a bit of one flips, one goes missing, a tail is lost."""
+"""What becomes of files: a bit of one flips, one goes missing, a tail is lost, there is no room for more."""
 
 import contextlib
 import os
@@ -69,3 +69,19 @@ def _swap(one: Path, other: Path) -> None:
     one.rename(aside)
     other.rename(one)
     aside.rename(other)
+
+
+@contextlib.contextmanager
+def full_disk(path: Path) -> Iterator[None]:
+    """Leaves no room on the file system of `path`, which must be small."""
+    assert path.is_mount(), f"{path} is not a file system of its own"
+    ballast = path / "ballast"
+    try:
+        with ballast.open("wb") as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(1 << 20))
+                file.flush()
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(ballast)

@@ -4,12 +4,10 @@ Linearizability includes durability: the last reads of a run go through every re
 write that was acknowledged and is gone leaves a read that nothing explains.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from app.simulation.linearizability import check
-from tests.chaos.record import SECOND, Fault, Record, Seen
+from tests.chaos.record import SECOND, Fault, Record
 
 RATE_MIN = 100.0
 EXAMPLES_MAX = 3
@@ -135,73 +133,3 @@ def quiet_logs(logs: Iterable[tuple[str, str]]) -> Iterator[str]:
         position = text.find("Traceback")
         if position >= 0:
             yield f"{name} shows a traceback: {text[max(0, position - 300) : position + 1_500]}"
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One fault in numbers.
-
-    availability  share of the operations called while it lasted that succeeded within a second
-    healthy       the same, through nodes that reach a majority of the key's replicas
-    first, whole  seconds until anything, and everything, worked again on the majority's side; None: never,
-                  or nothing was expected
-    recovered     seconds from healing until everything worked
-    """
-
-    name: str
-    seconds: float
-    operations: int
-    availability: float
-    healthy: float | None
-    first: float | None
-    whole: float | None
-    recovered: float
-
-
-def line_of(record: Record, fault: Fault) -> Line:
-    during = record.called_within(fault.began, fault.ended)
-    served = [seen for seen in during if fault.has_majority(fault.side_of(seen.node), seen.operation.key)]
-    times = list(first_successes(record, fault).values())
-    known = [(at - fault.began) / SECOND for at in times if at is not None]
-    return Line(
-        fault.name,
-        (fault.ended - fault.began) / SECOND,
-        len(during),
-        _share(during) or 0.0,
-        _share(served),
-        min(known) if known else None,
-        max(known) if known and None not in times else None,
-        (fault.recovered - fault.ended) / SECOND,
-    )
-
-
-def _share(operations: list[Seen]) -> float | None:
-    good = sum(seen.is_good and seen.seconds <= 1.0 for seen in operations)
-    return good / len(operations) if operations else None
-
-
-def table(record: Record) -> list[str]:
-    """All faults, in order, as lines of text."""
-    head = f"{'fault':<34}{'s':>6}{'ops':>8}{'answered':>10}{'majority':>10}{'first':>8}{'all':>8}{'healed':>8}"
-    lines = [head]
-    for fault in record.faults:
-        line = line_of(record, fault)
-        lines.append(
-            f"{line.name:<34}{line.seconds:>6.1f}{line.operations:>8}{line.availability:>10.1%}"
-            f"{_percent(line.healthy):>10}{_seconds(line.first):>8}{_seconds(line.whole):>8}{line.recovered:>8.2f}"
-        )
-    return lines
-
-
-def outcomes(record: Record) -> str:
-    """How many operations ended how."""
-    counts = Counter(seen.operation.ok for seen in record.operations)
-    return f"{len(record.operations)} operations: {counts[True]} ok, {counts[False]} refused, {counts[None]} unknown"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.1%}"
-
-
-def _seconds(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds:.2f}"

@@ -133,7 +133,8 @@ ROWS = (
             "raftgroups/test_journal.py::test_a_log_that_lacks_what_the_engine_needs_is_damaged",
             "raftgroups/test_journal.py::test_an_engine_older_than_the_logs_snapshot_is_damaged",
         ),
-        absent="a whole directory of an earlier day put back: nothing in it is wrong but its age",
+        absent="a whole directory of an earlier day put back: nothing in it is wrong but its age; the CURRENT of a "
+        "replica that joined later: it is taken for one whose making was cut short, and filled anew",
     ),
     Row(
         "S9",

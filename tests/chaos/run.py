@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos import cgroup, judge, network, shim
-from tests.chaos.arena import Arena, Plan
+from tests.chaos.arena import Arena
+from tests.chaos.plan import Plan
 from tests.chaos.record import Record
 from tests.chaos.scenario import Scenario
 from tests.chaos.swarm import now
+from tests.chaos.table import outcomes, table
 
 BREATH_SECONDS = 1.0
 
@@ -51,10 +53,11 @@ def run(directory: Path, plan: Plan, programme: Callable[[Arena], Iterable[Scena
                 arena.work(BREATH_SECONDS)
             finished = now()
             arena.finish()
-        except (AssertionError, OSError, RuntimeError):
+        except Exception:
             # The end of the run, but not of what can be said about it.
             arena.failures.append(traceback.format_exc())
             finished = now()
+            arena.unload()  # what is not told does not explain what was read
         write_history(arena.record, directory / "history.jsonl")
     failures = [
         *arena.failures,
@@ -67,7 +70,7 @@ def run(directory: Path, plan: Plan, programme: Callable[[Arena], Iterable[Scena
         *judge.busy(arena.record),
         *judge.quiet_logs(arena.logs()),
     ]
-    return Verdict(failures, judge.table(arena.record), judge.outcomes(arena.record))
+    return Verdict(failures, table(arena.record), outcomes(arena.record))
 
 
 def write_history(record: Record, path: Path) -> None:

@@ -8,7 +8,8 @@ is again when it returns: so one may follow the other in a long run. What it nee
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tests.chaos.arena import Arena, Plan
+from tests.chaos.arena import Arena
+from tests.chaos.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

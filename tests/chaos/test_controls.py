@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import judge
-from tests.chaos.arena import Arena, Plan
+from tests.chaos.arena import Arena
+from tests.chaos.plan import Plan
 from tests.chaos.run import missing
 
 pytestmark = [

@@ -4,34 +4,8 @@ import pytest
 
 from app.simulation.history import Operation
 from tests.chaos import judge
-from tests.chaos.record import SECOND, Fault, Record, Seen, View
-
-NODES = ("n1", "n2", "n3")
-EVERYBODY = frozenset(NODES)
-BEGAN, FORCED, ENDED = 10 * SECOND, 11 * SECOND, 20 * SECOND
-
-
-def seen(
-    node: str, at: float, ok: bool | None = True, key: str = "k", status: int = 204, seconds: float = 0.01
-) -> Seen:
-    """A put through a node, called at a second."""
-    called = int(at * SECOND)
-    finished = called + int(seconds * SECOND)
-    return Seen(node, Operation(1, "put", key, f"{node}-{at}", None, ok, called, finished), status, finished)
-
-
-def fault(*sides: str, live_seconds: float = 5.0) -> Fault:
-    """From second 10 to 20, in force from 11, with sides as "n1" and "n2 n3"."""
-    groups = tuple(frozenset(side.split()) for side in sides) if sides else None
-    return Fault("F", BEGAN, groups, live_seconds, {"k": EVERYBODY}, FORCED, ENDED, ENDED + SECOND)
-
-
-def record(*operations: Seen, faults: tuple[Fault, ...] = (), views: tuple[View, ...] = ()) -> Record:
-    return Record(list(operations), list(views), list(faults))
-
-
-def view(node: str, at: float, leader: str | None, term: int) -> View:
-    return View(node, int(at * SECOND), 0, leader, term, 0, 0)
+from tests.chaos.handmade import BEGAN, ENDED, EVERYBODY, FORCED, fault, record, seen, view
+from tests.chaos.record import SECOND, Fault, Record, Seen
 
 
 def test_an_acknowledged_write_that_is_gone_is_not_linearizable() -> None:
@@ -135,14 +109,3 @@ def test_a_run_without_load_does_not_count() -> None:
 def test_a_traceback_in_a_log_is_shown() -> None:
     assert list(judge.quiet_logs([("n1", "all is well")])) == []
     assert "n1 shows a traceback" in next(judge.quiet_logs([("n1", "Traceback (most recent call last)")]))
-
-
-def test_availability_is_the_share_that_succeeds_within_a_second() -> None:
-    cut = fault("n1", "n2 n3")
-    operations = [seen("n2", 12), seen("n2", 12, seconds=1.5), seen("n3", 13, ok=False), seen("n1", 14, ok=False)]
-
-    line = judge.line_of(record(*operations, faults=(cut,)), cut)
-
-    assert (line.operations, line.availability, line.healthy) == (4, 0.25, 1 / 3)
-    assert line.first == pytest.approx(2.01)
-    assert (line.whole, line.recovered) == (None, 1.0)

@@ -26,7 +26,8 @@ ARENA = """
 import contextlib, json, sys
 from pathlib import Path
 from tests.chaos import cgroup
-from tests.chaos.arena import Arena, Plan
+from tests.chaos.arena import Arena
+from tests.chaos.plan import Plan
 from tests.chaos.switch import Quality
 
 plan = Plan(small_disks=("n1",))

@@ -5,8 +5,8 @@ import time
 from errno import EIO, ENOSPC
 from pathlib import Path
 
-from tests.chaos.arena import Arena, full_disk
-from tests.chaos.damage import cut_tail, files, flipped, missing, swapped
+from tests.chaos.arena import Arena
+from tests.chaos.damage import cut_tail, files, flipped, full_disk, missing, swapped
 from tests.chaos.expectations import ended_with, few_elections, injected, refuses_to_start, terms
 from tests.chaos.scenario import scenario
 from tests.cluster.nodes import wait_until
@@ -141,24 +141,24 @@ def file_missing(arena: Arena) -> None:
     victim = arena.follower()
     data = arena.nodes[victim].data
     wait_until(lambda: len(files(data, "log/*.log")) > 2, 20, f"{victim} has three logs")
-    for pattern in ("*.sst", "MANIFEST-*", "CURRENT", "log/*.log", "identity"):
+    for name in ("*.sst", "MANIFEST-*", "CURRENT", "*.log", "identity"):
+        # One that joined later, and lacks CURRENT, is taken for one whose making, or removal, was cut short.
+        replica = next(iter(founding_replicas(data)), None)
+        if name == "CURRENT" and replica is None:
+            continue
+        folder = {"*.log": data / "log", "identity": data}.get(name, replica or files(data, "p*/*.sst")[0].parent)
         with arena.fault("S8-file-missing", [arena.others(victim)]):
             arena.kill(victim)
-            with missing(needed(data, pattern)):
+            # Of several logs one in the middle: the oldest may be needless, and the newest is a tail (S5).
+            found = files(folder, name)
+            with missing(max(found[1:-1] or found, key=lambda path: path.stat().st_size)):
                 refuses_to_start(arena, victim)
 
 
-def needed(data: Path, pattern: str) -> Path:
-    """A file of a node that it cannot do without.
-
-    Of several logs one in the middle, for the oldest may be needless, and the newest is a tail (S5); of the
-    files of a replica one beside tables, for until it has some all of it is made anew from the log.
-    """
-    if pattern not in ("log/*.log", "identity"):
-        tables = files(data, "p*/*.sst")
-        pattern = f"{tables[0].parent.name}/{pattern}"
-    found = files(data, pattern)
-    return max(found[1:-1] or found, key=lambda path: path.stat().st_size)
+def founding_replicas(data: Path) -> list[Path]:
+    """The replicas with tables that the node has had from the beginning."""
+    replicas = sorted({table.parent for table in files(data, "p*/*.sst")})
+    return [path for path in replicas if not (data / f"{path.name[:5]}.joined").exists()]
 
 
 @scenario("S9-directories-swapped")

@@ -3,8 +3,9 @@
 import itertools
 import time
 
-from tests.chaos.arena import HTTP_PORT, Arena
+from tests.chaos.arena import Arena
 from tests.chaos.expectations import few_elections, in_doubt, snapshots_to, somebody_is_served, terms
+from tests.chaos.node import HTTP_PORT
 from tests.chaos.scenario import scenario
 from tests.chaos.swarm import now
 from tests.chaos.switch import Quality
