@@ -6,9 +6,11 @@ PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 pyth
 	&& echo $$candidate && break; done)
 
 # Another version, for the test that a simulation does not depend on it; where there is none, that test is left out.
-OTHER_PYTHON ?= $(shell for candidate in python3.14 python3.13 python3.12 python3.11; do \
+MINOR := import sys; print(sys.version_info[1])
+OTHER_PYTHON ?= $(shell for candidate in python3.14 python3.13 python3.12 python3.11 \
+	$(sort $(wildcard $(HOME)/.pyenv/versions/3.1[1-9].*/bin/python3)); do \
 	$$candidate -c 'import ensurepip' 2>/dev/null \
-	&& test "$$($$candidate --version)" != "$$($(PYTHON) --version 2>&1)" \
+	&& test "$$($$candidate -c '$(MINOR)')" != "$$($(PYTHON) -c '$(MINOR)')" \
 	&& echo $$candidate && break; done)
 
 VENV  := .venv

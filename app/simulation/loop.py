@@ -86,6 +86,9 @@ class NodeLoop(asyncio.AbstractEventLoop):
         self.is_dead = True
         self._ready.clear()
         self._timers.clear()
+        self.run(self._close_tasks)
+
+    def _close_tasks(self) -> None:
         for task in list(self._tasks.values()):
             coroutine = task.get_coro()
             if not task.done() and coroutine is not None:
