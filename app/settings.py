@@ -12,7 +12,15 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from raftgroups import LEASE_SHARE_MAX, HostOptions, Timing, split_address
+from raftgroups import (
+    CONTENT_TYPE_LENGTH_MAX,
+    KEY_BYTES_MAX,
+    LEASE_SHARE_MAX,
+    VALUE_BYTES_MAX,
+    HostOptions,
+    Timing,
+    split_address,
+)
 
 # Whoever guesses the secret is a node; this many random bytes cannot be guessed.
 SECRET_BYTES_WANTED = 16
@@ -20,6 +28,13 @@ SECRET_BYTES_WANTED = 16
 # A follower that counts the shortest election timeout on its clock must not be done before the lease of the leader is
 # on that one's, though the one clock runs up to 10 % faster than the other.
 LEASE_SECONDS_MAX = LEASE_SHARE_MAX * Timing().election_seconds_min
+
+# What a replica takes, whoever asks: no limit may let more in.
+CEILINGS = {
+    "key_bytes_max": KEY_BYTES_MAX,
+    "pair_bytes_max": VALUE_BYTES_MAX,
+    "content_type_bytes_max": CONTENT_TYPE_LENGTH_MAX,
+}
 
 
 class SettingsError(ValueError):
@@ -60,6 +75,9 @@ class Limits:
         for item in fields(self):
             if getattr(self, item.name) <= 0:
                 raise SettingsError(f"{item.name} must be greater than 0")
+        for name, ceiling in CEILINGS.items():
+            if getattr(self, name) > ceiling:
+                raise SettingsError(f"{name} must not exceed {ceiling}, which is what a replica takes")
         if self.timeout_ms > self.timeout_ms_max:
             raise SettingsError("timeout_ms must not exceed timeout_ms_max")
 

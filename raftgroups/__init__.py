@@ -23,6 +23,9 @@ Entries that are not flushed are bounded by the engine, which stalls: then write
 """
 
 from raftgroups.command import (
+    CONTENT_TYPE_LENGTH_MAX,
+    KEY_BYTES_MAX,
+    VALUE_BYTES_MAX,
     Command,
     Delete,
     Item,
@@ -79,7 +82,10 @@ from raftgroups.transport import split_address
 from raftgroups.verify import verify_node
 
 __all__ = [
+    "CONTENT_TYPE_LENGTH_MAX",
+    "KEY_BYTES_MAX",
     "LEASE_SHARE_MAX",
+    "VALUE_BYTES_MAX",
     "CallMessage",
     "ChangeRefusedError",
     "Command",

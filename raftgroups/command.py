@@ -20,16 +20,17 @@ from typing import Annotated
 
 import msgspec
 
-from engine import KEY_BYTES_MAX
+from engine import KEY_BYTES_MAX as ENGINE_KEY_BYTES_MAX
 from raftgroups.errors import InvalidCommandError
 from raftgroups.ids import COMMANDS_PER_ENTRY_MAX
 from raftgroups.membership import Configuration
 
+# One byte less than the engine's, which is what the state machine puts before it.
+KEY_BYTES_MAX = ENGINE_KEY_BYTES_MAX - 1
 VALUE_BYTES_MAX = 1 << 20
 CONTENT_TYPE_LENGTH_MAX = 1 << 10
 
-# One byte less than the engine's, which is what the state machine puts before it.
-_Key = Annotated[bytes, msgspec.Meta(max_length=KEY_BYTES_MAX - 1)]
+_Key = Annotated[bytes, msgspec.Meta(max_length=KEY_BYTES_MAX)]
 _Value = Annotated[bytes, msgspec.Meta(max_length=VALUE_BYTES_MAX)]
 _ContentType = Annotated[str, msgspec.Meta(max_length=CONTENT_TYPE_LENGTH_MAX)]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.settings import LEASE_SECONDS_MAX, Limits, Settings, SettingsError, parse_address, parse_seeds
+from app.settings import CEILINGS, LEASE_SECONDS_MAX, Limits, Settings, SettingsError, parse_address, parse_seeds
 
 NEEDED = {"name": "n1", "data": "d", "http": "127.0.0.1:8001", "peer": "127.0.0.1:9001"}
 SECRET = b"0123456789abcdef"
@@ -29,6 +29,15 @@ def test_everything_may_come_from_the_environment() -> None:
     settings = Settings.load({}, environ)
 
     assert settings.seeds == {"n1": "127.0.0.1:9001", "n2": "127.0.0.1:9002"}
+
+
+@pytest.mark.parametrize(("name", "ceiling"), CEILINGS.items())
+def test_no_limit_lets_in_what_a_replica_does_not_take(name: str, ceiling: int) -> None:
+    variable = f"RINGKV_{name.upper()}"
+    assert getattr(Settings.load(NEEDED, {variable: f"{ceiling}"}).limits, name) == ceiling
+
+    with pytest.raises(SettingsError, match=f"{name} must not exceed {ceiling}"):
+        Settings.load(NEEDED, {variable: f"{ceiling + 1}"})
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.5, LEASE_SECONDS_MAX])
