@@ -3,6 +3,7 @@
 import gc
 import logging
 import random
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -182,10 +183,13 @@ class Simulation:
             self._run()
         except Violation as found:
             violation = found
-            self.trace(f"violation: {found}")
+        except Exception as error:  # noqa: BLE001  # whatever it is, the seed must be known that shows it again
+            violation = _unforeseen(error)
         finally:
             gc.enable()
             log.setLevel(level)
+            if violation is not None:
+                self.trace(f"violation: {violation}")
             for node in self.nodes.values():
                 node.lose_power()
         end = min(self.now, self._healed_at)
@@ -233,3 +237,8 @@ class Simulation:
                 self.trace(f"{node.name} p{partition} t{sight[0]} {sight[1] or '-'} c{sight[2]} a{sight[3]}")
         for judge in self.judges:
             judge.observe(node)
+
+
+def _unforeseen(error: Exception) -> Violation:
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    return Violation("nothing unforeseen is raised", f"{error!r}, in {at.name}, line {at.lineno} of its file")
