@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.simulation.network import Weather
@@ -24,8 +24,9 @@ def _nothing() -> None:
 class Faults:
     """Strikes a simulation with the faults of its plan.
 
-    Invariant: at most a minority of the replicas of a partition is on damaged disks, so that there
-    always is a majority that must go on once the other faults have ended.
+    Invariant: at most a minority of the voters of a partition is on damaged disks, and will be at each
+    step of every move that was asked for, so that there always is a majority that must go on once
+    the other faults have ended.
     """
 
     def __init__(self, simulation: Simulation, plan: Sequence[tuple[int, PlannedFault]]) -> None:
@@ -33,6 +34,7 @@ class Faults:
         self._network = simulation.network
         self._nodes = simulation.nodes
         self._mends: dict[int, Mend] = {}
+        self._targets: dict[int, dict[tuple[str, ...], None]] = {}
         self._is_over = False
         for number, fault in plan:
             simulation.call_at(fault.at, lambda number=number, fault=fault: self._strike(number, fault))  # type: ignore[misc]  # defaults bind the variables
@@ -189,13 +191,22 @@ class Faults:
         return _nothing
 
     def _may_damage(self, name: str) -> bool:
-        damaged = {node.name for node in self._nodes.values() if node.disk.is_damaged} | {name}
-        known = self._simulation.voter_sets()
-        return bool(known) and all(self._survives(voters, damaged) for voters in known)
+        damaged = self._damaged() | {name}
+        return all(self._survives(partition, damaged) for partition in range(self._simulation.options.partitions))
 
-    @staticmethod
-    def _survives(voters: Sequence[str], damaged: set[str]) -> bool:
-        return 2 * sum(voter in damaged for voter in voters) < len(voters)
+    def _damaged(self) -> set[str]:
+        return {node.name for node in self._nodes.values() if node.disk.is_damaged}
+
+    def _survives(self, partition: int, damaged: set[str], *target: str) -> bool:
+        """Whether the sound voters are a majority, now and on the way to each target there may be."""
+        known = self._simulation.voter_sets(partition)
+        targets = [*self._targets.get(partition, ()), target] if target else [*self._targets.get(partition, ())]
+        return bool(known) and all(
+            2 * len(step & damaged) < len(step)
+            for voters in known
+            for wished in (voters, *targets)
+            for step in _way(voters, wished, damaged)
+        )
 
     # Crashes.
 
@@ -265,8 +276,8 @@ class Faults:
         return self._at_leader(partition, lambda host: host.transfer(PartitionId(partition), name))
 
     def target(self, partition: int, *names: str) -> Mend:
-        damaged = {node.name for node in self._nodes.values() if node.disk.is_damaged}
-        if self._survives(names, damaged):
+        if self._survives(partition, self._damaged(), *names):
+            self._targets.setdefault(partition, {})[names] = None
             return self._at_leader(partition, lambda host: host.set_target(PartitionId(partition), names))
         return _nothing
 
@@ -302,6 +313,18 @@ class Faults:
     def _groups(self, name: str) -> list[RaftGroup]:
         host = self._nodes[name].host
         return [group for group in host.groups.values() if group.failure is None] if host is not None else []
+
+
+def _way(voters: Sequence[str], target: Sequence[str], damaged: set[str]) -> Iterator[set[str]]:
+    """Each set of voters from one to the other: additions go first; of removals, those that hurt most."""
+    now = set(voters)
+    yield set(now)
+    for node in target:
+        now.add(node)
+        yield set(now)
+    for node in sorted(now - set(target), key=lambda node: (node in damaged, node)):
+        now.remove(node)
+        yield set(now)
 
 
 def _request_flush(group: RaftGroup) -> None:

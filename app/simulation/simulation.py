@@ -157,11 +157,15 @@ class Simulation:
         """Chance that depends on the seed and a label alone."""
         return random.Random(f"{self.options.seed}/{label}")
 
-    def voter_sets(self) -> list[tuple[str, ...]]:
-        """Who votes in each partition, as anybody knows: there may be several answers for one."""
-        hosts = [node.host for node in self.nodes.values() if node.host is not None]
-        partitions = [PartitionId(number) for number in range(self.options.partitions)]
-        return [host.placement_of(partition).voters for host in hosts for partition in partitions]
+    def voter_sets(self, partition: int) -> list[tuple[str, ...]]:
+        """Who votes in a partition, as anybody knows or believes: there may be several answers."""
+        found = []
+        for host in [node.host for node in self.nodes.values() if node.host is not None]:
+            found.append(host.placement_of(PartitionId(partition)).voters)
+            group = host.groups.get(PartitionId(partition))
+            if group is not None and group.replicas:
+                found.append(group.replicas)
+        return found
 
     def call_at(self, time: float, event: Callable[[], object]) -> None:
         """Have `event` run at a simulated time, as nobody: use SimulatedNode.loop to do something as a node."""

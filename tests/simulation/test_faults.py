@@ -355,6 +355,22 @@ def test_a_partition_moves_to_no_majority_of_damaged_disks(stages: Stages) -> No
     assert stage.group(stage.leader).consensus.configuration == before
 
 
+@pytest.mark.parametrize("others", [2, 1])
+def test_a_partition_moves_through_no_half_of_damaged_disks(stages: Stages, others: int) -> None:
+    """Two of the five that are to hold it are damaged, which is well; but two of four are on the way."""
+    stage = stages.of(until=4.0, nodes=5)
+    group = stage.group(stage.leader)
+    voters, strangers = group.replicas, [name for name in stage.simulation.nodes if name not in group.replicas]
+    for name in (next(name for name in voters if name != stage.leader), strangers[0]):
+        stage[name].disk.is_damaged = True
+    faults = stage.simulation._faults
+
+    wanted = (*voters, *strangers[:others])
+    assert faults._survives(0, faults._damaged(), *wanted) is False
+    assert faults._survives(0, faults._damaged(), *voters, strangers[1]) is True
+    assert faults._survives(0, faults._damaged()) is True
+
+
 def test_tables_are_written_and_joined(stages: Stages) -> None:
     stage = stages.of(PlannedFault("", "flush", 6.0, 0.0, ("n1",)), PlannedFault("", "compact", 8.0, 0.0, ("n1",)))
     stage.write(3)
