@@ -19,6 +19,7 @@ import itertools
 import json
 import os
 import random
+import select
 import socket
 import sys
 import threading
@@ -50,6 +51,8 @@ class Connection:
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body; status 0 if the node cannot have seen it, -1 if nobody knows."""
         sent = False
+        if self._socket is not None and select.select([self._socket], [], [], 0)[0]:
+            self.close()  # the node has closed it meanwhile, as it may
         try:
             if self._socket is None:
                 self._socket = socket.create_connection(self._address, timeout)

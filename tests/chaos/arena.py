@@ -54,6 +54,7 @@ class Arena:
         self.partition: dict[str, int] = {}
         self.usage: dict[str, Usage] = {}
         self._expected_down: set[str] = set()
+        self._may_end: set[str] = set()
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -221,16 +222,16 @@ class Arena:
                 node.resume()
         time.sleep(NOTICE_SECONDS)
         self._check_exits()
-        for name in sorted(self._expected_down):
-            if not self.nodes[name].is_running:
-                self.nodes[name].start()
+        for node in self.nodes.values():
+            if not node.is_running:
+                node.start()
         self._expected_down.clear()
+        self._may_end.clear()
 
     def _check_exits(self) -> None:
         for name, node in self.nodes.items():
-            if not node.is_running and name not in self._expected_down:
+            if not node.is_running and name not in self._expected_down | self._may_end:
                 self.failures.append(f"{name} ended by itself: {node.log_text()[-500:]}")
-                self._expected_down.add(name)
 
     # What a scenario does to processes and disks.
 
@@ -273,8 +274,8 @@ class Arena:
             self.terminate(name)
 
     def may_end(self, name: str) -> None:
-        """Whether or not the fault ends this node, it is no failure."""
-        self._expected_down.add(name)
+        """Whether or not the fault ends this node, once or again, it is no failure."""
+        self._may_end.add(name)
 
     def await_exit(self, name: str, seconds: float = 10.0) -> int:
         """The exit code of a node that must end because of its fault."""

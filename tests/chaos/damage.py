@@ -37,8 +37,9 @@ def _flip(path: Path, offset: int, bit: int) -> None:
 @contextlib.contextmanager
 def missing(path: Path) -> Iterator[None]:
     """The file, or the directory, is not there."""
-    away = path.with_name(f"{path.name}.away")
-    aside = path.parents[1] / away.name
+    above = path.parents[1]
+    is_near = above.stat().st_dev == path.stat().st_dev
+    aside = (above if is_near else path.parent) / f"{path.name}.away"
     path.rename(aside)
     try:
         yield

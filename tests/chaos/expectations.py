@@ -50,13 +50,16 @@ def injected(arena: Arena, name: str, what: str) -> None:
 
 
 def nothing_in_doubt(arena: Arena, fault: Fault, name: str) -> None:
-    """Through a node that is asked to end no outcome is unknown, so what it refuses may be asked of another."""
+    """A node that is asked to end says what became of each request, so what it refuses may be asked of another.
+
+    One may cross the end of its connection on the way: nobody knows of that.
+    """
     doubtful = [
         seen
         for seen in arena.record.tail(fault.began)
         if seen.node == name and seen.operation.ok is None and seen.called <= fault.ended
     ]
-    if doubtful:
+    if len(doubtful) > 1:
         arena.failures.append(f"{fault.name}: {len(doubtful)} unknown, as {doubtful[0].operation.to_json()}")
 
 

@@ -77,6 +77,7 @@ def slow_syncs(arena: Arena) -> None:
 
 def no_space(arena: Arena) -> None:
     victim = one(arena)
+    arena.may_end(victim)  # it cannot start without any, if something else has ended it
     arena.harm(victim, path=f"/{victim}/", write_errno=ENOSPC)
 
 
