@@ -20,6 +20,8 @@ class Logs(Rule):
         self._known: dict[tuple[PartitionId, LogIndex, int], tuple[int, bytes, str]] = {}
 
     def changed(self, change: Change) -> None:
+        if change.is_start:
+            self._forget_unsynced(change)
         log, now, replica = change.group.log, change.now, change.replica
         # After a restart every byte came from the disk.
         start = now.first if change.is_start else max(change.kept, now.first)
@@ -43,3 +45,13 @@ class Logs(Rule):
             lost = [index for index, _ in change.cut if index <= change.synced]
             if lost:
                 raise self.broken(f"{replica} came back without entries {lost}, which were on its disk")
+
+    def _forget_unsynced(self, change: Change) -> None:
+        """What a node had in memory alone when it went never left it: it may write otherwise, in the same term."""
+        log, replica = change.group.log, change.replica
+        others = [other for other in self.facts.replicas[replica.partition].values() if other is not replica]
+        first = max(change.synced, log.durable_index, log.first_index) + 1
+        written_anew = [(LogIndex(index), log.term_at(LogIndex(index))) for index in range(first, change.kept + 1)]
+        for index, term in (*change.cut, *written_anew):
+            if index > change.synced and not any(other.lists(index, term) for other in others):
+                self._known.pop((replica.partition, index, term), None)

@@ -90,6 +90,11 @@ class Replica:
             return False
         return index <= self._first or (index <= self.durable and self._terms[index - self._first] == term)
 
+    def lists(self, index: LogIndex, term: int) -> bool:
+        """Whether the entry of `term` at `index` was in this node's log when it was seen last, on disk or not."""
+        at = index - self._first
+        return 0 <= at < len(self._terms) and self._terms[at] == term
+
     def retire(self) -> None:
         self.is_retired = True
         self.durable = self._first = NOTHING

@@ -1,3 +1,5 @@
+import pytest
+
 from raftgroups import Put
 from tests.simulation.judges.court import NO_OP, Court, breaks, entry
 
@@ -64,6 +66,35 @@ def test_what_was_not_on_disk_may_be_gone_after_a_restart() -> None:
     del court["a"].group.log.entries[2:]
     court["a"].restart()
     court.see()
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_what_was_never_on_disk_may_be_written_otherwise_in_the_same_term(is_gone: bool) -> None:
+    """Nobody else can have seen it, as nothing leaves a node before its sync."""
+    court = Court()
+    court["a"].append((1, NO_OP))
+    court["a"].sync()
+    court["a"].append((1, entry(Put(b"k", b"1."))))
+    court.see()
+
+    court["a"].restart()
+    if is_gone:
+        del court["a"].group.log.entries[2:]
+        court.see()
+    court["a"].append((1, entry(Put(b"k", b"2."))), after=1)
+    court.see()
+
+
+def test_what_another_node_has_may_not_be_written_otherwise() -> None:
+    court = Court()
+    court["b"].append((1, NO_OP), (1, entry(Put(b"k", b"1."))))
+    court["a"].append((1, NO_OP), (1, entry(Put(b"k", b"1."))))
+    court.see()
+
+    court["a"].restart()
+    court["a"].append((1, entry(Put(b"k", b"2."))), after=1)
+    with breaks(LOGS, "entry 2 of term 1 differs on a and "):
+        court.see()
 
 
 def test_a_restart_changes_no_entry() -> None:
