@@ -165,7 +165,7 @@ def drop_log_segments_before_the_flush(stack: ExitStack) -> None:
 # Replication.
 
 
-@mutation(10, storm=ELECTIONS)
+@mutation(3, storm=("break-all", "break", "slow-syncs"), gap_seconds=0.1)
 def truncate_a_matching_suffix(stack: ExitStack) -> None:
     """A follower cuts off what follows an Append, although it matches. Appends are short, so something does."""
     stack.enter_context(patch.object(leading, "APPEND_BYTES", 100))
@@ -192,7 +192,7 @@ def take_entries_of_an_older_leader(stack: ExitStack) -> None:
     change(stack, Following, "_on_append", make)
 
 
-@mutation(12)
+@mutation(5, storm=("isolate", "kill", "pause"), gap_seconds=0.3)
 def apply_beyond_the_verified_match(stack: ExitStack) -> None:
     """A follower commits what its leader has committed, as far as its own log goes, equal or not."""
 
@@ -213,7 +213,7 @@ def commit_with_a_minority(stack: ExitStack) -> None:
 # Elections.
 
 
-@mutation(5, FIVE, storm=ELECTIONS)
+@mutation(10, FIVE, storm=("kill-some", "isolate", "slow-syncs-everywhere"), gap_seconds=0.2)
 def vote_twice(stack: ExitStack) -> None:
     """A voter gives its vote of a term to whoever asks for it."""
 
@@ -248,7 +248,7 @@ def win_with_a_minority(stack: ExitStack) -> None:
 # Reads.
 
 
-@mutation(5, storm=ELECTIONS)
+@mutation(20, storm=ELECTIONS)
 def skip_the_no_op_in_the_read_index(stack: ExitStack) -> None:
     """A new leader serves reads before it knows what its predecessors have committed."""
 
@@ -263,7 +263,7 @@ def skip_the_no_op_in_the_read_index(stack: ExitStack) -> None:
     stack.enter_context(patch.object(Reads, "launch_reads", launch))
 
 
-@mutation(5, storm=("pause", "isolate", "split"))
+@mutation(15, storm=("pause", "isolate", "split"))
 def serve_a_read_without_the_round(stack: ExitStack) -> None:
     """A leader answers reads without asking whether it still leads."""
 
@@ -290,7 +290,7 @@ def serve_a_read_from_a_follower(stack: ExitStack) -> None:
 # Links.
 
 
-@mutation(10, storm=("kill", "slow-syncs-everywhere"), gap_seconds=0.3)
+@mutation(20, storm=("kill", "slow-syncs-everywhere"), gap_seconds=0.3)
 def answer_over_a_newer_link(stack: ExitStack) -> None:
     """What a node asked in an earlier life is answered in this one, where the same number is another question."""
     stack.enter_context(patch.object(Transport, "reply_to", lambda self, name: partial(self.send, name)))
@@ -357,7 +357,7 @@ def change_many_voters_in_one_step(stack: ExitStack) -> None:
     stack.enter_context(patch.object(leading, "is_single_step", lambda before, after: True))
 
 
-@mutation(10, replace(USUAL, nodes=5), storm=(*ELECTIONS, "target"))
+@mutation(20, replace(USUAL, nodes=5), storm=("isolate", "kill", "target"), gap_seconds=0.2)
 def lose_a_configuration_with_the_log(stack: ExitStack) -> None:
     """A configuration stays in force although the entry that held it was cut off."""
 
@@ -421,7 +421,7 @@ def lose_a_command_of_a_batch(stack: ExitStack) -> None:
     change(stack, StateMachine, "apply", make)
 
 
-@mutation(5, storm=("flip-table-bit", "kill", "compact"), gap_seconds=0.2)
+@mutation(15, storm=("flip-table-bit", "kill", "compact"), gap_seconds=0.2)
 def ignore_checksums(stack: ExitStack) -> None:
     """What is read from a table is taken for what was written to it."""
     stack.enter_context(patch.object(sstable, "crc32c", lambda *_: sstable._RESIDUE))
