@@ -58,6 +58,19 @@ static int armed, clock_armed;
 static long leapt_ms;
 static struct timespec drift_from;
 
+/* A signal handler that is entered while its thread is in here finds the door shut: it is left alone, not in a deadlock. */
+static __thread volatile int inside;
+static int enter(void) {
+    if (inside) return 0;
+    inside = 1;
+    pthread_mutex_lock(&mu);
+    return 1;
+}
+static void leave(void) {
+    pthread_mutex_unlock(&mu);
+    inside = 0;
+}
+
 static long sys_write(int fd, const void *b, size_t n) { return syscall(SYS_write, fd, b, n); }
 
 static void note(const char *fmt, ...) {
@@ -117,10 +130,10 @@ static void reload(void) {
 
 /* Is fd a regular file that the faults apply to? */
 static int hit(int fd) {
-    pthread_mutex_lock(&mu);
+    if (!enter()) return 0;
     reload();
     int a = armed;
-    pthread_mutex_unlock(&mu);
+    leave();
     if (!a) return 0;
     int e = errno;
     struct stat st;
@@ -138,11 +151,11 @@ static int hit(int fd) {
 /* 1 if this call is one that must fail; counts down `after`, then `times`. */
 static int due(long err, long *after, long *times) {
     if (!err) return 0;
-    pthread_mutex_lock(&mu);
+    if (!enter()) return 0;
     int r = 0;
     if (*after > 0) --*after;
     else if (*times) { if (*times > 0) --*times; r = 1; }
-    pthread_mutex_unlock(&mu);
+    leave();
     return r;
 }
 
@@ -205,10 +218,9 @@ ssize_t writev(int fd, const struct iovec *v, int k) {
 }
 
 static ssize_t after_read(int fd, void *b, ssize_t n) {
-    if (n > 0 && c.read_flip > 0) {
-        pthread_mutex_lock(&mu);
+    if (n > 0 && c.read_flip > 0 && enter()) {
         int now = c.read_flip > 0 && --c.read_flip == 0;
-        pthread_mutex_unlock(&mu);
+        leave();
         if (now) { ((unsigned char *)b)[n / 2] ^= 0x10; note("read fd %d: bit flipped at %zd of %zd", fd, n / 2, n); }
     }
     return n;
@@ -260,7 +272,7 @@ static int real_clock(clockid_t id, struct timespec *t) {
 int clock_gettime(clockid_t id, struct timespec *t) {
     int r = real_clock(id, t);
     if (!r && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE)) {
-        pthread_mutex_lock(&mu); reload(); pthread_mutex_unlock(&mu);
+        if (enter()) { reload(); leave(); }
         if (clock_armed) shift(t);
     }
     if (!r && (id == CLOCK_MONOTONIC || id == CLOCK_MONOTONIC_COARSE || id == CLOCK_BOOTTIME)) {

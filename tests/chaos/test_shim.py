@@ -119,3 +119,25 @@ def test_one_clock_leaps_and_the_other_does_not(shim: Shim, tmp_path: Path, cloc
 
     leaps = [float(late) - float(early) for early, late in zip(before[1:], after[1:], strict=True)]
     assert leaps == ([3600.0, 0.0] if clock == "wall" else [0.0, 3600.0])
+
+
+# Writes without end; a signal's handler writes too, as that of an event loop does, into the middle of anything.
+SIGNALLED = """
+import os, signal, socket, sys, time
+ear, mouth = socket.socketpair()
+mouth.setblocking(False)
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
+signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
+file = os.open(sys.argv[1] + "/file", os.O_RDWR | os.O_CREAT)
+for _ in range(200_000):
+    os.pwrite(file, b"x", 0)
+    time.time()
+signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+
+
+def test_a_signal_in_the_middle_of_it_is_no_deadlock(shim: Shim, tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-c", SIGNALLED, tmp_path], env={**os.environ, **shim.environment}, check=True, timeout=60
+    )
