@@ -80,10 +80,13 @@ class Background:
         with self._changed:
             if self._is_closing or self.failure is not None:
                 return
-            due = [job for job in Job if job not in self._running and self._is_due(job)]
+            idle = [job for job in Job if job not in self._running]
+            due = [job for job in idle if self._is_due(job)]
+            for job in idle:
+                # It is tried again now, or there is nothing left to try.
+                self._full.pop(job, None)
             for job in due:
                 self._running[job] = None
-                self._full.pop(job, None)
         for job in due:
             try:
                 future = self._executor.submit(self._run, job)

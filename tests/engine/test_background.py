@@ -63,6 +63,25 @@ def test_compacting_to_one_level_says_what_keeps_it_from_it() -> None:
     engine.close()
 
 
+def test_a_disk_is_full_for_nobody_when_nothing_is_left_to_write() -> None:
+    """Who wished for the compaction was told that it failed; nothing else needs it."""
+    disk = MemoryFileSystem()
+    engine = open_engine(disk)
+    for value in (b"1", b"2"):
+        engine.write(batch((b"a", value)))
+        engine.flush()
+    disk.faults.append(Fault("write", FULL, suffix=".sst"))
+    with pytest.raises(StorageFullError):
+        engine.compact()
+    assert engine.is_full
+
+    engine.retry()
+
+    assert not engine.is_full
+    assert not engine.is_stalled
+    engine.close()
+
+
 def test_a_job_that_has_not_begun_does_not_keep_the_engine_open() -> None:
     """Its turn may be far away, where the executor serves many engines."""
 
