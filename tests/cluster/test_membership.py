@@ -78,7 +78,7 @@ def test_every_replica_moves_under_load_while_nodes_are_killed(
             print(f"partition {partition}: {' '.join(before)} to {' '.join(after)}")
             place(cluster, partition, after)
             victim = cluster[rng.choice([*before, *after])]
-            traffic.advance(rng.randrange(40))
+            traffic.advance(rng.choice((1, 5, 20)))
             victim.kill()
             traffic.advance(100)
             victim.start()
