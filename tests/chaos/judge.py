@@ -37,15 +37,19 @@ def silent_minorities(record: Record) -> Iterator[str]:
 
 
 def live_majorities(record: Record) -> Iterator[str]:
-    """Every node of a side with a majority serves every key in time, but for faults that were too short to tell."""
+    """Every node of a side with a majority serves every key that it is asked for in time.
+
+    Faults that were too short to tell are left out, and so is what was asked in the last second alone.
+    """
     for fault in record.faults:
         limit = fault.began + int(fault.live_seconds * SECOND)
         if fault.ended < limit:
             continue
+        asked = {(seen.node, seen.operation.key) for seen in record.called_within(fault.began, limit - SECOND)}
         late = [
             f"{node} {key}"
             for (node, key), at in sorted(first_successes(record, fault).items())
-            if at is None or at > limit
+            if (node, key) in asked and (at is None or at > limit)
         ]
         if late:
             some = ", ".join(late[:EXAMPLES_MAX])
