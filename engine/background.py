@@ -71,6 +71,11 @@ class Background:
         )
 
     @property
+    def is_full(self) -> bool:
+        """Whether a job met a full disk when it last ran; `full` is what it met."""
+        return bool(self._full)
+
+    @property
     def full(self) -> StorageFullError | None:
         """What a job met when it last ran, if that was a full disk."""
         return next(iter(self._full.values()), None)

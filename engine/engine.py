@@ -328,7 +328,7 @@ class Engine:
     @property
     def is_full(self) -> bool:
         """Whether a flush or compaction found no room on the disk; `retry` it once in a while."""
-        return self._background.full is not None
+        return self._background.is_full
 
     def retry(self) -> None:
         """Start again, in the background, what a full disk has stopped."""

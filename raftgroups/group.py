@@ -137,10 +137,10 @@ class RaftGroup(Port):
         """
         if not self.is_leader:
             done(NotLeaderError(self.partition, self.leader))
-        elif self._owner.is_full or self.machine.engine.is_full:
-            done(StorageFullError("this node has no room on its disk for writes; reads still work"))
+        elif self._owner.is_full:
+            done(self._no_room())
         elif len(self._pending) >= PENDING_COMMANDS_MAX or self.machine.engine.is_stalled:
-            done(OverloadedError(f"partition {self.partition} has more writes waiting than it can take"))
+            done(self._no_room() if self.machine.engine.is_full else self._too_many_writes())
         elif len(command) >= LONG_COMMAND_BYTES and (error := _error_in(command)) is not None:
             done(error)
         else:
@@ -384,6 +384,13 @@ class RaftGroup(Port):
             for reads in ready:
                 for read in reads:
                     read.serve()
+
+    @staticmethod
+    def _no_room() -> StorageFullError:
+        return StorageFullError("this node has no room on its disk for writes; reads still work")
+
+    def _too_many_writes(self) -> OverloadedError:
+        return OverloadedError(f"partition {self.partition} has more writes waiting than it can take")
 
     def _too_many_reads(self) -> OverloadedError:
         return OverloadedError(f"partition {self.partition} has more reads waiting than it can take")

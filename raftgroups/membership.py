@@ -124,6 +124,8 @@ class Configurations:
 
     def truncated(self, first: LogIndex) -> bool:
         """The entries from `first` on are gone; says whether the current configuration went with them."""
+        if self._known[-1][0] < first:
+            return False
         kept = [known for known in self._known if known[0] < first]
         assert kept, "a committed configuration is never cut off"
         changed = len(kept) < len(self._known)
