@@ -27,6 +27,7 @@ class Configuring(Reads):
         configuration = self.configuration
         self._peers = tuple(member for member in configuration.members if member != self._name)
         self.is_voter = self._name in configuration.voters
+        self.is_settled = configuration.is_settled
         self._count_links()
         reign = self._reign
         if reign is not None:

@@ -39,6 +39,7 @@ class Core(ABC):
 
     is_leader         it leads, as far as it knows
     is_voter          the configuration in force counts this node in majorities
+    is_settled        the configuration in force is the one that was wished for
     has_quorum_links  as many links are up as a majority needs
     """
 
@@ -79,6 +80,7 @@ class Core(ABC):
         self._deadline = now
         self.is_leader = False
         self.is_voter = False
+        self.is_settled = True
         self.has_quorum_links = False
 
     # What others may know.

@@ -227,6 +227,7 @@ class RaftGroup(Port):
                 self._refuse_pending()
         elif (
             may_propose
+            and (self._pending or self._wish is not None or not consensus.is_settled)
             and not consensus.is_transferring
             # One entry at a time: what arrives while it is on its way shares the next.
             and consensus.applied_index == self.log.last_index

@@ -77,7 +77,7 @@ class Leading(Configuring):
 
     def next_configuration(self) -> Configuration | None:
         """The next step toward the target, when one can be taken now."""
-        if self._reign is None or self.configuration.is_settled or not self.may_change:
+        if self._reign is None or self.is_settled or not self.may_change:
             return None
         heard = self._reign.heard_since(self._now - self._timing.election_seconds_max)
         caught_up = self._reign.caught_up(self._log.last_index)
