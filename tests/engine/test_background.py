@@ -47,13 +47,19 @@ def test_a_compaction_on_a_full_disk_is_tried_again_later() -> None:
     engine.close()
 
 
-def test_compacting_to_one_level_says_what_keeps_it_from_it() -> None:
+def two_tables_on_a_full_disk() -> Engine:
+    """The next table does not fit; the one after it does."""
     disk = MemoryFileSystem()
     engine = open_engine(disk)
     for value in (b"1", b"2"):
         engine.write(batch((b"a", value)))
         engine.flush()
     disk.faults.append(Fault("write", FULL, suffix=".sst"))
+    return engine
+
+
+def test_compacting_to_one_level_says_what_keeps_it_from_it() -> None:
+    engine = two_tables_on_a_full_disk()
 
     with pytest.raises(StorageFullError):
         engine.compact()
@@ -65,12 +71,7 @@ def test_compacting_to_one_level_says_what_keeps_it_from_it() -> None:
 
 def test_a_disk_is_full_for_nobody_when_nothing_is_left_to_write() -> None:
     """Who wished for the compaction was told that it failed; nothing else needs it."""
-    disk = MemoryFileSystem()
-    engine = open_engine(disk)
-    for value in (b"1", b"2"):
-        engine.write(batch((b"a", value)))
-        engine.flush()
-    disk.faults.append(Fault("write", FULL, suffix=".sst"))
+    engine = two_tables_on_a_full_disk()
     with pytest.raises(StorageFullError):
         engine.compact()
     was_full = engine.is_full
