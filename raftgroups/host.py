@@ -41,6 +41,8 @@ from raftgroups.messages import (
     FailureReturn,
     Placement,
     ReturnMessage,
+    SnapshotOffer,
+    SnapshotReply,
     WriteCall,
 )
 from raftgroups.nodelog import NodeLog
@@ -350,8 +352,8 @@ class Host:
                 self.placements.heard(message)  # type: ignore[arg-type]  # as just looked up
                 continue
             if group is None or group.failure is not None:
-                if group is None and kind is Append:
-                    self._join(PartitionId(message.group))  # type: ignore[union-attr]  # as just looked up
+                if group is None and isinstance(message, Append | SnapshotOffer):
+                    self._needed_here(name, message)
                 continue
             try:
                 if kind in SNAPSHOT_KINDS:
@@ -362,6 +364,14 @@ class Host:
                 self._quarantine(group, error)
             touched[group] = None
         self.has_outgoing()
+
+    def _needed_here(self, leader: str, message: Append | SnapshotOffer) -> None:
+        """A leader sends to a replica that is not here: it was never made, or was removed while this node was away."""
+        self._join(PartitionId(message.group))
+        if isinstance(message, SnapshotOffer):
+            # It is for the replica that was. Until it is refused, the leader sends nothing else.
+            refusal = SnapshotReply(message.group, message.term, message.transfer, 0, failed=True)
+            self.transport.send(leader, refusal)
 
     def _may_enter(self, peer: str, call: WriteCall) -> bool:
         """Whether every replica could apply the command, which enters the log unread; if not, the peer is told."""

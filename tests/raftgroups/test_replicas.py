@@ -8,6 +8,7 @@ import pytest
 
 from raftgroups.errors import ChangeRefusedError, DamagedDirectoryError, NotLeaderError
 from raftgroups.ids import PartitionId
+from raftgroups.messages import AnyMessage, SnapshotOffer, SnapshotReply
 from tests.raftgroups.nodes import Cluster, cluster, run
 
 P0 = PartitionId(0)
@@ -69,6 +70,33 @@ def test_a_replica_moves_to_another_node(tmp_path: Path, with_snapshot: bool) ->
                 assert item.value == key
             await together.until(lambda: replica_directories(tmp_path, old[2]) == [])
             assert (tmp_path / old[2] / "p0000.joined").exists()
+
+    run(scenario())
+
+
+def test_a_snapshot_for_a_replica_that_is_gone_has_it_made_anew(tmp_path: Path) -> None:
+    """The node was added again while it was away, and removed the old replica when it came back.
+
+    Its leader knows that it needs a snapshot, and would offer that for ever.
+    """
+
+    async def scenario() -> None:
+        async with cluster(tmp_path, *NAMES) as together:
+            host = together.hosts[spare(together)]
+            sent: list[tuple[str, object]] = []
+            send = host.transport.send
+
+            def record(name: str, message: AnyMessage, generation: int = 0) -> None:
+                sent.append((name, message))
+                send(name, message, generation)
+
+            host.transport.send = record  # type: ignore[method-assign]  # to look on
+            leader = together.leader(P0).name
+
+            host.received(leader, [SnapshotOffer(0, 1, 4711, 100, [("CURRENT", 16)])])
+            await together.until(lambda: P0 in host.groups)
+
+            assert (leader, SnapshotReply(0, 1, 4711, 0, failed=True)) in sent
 
     run(scenario())
 
