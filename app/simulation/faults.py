@@ -197,10 +197,10 @@ class Faults:
     def _damaged(self) -> set[str]:
         return {node.name for node in self._nodes.values() if node.disk.is_damaged}
 
-    def _survives(self, partition: int, damaged: set[str], *target: str) -> bool:
+    def _survives(self, partition: int, damaged: set[str], *more_targets: tuple[str, ...]) -> bool:
         """Whether the sound voters are a majority, now and on the way to each target there may be."""
         known = self._simulation.voter_sets(partition)
-        targets = [*self._targets.get(partition, ()), target] if target else [*self._targets.get(partition, ())]
+        targets = (*self._targets.get(partition, ()), *more_targets)
         return bool(known) and all(
             2 * len(step & damaged) < len(step)
             for voters in known
@@ -276,7 +276,7 @@ class Faults:
         return self._at_leader(partition, lambda host: host.transfer(PartitionId(partition), name))
 
     def target(self, partition: int, *names: str) -> Mend:
-        if self._survives(partition, self._damaged(), *names):
+        if self._survives(partition, self._damaged(), names):
             self._targets.setdefault(partition, {})[names] = None
             return self._at_leader(partition, lambda host: host.set_target(PartitionId(partition), names))
         return _nothing

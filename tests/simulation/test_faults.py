@@ -366,8 +366,8 @@ def test_a_partition_moves_through_no_half_of_damaged_disks(stages: Stages, othe
     faults = stage.simulation._faults
 
     wanted = (*voters, *strangers[:others])
-    assert faults._survives(0, faults._damaged(), *wanted) is False
-    assert faults._survives(0, faults._damaged(), *voters, strangers[1]) is True
+    assert faults._survives(0, faults._damaged(), wanted) is False
+    assert faults._survives(0, faults._damaged(), (*voters, strangers[1])) is True
     assert faults._survives(0, faults._damaged()) is True
 
 
