@@ -18,6 +18,7 @@ from engine.errors import (
     StorageError,
     StorageFullError,
     WouldBlockError,
+    is_damage,
 )
 from engine.files import CURRENT, AppendableFile, DirectoryLock, FileSystem, OsFileSystem, ReadableFile
 from engine.inline import InlineExecutor
@@ -63,6 +64,7 @@ __all__ = [
     "WouldBlockError",
     "WriteBatch",
     "crc32c",
+    "is_damage",
     "read_commit_log",
     "verify_checkpoint",
     "verify_engine",

@@ -74,6 +74,11 @@ class StorageFullError(StorageError):
     """No space is left for what had to be written; it was not, and may be tried again."""
 
 
+def is_damage(error: BaseException) -> bool:
+    """Whether the disk no longer gives what was written to it. A full one, or a closed engine, is something else."""
+    return isinstance(error, CorruptionError | StorageError) and not isinstance(error, StorageFullError)
+
+
 def uncertain(error: StorageError) -> StorageError:
     """The same failure where a part may be on disk all the same: also a full disk is final then."""
     return StorageError(error.path, error.number, error.reason)
