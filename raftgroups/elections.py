@@ -89,7 +89,8 @@ class Elections(Core):
             self._count_vote(tally, sender)
 
     def _on_timeout_now(self, sender: str, message: TimeoutNow) -> None:
-        if message.term == self.term and sender == self._leader and self._configurations.may_lead(self._name):
+        is_fit = self._configurations.may_lead(self._name) and not self.shuns_leading
+        if message.term == self.term and sender == self._leader and is_fit:
             self._campaign(probe=False, transfer=True)
 
     def _is_bound(self) -> bool:

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from engine import KEY_BYTES_MAX, EngineError, WouldBlockError
+from engine import KEY_BYTES_MAX, EngineError, WouldBlockError, is_damage
 from raftgroups.command import Written, check_command, encode_configuration, encode_entry
 from raftgroups.consensus import Consensus
 from raftgroups.errors import (
@@ -68,6 +68,8 @@ class RaftGroup(Port):
 
     base       the configuration at index 0, before the log says otherwise
     send       hands a message for a peer to the transport, with the generation it waits for
+    failure    why it was stopped, None while it goes on
+    damage     what could not be read of its tables, None if nothing; log and vote are sound all the same
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class RaftGroup(Port):
         self._wish: tuple[tuple[str, ...], WriteDone] | None = None
         self._holds = 0
         self.failure: BaseException | None = None
+        self.damage: BaseException | None = None
         self.consensus = Consensus(
             partition, name, self._configured(), group_log, machine.applied_index, self, timing, rng, now
         )
@@ -274,9 +277,18 @@ class RaftGroup(Port):
             read.abandon()
         self.consensus.give_up_reads()
 
+    def doubt(self, error: BaseException) -> None:
+        """A read of the tables failed. If the disk is to blame, this replica leads only until another can."""
+        if is_damage(error) and self.damage is None:
+            log.error("partition %d is damaged on this node, which will not lead it: %s", self.partition, error)
+            self.damage = error
+            self.consensus.shuns_leading = True
+
     def restored(self, machine: StateMachine, now: float) -> None:
         """A snapshot took the state machine's place."""
         self.machine = machine
+        self.damage = None
+        self.consensus.shuns_leading = False
         self.consensus.snapshot_installed(machine.applied_index, machine.applied_term, self._configured(), now)
         skipped = [index for index in self._proposed if index <= machine.applied_index]
         for index in skipped:
@@ -398,6 +410,7 @@ class RaftGroup(Port):
 
     def _storage_failed(self, error: BaseException) -> RaftGroupError:
         log.error("partition %d: read failed: %s", self.partition, error)
+        self.doubt(error)
         return NotLeaderError(self.partition, None)
 
 

@@ -47,6 +47,7 @@ from raftgroups.messages import (
 )
 from raftgroups.nodelog import NodeLog
 from raftgroups.placements import Placements
+from raftgroups.relief import Relief
 from raftgroups.replicas import Replicas
 from raftgroups.snapshot import Snapshots
 from raftgroups.statemachine import StateMachine
@@ -62,6 +63,7 @@ TICK_SECONDS = 0.05
 MAINTENANCE_SECONDS = 1.0
 DRAIN_SECONDS = 2.5
 SETTLED_SECONDS = 5.0
+REFUSED_SECONDS = 60.0
 DECISION_SECONDS = 5.0
 
 
@@ -150,6 +152,7 @@ class Host:
         self._ticking: asyncio.TimerHandle | None = None
         self._maintenance: asyncio.TimerHandle | None = None
         self._led_since: dict[PartitionId, float] = {}
+        self._relief = Relief()
         self._is_closed = False
 
     @classmethod
@@ -476,6 +479,7 @@ class Host:
                 except EngineError as error:
                     log.warning("partition %d cannot be flushed: %s", partition, error)
         self.snapshots.tick()
+        self._relief.tick(self.groups, self._loop.time())
         self._balance()
         self._maintenance = self._loop.call_later(MAINTENANCE_SECONDS, self._maintain)
 
@@ -488,8 +492,9 @@ class Host:
                 continue
             first = group.replicas[0]
             settled = now - self._led_since.setdefault(partition, now) > SETTLED_SECONDS
-            if settled and first != self.name and not self.is_draining and self.transport.is_up(first):
-                self._led_since.pop(partition)
+            if settled and first != self.name and not self.is_draining and first in group.consensus.successors(now):
+                # If it does not take over, it has a reason that may last.
+                self._led_since[partition] = now + REFUSED_SECONDS
                 group.consensus.transfer(first, now)
                 return
 
@@ -529,11 +534,11 @@ class Host:
             log.warning("not every leadership could be handed over in %.1f s", DRAIN_SECONDS)
 
     def _hand_over(self, group: RaftGroup) -> bool:
-        up = [name for name in group.replicas if self.transport.is_up(name)]
-        if not up or not group.consensus.has_quorum_links:
+        now = self._loop.time()
+        successors = group.consensus.successors(now)
+        if not successors or not group.consensus.has_quorum_links:
             return False
-        target = max(up, key=lambda name: (group.consensus.match_of(name), -group.replicas.index(name)))
-        group.consensus.transfer(target, self._loop.time())
+        group.consensus.transfer(successors[0], now)
         self.has_outgoing()
         return True
 
@@ -567,6 +572,7 @@ class Host:
         return {
             "partitions_held": len(self.groups),
             "partitions_led": sum(group.is_leader for group in self.groups.values()),
+            "partitions_damaged": sum(group.damage is not None for group in self.groups.values()),
             "partitions_stopped": sum(group.failure is not None for group in self.groups.values()),
             "peers_up": sum(peer.link is not None for peer in self.transport.peers.values()),
             "node_log_bytes": self._node_log.bytes_on_disk,

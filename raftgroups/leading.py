@@ -101,6 +101,14 @@ class Leading(Configuring):
             reign.successor = (target, now + self._timing.election_seconds_min)
             self._hand_over(reign)
 
+    def successors(self, now: float) -> list[str]:
+        """The voters that could take over from this leader now: who has most of the log comes first."""
+        reign = self._reign
+        if reign is None:
+            return []
+        answering = reign.heard_since(now - self._timing.election_seconds_max) & self._connected
+        return [voter for voter in reign.successors() if voter in answering]
+
     def snapshot_sent(self, peer: str, index: LogIndex, now: float) -> None:
         """`peer` has installed a snapshot that ends at `index`."""
         self._now = now
@@ -226,7 +234,6 @@ class Leading(Configuring):
 
     def _resign(self, reign: Reign[Read]) -> None:
         """This leader's own removal is committed: it was the last thing to do for it (thesis, 4.2.2)."""
-        successor = reign.best_successor()
-        if successor is not None:
+        for successor in reign.successors()[:1]:
             self._send(successor, TimeoutNow(self._group, self.term))
         self._abdicate()

@@ -97,7 +97,8 @@ class Reign(Generic[ReadT]):
         """Whether leader and `follower` alone are a majority."""
         return self._configuration.is_majority((self._leader, follower))
 
-    def best_successor(self) -> str | None:
-        """The voter that has most of the log, for a leader that must go."""
+    def successors(self) -> list[str]:
+        """The other voters, for a leader that must go: who has most of the log comes first."""
         voters = [voter for voter in self._configuration.voters if voter != self._leader]
-        return max(voters, key=lambda voter: (self.progress[voter].match, self._heard.get(voter, NEVER)), default=None)
+        voters.sort(key=lambda voter: (self.progress[voter].match, self._heard.get(voter, NEVER)), reverse=True)
+        return voters

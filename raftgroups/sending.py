@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from engine import CURRENT, Engine, FileSystem, StorageError
+from engine import CURRENT, Engine, FileSystem, StorageError, verify_checkpoint
 from raftgroups.directory import DataDirectory
 from raftgroups.group import RaftGroup
 from raftgroups.ids import LogIndex, PartitionId, Term
@@ -45,6 +45,7 @@ class Outgoing:
     pace         None until the follower has answered the offer, over the link that is up now
     sent         everything before it has been given to the link, or is known to be there
     cut_at       when the link was lost, None while it is up
+    is_refused   the follower has all of it, and could not take it: whether it is damaged is being looked at
     links        how many links it has used; what was begun for an earlier one is void
     """
 
@@ -61,6 +62,7 @@ class Outgoing:
     is_reading: bool = False
     holds_log: bool = True
     cut_at: float | None = None
+    is_refused: bool = False
     links: int = 1
 
     @property
@@ -71,6 +73,11 @@ class Outgoing:
     def is_current(self) -> bool:
         """Whoever began it leads still, in the same term."""
         return self.group.is_leader and self.group.consensus.term == self.term
+
+    def is_stalled(self, now: float) -> bool:
+        """The follower has said nothing for long, though it was its turn."""
+        is_its_turn = self.layout is not None and self.cut_at is None and not self.is_refused
+        return is_its_turn and self.moved_at < now - STALLED_SECONDS
 
 
 class Sending:
@@ -128,7 +135,7 @@ class Sending:
         for transfer in list(self._transfers.values()):
             if not transfer.is_current or (transfer.cut_at is not None and transfer.cut_at < now - KEPT_SECONDS):
                 self._end(transfer)
-            elif transfer.layout and transfer.cut_at is None and transfer.moved_at < now - STALLED_SECONDS:
+            elif transfer.is_stalled(now):
                 log.warning("partition %d: snapshot to %s does not move", transfer.group.partition, transfer.peer)
                 self._fail(transfer)
             elif transfer.holds_log and transfer.group.log.bytes_in_memory > HELD_LOG_BYTES_MAX:
@@ -151,12 +158,17 @@ class Sending:
         transfer = self._transfers.get((group.partition, sender))
         if transfer is None or transfer.transfer != reply.transfer or transfer.cut_at is not None:
             return
+        if transfer.is_refused:
+            return
         transfer.moved_at = self._now()
         if not transfer.is_current:
             self._end(transfer)
         elif reply.failed:
             log.warning("partition %d: %s has not taken the snapshot", group.partition, sender)
-            self._fail(transfer)
+            if transfer.layout is not None and transfer.sent == transfer.layout.size:
+                self._examine(transfer)
+            else:
+                self._fail(transfer)
         elif reply.installed:
             self._pauses.pop(transfer.key, None)
             self._end(transfer)
@@ -185,6 +197,7 @@ class Sending:
             log.error("partition %d: no checkpoint: %s", transfer.group.partition, outcome)
             self._remove(transfer)
             if self._is_there(transfer):
+                transfer.group.doubt(outcome)
                 self._fail(transfer)
             return
         if not self._is_there(transfer):
@@ -239,6 +252,7 @@ class Sending:
             transfer.is_reading = False
             if isinstance(outcome, BaseException):
                 log.error("partition %d: a checkpoint cannot be read: %s", transfer.group.partition, outcome)
+                transfer.group.doubt(outcome)
                 self._fail(transfer)
                 return
             self._send_chunks(transfer, outcome, pace)
@@ -253,6 +267,19 @@ class Sending:
             self._send(transfer.peer, SnapshotChunk(partition, transfer.transfer, transfer.sent, chunk))
             transfer.sent += len(chunk)
             pace.sent(transfer.sent, self._now())
+
+    def _examine(self, transfer: Outgoing) -> None:
+        """All of it arrived, and was not taken. If it is damaged, so are the tables that it is links to."""
+        transfer.is_refused = True
+
+        def was_read(outcome: BaseException | None) -> None:
+            if not self._is_there(transfer):
+                return
+            if isinstance(outcome, BaseException):
+                transfer.group.doubt(outcome)
+            self._fail(transfer)
+
+        self._elsewhere(lambda: verify_checkpoint(transfer.path, CURRENT, file_system=self._file_system), was_read)
 
     def _is_there(self, transfer: Outgoing) -> bool:
         return self._transfers.get(transfer.key) is transfer

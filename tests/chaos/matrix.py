@@ -117,6 +117,7 @@ ROWS = (
             "engine/test_verify.py::test_every_flipped_bit_of_every_file_is_named",
             "raftgroups/test_nodelog.py::test_damage_to_what_was_synced_is_refused",
             "raftgroups/test_snapshot_faults.py::test_damage_does_not_spread",
+            "raftgroups/test_host.py::test_who_finds_its_tables_damaged_leads_no_longer",
         ),
     ),
     Row(

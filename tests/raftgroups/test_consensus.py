@@ -695,6 +695,32 @@ def test_a_transfer_that_fails_ends() -> None:
     assert b"x" in wire.acknowledged.values()
 
 
+def test_who_shuns_leading_takes_nothing_over_but_stands_when_nobody_leads() -> None:
+    wire = led_by("a")
+    wire["b"].consensus.shuns_leading = True
+    wire["a"].consensus.transfer("b", wire["a"].now)
+
+    wire.run(TIMING.election_seconds_max)
+    assert wire["a"].is_leader
+    assert not wire["a"].consensus.is_transferring
+
+    wire.cut("a")
+    wire["c"].consensus.shuns_leading = True
+    wire.run(3 * TIMING.election_seconds_max)
+    assert wire["b"].is_leader or wire["c"].is_leader
+
+
+def test_only_who_answers_could_succeed() -> None:
+    wire = led_by("a")
+    assert set(wire["a"].consensus.successors(wire["a"].now)) == {"b", "c"}
+    assert wire["b"].consensus.successors(wire["b"].now) == []
+
+    wire.cut("a", "b")
+
+    assert wire["a"].consensus.successors(wire["a"].now) == ["c"]
+    assert wire["a"].consensus.successors(wire["a"].now + 2 * TIMING.election_seconds_max) == []
+
+
 def test_nobody_but_the_leader_starts_an_election() -> None:
     wire = led_by("a")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from engine import KEY_BYTES_MAX
+from engine import KEY_BYTES_MAX, ClosedError, CorruptionError, EngineError
 from raftgroups import group as group_module
 from raftgroups.command import (
     CONTENT_TYPE_LENGTH_MAX,
@@ -365,3 +365,31 @@ def test_flushed_entries_are_forgotten_but_for_a_tail(monkeypatch: pytest.Monkey
 
     assert bench.log.bytes_in_memory <= 1000
     assert 0 < bench.log.first_index <= bench.log.last_index
+
+
+# Damage.
+
+
+@pytest.mark.parametrize(
+    ("error", "is_damaged"),
+    [(CorruptionError("000001.sst", 8, "a flipped bit"), True), (ClosedError("the engine is closed"), False)],
+)
+def test_a_replica_whose_tables_cannot_be_read_shuns_leading(
+    monkeypatch: pytest.MonkeyPatch, error: EngineError, is_damaged: bool
+) -> None:
+    """The reader is sent elsewhere; log and vote are as good as before, so the replica is not stopped."""
+    bench = Bench("abc").lead()
+
+    def fails(key: bytes, *, wait: bool) -> bytes | None:
+        raise error
+
+    monkeypatch.setattr(bench.group.machine, "get", fails)
+    bench.group.read_applied(b"key", bench.items.append)
+
+    assert [type(item) for item in bench.items] == [NotLeaderError]
+    assert (bench.group.damage is error) == is_damaged
+    assert bench.group.consensus.shuns_leading == is_damaged
+    assert bench.group.failure is None
+    bench.put(b"key")
+    bench.turn()
+    assert isinstance(bench.outcomes[0], Written)

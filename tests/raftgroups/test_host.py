@@ -8,7 +8,7 @@ import pytest
 from engine import CorruptionError, Fault, MemoryFileSystem, StorageError, StorageFullError
 from raftgroups import group as group_module
 from raftgroups import host as host_module
-from raftgroups.command import Delete, encode_command
+from raftgroups.command import Delete, Item, encode_command
 from raftgroups.errors import (
     DamagedDirectoryError,
     DirectoryInUseError,
@@ -367,6 +367,48 @@ def test_one_replica_that_fails_does_not_stop_the_others(
         write.cancel()
         await asyncio.gather(write, return_exceptions=True)
         await host.close()
+
+    run(scenario())
+
+
+def test_who_finds_its_tables_damaged_leads_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it cannot read others can; nor is it given back what is its own to lead."""
+    monkeypatch.setattr(host_module, "SETTLED_SECONDS", 0.1)
+    monkeypatch.setattr(host_module, "REFUSED_SECONDS", 0.1)
+    monkeypatch.setattr(host_module, "MAINTENANCE_SECONDS", 0.02)
+    keys = [b"bulk%d" % number for number in range(60)]
+
+    async def scenario() -> None:
+        async with cluster(tmp_path, "n1", "n2", "n3", partitions=1, memtable_bytes=64 << 10) as nodes:
+            first = nodes.hosts["n1"].topology.ring.placement[0][0]
+            damaged = nodes.hosts[first]
+            await nodes.until(lambda: nodes.leader(P0) is damaged)
+            for key in keys:
+                await nodes.put(key, key * 200)
+            damaged.groups[P0].machine.engine.compact()
+            (table,) = (tmp_path / first).glob("p0000-*/*.sst")
+            with table.open("r+b") as file:
+                file.seek(table.stat().st_size // 2)
+                byte = file.read(1)[0]
+                file.seek(-1, 1)
+                file.write(bytes([byte ^ 1]))
+
+            reads = await asyncio.gather(*[nodes.read(key, first) for key in keys], return_exceptions=True)
+
+            assert {type(read) for read in reads} == {Item, NotLeaderError}
+            assert damaged.statistics()["partitions_damaged"] == 1
+            await nodes.until(lambda: damaged.groups[P0].leader not in (None, first))
+            await nodes.ready()
+            leader = nodes.leader(P0)
+            items = [await nodes.read(key, leader.name) for key in keys]
+            assert [item and item.value for item in items] == [key * 200 for key in keys]
+            for _ in range(2):
+                await nodes.until(lambda: leader.groups[P0].consensus.is_transferring)
+                await nodes.until(lambda: not leader.groups[P0].consensus.is_transferring)
+            assert leader.groups[P0].is_leader
+            # It is a voter still: with it, two of three go on.
+            await nodes.stop(next(name for name in nodes.hosts if name not in (first, leader.name)))
+            await nodes.put(b"more", b"1")
 
     run(scenario())
 

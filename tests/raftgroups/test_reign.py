@@ -68,7 +68,7 @@ def test_learners_count_in_nothing() -> None:
     for learner in "cd":
         led.heard(learner, 200.0)
     assert led.followed_at(200.0) == 100.0
-    assert led.best_successor() == "b"
+    assert led.successors() == ["b"]
 
 
 def test_a_leader_that_is_no_voter_does_not_count_itself() -> None:
@@ -129,9 +129,9 @@ def test_leader_and_one_follower_are_a_majority_of_up_to_three(voters: str, foll
     assert reign(voters).may_be_sole(follower) is sole
 
 
-def test_the_best_successor_has_most_of_the_log() -> None:
+def test_who_has_most_of_the_log_succeeds_first() -> None:
     led = reign("abcd")
     acknowledge(led, b=11, c=12)
 
-    assert led.best_successor() == "c"
-    assert reign("a").best_successor() is None
+    assert led.successors() == ["c", "b", "d"]
+    assert reign("a").successors() == []

@@ -3,7 +3,7 @@ import random
 import msgspec
 import pytest
 
-from engine import CURRENT, MemoryFileSystem, PowerLostError
+from engine import CURRENT, CorruptionError, MemoryFileSystem, PowerLostError
 from raftgroups import pace as pace_module
 from raftgroups import receiving, sending
 from raftgroups.ids import LogIndex, PartitionId
@@ -35,6 +35,20 @@ def test_a_follower_ends_up_with_what_its_leader_had() -> None:
     assert_done(transfer)
     assert transfer.follower.files() == ["p0000-0002"], "the old generation is gone"
     assert transfer.leader.files() == ["p0000-0001"], "and so is the checkpoint"
+
+
+def test_a_snapshot_takes_the_place_of_damaged_tables() -> None:
+    transfer = Transfer()
+    replica = transfer.follower.group
+    replica.doubt(CorruptionError("000001.sst", 8, "a flipped bit"))
+    assert replica.consensus.shuns_leading
+
+    transfer.offer()
+    transfer.run()
+
+    assert_done(transfer)
+    assert replica.damage is None
+    assert not replica.consensus.shuns_leading
 
 
 def test_a_restart_finds_the_snapshot() -> None:

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from engine import CURRENT, Fault, StorageError
+from engine import CURRENT, CorruptionError, Fault, StorageError
 from raftgroups import receiving, sending
 from raftgroups.messages import (
     SnapshotChunk,
@@ -120,7 +120,44 @@ def test_damage_does_not_spread(kind: str, caplog: pytest.LogCaptureFixture) -> 
         assert transfer.follower.keys() == []
         assert transfer.follower.files() == ["p0000-0001"]
         assert "cannot be taken" in caplog.text
+        assert isinstance(transfer.leader.group.damage, CorruptionError | StorageError)
+        assert transfer.leader.files() == ["p0000-0001"]
         at += step
+
+
+def test_a_refusal_alone_makes_no_leader_doubt_its_tables() -> None:
+    """What the follower could not take is read again, all of it, and is well."""
+    transfer = Transfer(commands=5)
+    transfer.offer()
+    while not transfer.follower.received_all():
+        transfer.step()
+    transfer.follower.disk.faults.append(Fault("rename", StorageError("x", 5, "input/output error")))
+
+    transfer.run()
+
+    assert_given_up(transfer)
+    assert transfer.leader.group.damage is None
+
+
+def test_a_leader_takes_its_time_to_look_for_damage() -> None:
+    """Whatever it finds for a transfer that is over by then says nothing of its tables."""
+    transfer = Transfer(commands=5)
+    transfer.offer()
+    transfer.follower.disk.faults.append(Fault("rename", StorageError("x", 5, "input/output error")))
+    while not any(one.is_refused for one in transfer.leader.snapshots._sending._transfers.values()):
+        assert transfer.step()
+
+    transfer.wait(2 * sending.STALLED_SECONDS)
+    assert transfer.leader.snapshots._sending._transfers
+    transfer.leader.bench.depose()
+    transfer.wait(1.0)
+    while transfer.leader.jobs:
+        # The checkpoint is gone before it is read.
+        transfer.leader.jobs.rotate()
+        transfer.leader.work()
+
+    assert transfer.leader.group.damage is None
+    assert transfer.leader.files() == ["p0000-0001"]
 
 
 def test_a_checkpoint_that_cannot_be_taken_is_tried_again_later() -> None:
@@ -143,6 +180,7 @@ def test_a_checkpoint_that_cannot_be_read_is_given_up() -> None:
 
     transfer.run()
     assert transfer.leader.files() == ["p0000-0001"]
+    assert transfer.leader.group.damage is not None
 
     transfer.wait(sending.PAUSE_SECONDS)
     transfer.offer()
