@@ -11,6 +11,7 @@ from engine.errors import (
     ForeignDirectoryError,
     InvalidBatchError,
     InvalidKeyError,
+    InvalidLimitError,
     InvalidOptionError,
     InvalidValueError,
     LockedError,
@@ -25,6 +26,7 @@ from engine.inline import InlineExecutor
 from engine.memory_files import Fault, MemoryFileSystem, PowerLostError
 from engine.options import Options
 from engine.record import KEY_BYTES_MAX, VALUE_BYTES_MAX, SequenceNumber, WriteBatch
+from engine.snapshot import Snapshot
 from engine.stats import LevelStats, Stats
 from engine.verify import verify_checkpoint, verify_engine
 
@@ -47,6 +49,7 @@ __all__ = [
     "InlineExecutor",
     "InvalidBatchError",
     "InvalidKeyError",
+    "InvalidLimitError",
     "InvalidOptionError",
     "InvalidValueError",
     "LevelStats",
@@ -57,6 +60,7 @@ __all__ = [
     "PowerLostError",
     "ReadableFile",
     "SequenceNumber",
+    "Snapshot",
     "StallError",
     "Stats",
     "StorageError",

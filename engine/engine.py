@@ -14,13 +14,13 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 from engine.background import Background, Job
+from engine.bounds import check_limit, intersect
 from engine.cache import BlockCache
 from engine.errors import (
     ClosedError,
     EngineError,
     ForeignDirectoryError,
     InvalidBatchError,
-    InvalidKeyError,
     StallError,
     StorageFullError,
     refusal,
@@ -30,6 +30,7 @@ from engine.memtable import Memtable
 from engine.options import Options
 from engine.ownlog import OwnLog, check_batch, log_numbers, replay
 from engine.record import ABSENT, SequenceNumber, WriteBatch
+from engine.snapshot import Snapshot
 from engine.stats import LevelStats, Stats
 from engine.store import Store
 from engine.tree import Tree
@@ -37,6 +38,7 @@ from engine.version import VersionEdit
 from engine.view import Levels
 
 _GROUP_BYTES_MAX = 1 << 20
+_HALFWAY_SECONDS = 0.001
 
 
 class _Write:
@@ -76,6 +78,7 @@ class Engine:
         self._memtable_bytes_max = options.memtable_bytes_max
         self._write_lock = threading.Lock()
         self._waiting: deque[_Write] = deque()
+        self._snapshots: set[int] = set()
         self._stalls = 0
         self._is_closed = False
         self._log: OwnLog | None = None
@@ -157,22 +160,44 @@ class Engine:
 
     def multi_get(self, keys: Iterable[bytes]) -> list[bytes | None]:
         """The values of many keys, all as of one moment unless a write comes between."""
-        view = self._tree.view
-        recent, find = view.records.get, view.find
-        values = []
-        for key in keys:
-            value = recent(key, ABSENT)
-            values.append(find(key, True) if value is ABSENT else value)
-        return values
+        return self._tree.view.multi_get(keys)
 
-    def scan(self, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+    def scan(
+        self,
+        start: bytes = b"",
+        end: bytes | None = None,
+        *,
+        prefix: bytes = b"",
+        limit: int | None = None,
+    ) -> Iterator[tuple[bytes, bytes]]:
         """Keys from `start` up to, not including, `end` in order, with their values as of this call.
 
+        prefix   only keys that begin with it
+        limit    no more than so many
+
         Cost: a copy of the active memtable at the call; tables are read as the iterator advances.
+        Raises: InvalidKeyError, InvalidLimitError, ClosedError; CorruptionError, as the iterator advances.
         """
-        if start.__class__ is not bytes or (end is not None and end.__class__ is not bytes):
-            raise InvalidKeyError("the bounds of a scan are bytes")
-        return self._tree.view.scan(start, end)
+        start, end = intersect(start, end, prefix)
+        check_limit(limit)
+        return self._tree.view.scan(start, end, limit=limit)
+
+    def snapshot(self) -> Snapshot:
+        """The store as it is now, to be read while writes go on; close it, or use it in a `with`.
+
+        It comes between two calls of `write`. Cost: see Snapshot. Raises: ClosedError.
+        """
+        while True:
+            view = self._tree.view
+            frozen = view.frozen()
+            if frozen is not None:
+                return Snapshot(frozen, self._snapshots)
+            # A write is halfway in, and soon done; or it was cut short, which shows once nobody writes.
+            if self._write_lock.acquire(timeout=_HALFWAY_SECONDS):
+                try:
+                    view.active.settle()
+                finally:
+                    self._write_lock.release()
 
     # Writing
 
@@ -393,6 +418,7 @@ class Engine:
             flushed_bytes=flushes.byte_size,
             compactions=compactions.count,
             compacted_bytes=compactions.byte_size,
+            snapshots=len(self._snapshots),
             stalls=self._stalls,
             is_stalled=self.is_stalled,
             failure=str(background.failure or ""),

@@ -17,6 +17,10 @@ class InvalidBatchError(EngineError):
     """The batch is too large for one frame, or its sequence is missing, unwanted or falling."""
 
 
+class InvalidLimitError(EngineError):
+    """The limit of a scan is not an int, or is negative."""
+
+
 class InvalidOptionError(EngineError):
     """An option is outside its bounds."""
 

@@ -22,6 +22,7 @@ class Stats:
     cache_bytes        memory of the cache, which other engines may share
     flushed_bytes      of tables written by flushes
     compacted_bytes    of tables written by compactions
+    snapshots          that are open
     stalls             writes that had to wait for flush or compaction
     failure            why the engine is closed to writes, "" if it is not
     """
@@ -36,6 +37,7 @@ class Stats:
     flushed_bytes: int
     compactions: int
     compacted_bytes: int
+    snapshots: int
     stalls: int
     is_stalled: bool
     failure: str

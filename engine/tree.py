@@ -47,4 +47,4 @@ class Tree:
 
     def close(self) -> None:
         with self._lock:
-            self.view = ClosedView()
+            self.view = ClosedView("the engine is closed")

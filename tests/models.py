@@ -19,8 +19,17 @@ class ModelMap:
     def get(self, key: bytes) -> bytes | None:
         return self._values.get(key)
 
-    def scan(self, start: bytes = b"", end: bytes | None = None) -> list[tuple[bytes, bytes]]:
-        return sorted((k, v) for k, v in self._values.items() if start <= k and (end is None or k < end))
+    def scan(
+        self,
+        start: bytes = b"",
+        end: bytes | None = None,
+        *,
+        prefix: bytes = b"",
+        limit: int | None = None,
+    ) -> list[tuple[bytes, bytes]]:
+        pairs = sorted(self._values.items())
+        found = [(k, v) for k, v in pairs if start <= k and (end is None or k < end) and k.startswith(prefix)]
+        return found[:limit]
 
     def copy(self) -> "ModelMap":
         other = ModelMap()

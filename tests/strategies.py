@@ -5,4 +5,13 @@ from hypothesis import strategies as st
 # Few and short, so that they collide, contain each other and share prefixes; and some of any kind.
 keys = st.one_of(st.text("ab\0", min_size=1, max_size=4).map(str.encode), st.binary(min_size=1, max_size=40))
 values = st.one_of(st.binary(max_size=8), st.integers(0, 300).map(lambda length: b"v" * length))
+scans = st.fixed_dictionaries(
+    {},
+    optional={
+        "start": st.one_of(st.just(b""), keys),
+        "end": st.one_of(st.none(), keys),
+        "prefix": st.one_of(st.just(b""), keys.map(lambda key: key[:2])),
+        "limit": st.one_of(st.none(), st.integers(0, 20)),
+    },
+)
 records = st.dictionaries(keys, st.one_of(st.none(), values), max_size=60)

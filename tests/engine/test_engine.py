@@ -22,6 +22,7 @@ from engine import (
     InlineExecutor,
     InvalidBatchError,
     InvalidKeyError,
+    InvalidLimitError,
     LockedError,
     MemoryFileSystem,
     Options,
@@ -102,6 +103,16 @@ def test_a_scan_has_bounds(engine: Engine) -> None:
     assert [k for k, _ in engine.scan(b"8")] == [b"8", b"9"]
     assert list(engine.scan(b"6", b"3")) == []
     assert list(engine.scan(b"a")) == []
+
+
+def test_a_scan_may_have_a_prefix_and_a_limit(engine: Engine) -> None:
+    engine.write(batch(*[(b"%02d" % i, b"" if i % 3 else b"v") for i in range(40)], (b"10", None)))
+
+    assert [k for k, _ in engine.scan(prefix=b"1", limit=3)] == [b"11", b"12", b"13"]
+    assert [k for k, _ in engine.scan(b"18", b"22", prefix=b"1")] == [b"18", b"19"]
+    assert [k for k, _ in engine.scan(b"20", prefix=b"1")] == []
+    assert len(list(engine.scan(prefix=b"3"))) == 10
+    assert list(engine.scan(limit=0)) == []
 
 
 def test_a_scan_sees_one_moment(engine: Engine) -> None:
@@ -202,6 +213,10 @@ def test_the_bounds_of_a_scan_are_bytes(engine: Engine) -> None:
     for bounds in (("a", None), (b"a", "b"), (None, None)):
         with pytest.raises(InvalidKeyError):
             engine.scan(*bounds)
+    with pytest.raises(InvalidKeyError):
+        engine.scan(prefix="a")  # type: ignore[arg-type]  # that is the mistake
+    with pytest.raises(InvalidLimitError):
+        engine.scan(limit=-1)
 
 
 def test_a_closed_engine_says_so(disk: MemoryFileSystem) -> None:

@@ -5,11 +5,12 @@ be on disk, in order and whole; the model then goes on from that one.
 """
 
 import random
+from itertools import islice
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from engine import (
     Engine,
@@ -20,12 +21,13 @@ from engine import (
     Options,
     PowerLostError,
     SequenceNumber,
+    Snapshot,
     StorageFullError,
     WriteBatch,
     verify_engine,
 )
 from tests.models import ModelMap
-from tests.strategies import keys, records
+from tests.strategies import keys, records, scans
 
 OPTIONS: dict[str, Any] = {
     "memtable_bytes_max": 4096,
@@ -40,7 +42,7 @@ OPTIONS: dict[str, Any] = {
 
 
 class EngineMachine(RuleBasedStateMachine):
-    """`promised` is how many of `writes` must survive a crash of the machine."""
+    """`promised` is how many of `writes` must survive a crash of the machine; `snapshots` are not to change."""
 
     @initialize(own_log=st.booleans())
     def start(self, own_log: bool) -> None:
@@ -50,6 +52,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.writes: list[tuple[SequenceNumber, dict[bytes, bytes | None]]] = []
         self.promised = 0
         self.checkpoints = 0
+        self.snapshots: list[tuple[Snapshot, ModelMap]] = []
         self.open()
 
     def open(self) -> None:
@@ -114,7 +117,27 @@ class EngineMachine(RuleBasedStateMachine):
         copy.close()
 
     @rule()
+    def take_snapshot(self) -> None:
+        snapshot = self.engine.snapshot()
+        assert snapshot.sequence == self.engine.applied_sequence
+        self.snapshots.append((snapshot, self.model.copy()))
+
+    @precondition(lambda self: self.snapshots)
+    @rule(data=st.data())
+    def close_snapshot(self, data: st.DataObject) -> None:
+        snapshot, _ = self.snapshots.pop(data.draw(st.integers(0, len(self.snapshots) - 1)))
+        snapshot.close()
+
+    @precondition(lambda self: self.snapshots)
+    @rule(data=st.data(), key=keys, bounds=scans)
+    def read_snapshot(self, data: st.DataObject, key: bytes, bounds: dict[str, Any]) -> None:
+        snapshot, model = data.draw(st.sampled_from(self.snapshots))
+        assert snapshot.get(key) == snapshot.multi_get([key])[0] == model.get(key)
+        assert list(snapshot.scan(**bounds)) == model.scan(**bounds)
+
+    @rule()
     def reopen(self) -> None:
+        """Snapshots stay open."""
         self.engine.close()
         assert verify_engine("/db", file_system=self.disk) == []
         self.open()
@@ -126,6 +149,7 @@ class EngineMachine(RuleBasedStateMachine):
     def kill(self) -> None:
         """Of a process: what was written to the operating system is still there."""
         self.disk.kill()
+        self.snapshots.clear()
         self.open()
         written, promised = len(self.writes), self.promised
         self.resume()
@@ -136,6 +160,7 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(seed=st.one_of(st.none(), st.integers(0, 1 << 16)))
     def lose_power(self, seed: int | None) -> None:
         self.disk.restart(None if seed is None else random.Random(seed))
+        self.snapshots.clear()
         assert verify_engine("/db", file_system=self.disk) == []
         self.open()
         self.resume()
@@ -150,6 +175,7 @@ class EngineMachine(RuleBasedStateMachine):
         except (PowerLostError, EngineError):
             pass
         self.disk.restart(random.Random(seed))
+        self.snapshots.clear()
         self.open()
         self.resume()
 
@@ -169,9 +195,19 @@ class EngineMachine(RuleBasedStateMachine):
     def get(self, key: bytes) -> None:
         assert self.engine.get(key) == self.engine.multi_get([key])[0] == self.model.get(key)
 
-    @rule(start=st.one_of(st.just(b""), keys), end=st.one_of(st.none(), keys))
-    def scan(self, start: bytes, end: bytes | None) -> None:
-        assert list(self.engine.scan(start, end)) == self.model.scan(start, end)
+    @rule(bounds=scans)
+    def scan(self, bounds: dict[str, Any]) -> None:
+        assert list(self.engine.scan(**bounds)) == self.model.scan(**bounds)
+
+    @rule(bounds=scans, content=records, act=st.sampled_from(["write", "flush", "compact"]))
+    def scan_while_it_changes(self, bounds: dict[str, Any], content: dict[bytes, bytes | None], act: str) -> None:
+        """A scan is as of its call."""
+        scan, expected = self.engine.scan(**bounds), self.model.scan(**bounds)
+        begun = list(islice(scan, 3))
+        self.write(content, sync=False)
+        if act != "write":
+            getattr(self, act)()
+        assert [*begun, *scan] == expected
 
     @invariant()
     def memory_is_bounded(self) -> None:

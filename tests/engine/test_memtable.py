@@ -1,7 +1,9 @@
 """The memtable: the last write counts, and it can be read in order."""
 
 import os
+from typing import Any
 
+import pytest
 from hypothesis import given
 
 from engine import SequenceNumber, WriteBatch
@@ -55,3 +57,38 @@ def test_records_between_two_keys(content: dict[bytes, bytes | None], start: byt
     assert records_between(content, start, end) == {k: v for k, v in content.items() if start <= k < end}
     assert records_between(content, start, None) == {k: v for k, v in content.items() if start <= k}
     assert records_between(content, b"", None) == content
+
+
+def test_a_copy_stands_still_and_is_shared_until_the_next_write() -> None:
+    memtable = Memtable(SequenceNumber(4))
+    memtable.write({b"a": b"1"}, 2, SequenceNumber(5))
+    first = memtable.copy()
+    assert first is memtable.copy()
+    assert first is not None
+
+    memtable.write({b"a": b"2"}, 2, SequenceNumber(6))
+    second = memtable.copy()
+
+    assert second is not None
+    assert (first.records, first.sequence, first.first_sequence) == ({b"a": b"1"}, 5, 4)
+    assert (second.records, second.sequence) == ({b"a": b"2"}, 6)
+    assert second.byte_size == memtable.byte_size > first.byte_size
+
+
+def test_there_is_no_copy_of_half_a_write() -> None:
+    """Its records are visible, its sequence is not yet; or it was cut short there."""
+    memtable = Memtable(SequenceNumber(4))
+
+    class Interrupted(dict[bytes, bytes | None]):
+        def update(self, *records: Any) -> None:
+            super().update(*records)
+            assert memtable.copy() is None
+            raise KeyboardInterrupt
+
+    memtable.records = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        memtable.write({b"a": b"1"}, 2, SequenceNumber(5))
+
+    assert memtable.copy() is None
+    memtable.settle()
+    assert memtable.copy() is not None
