@@ -11,6 +11,7 @@ from itertools import chain
 
 from engine.cache import BlockCache
 from engine.compaction import Compaction
+from engine.dictionary import Dictionary
 from engine.errors import StorageError
 from engine.files import FileSystem, join, table_name
 from engine.memtable import Memtable, sorted_runs
@@ -18,6 +19,7 @@ from engine.merge import merge
 from engine.options import Options
 from engine.record import Run
 from engine.sstable import SPAN_BYTES, SSTableReader, SSTableWriter
+from engine.training import train_dictionary
 from engine.version import Version
 
 
@@ -45,7 +47,7 @@ def flush(workshop: Workshop, memtable: Memtable) -> list[SSTableReader]:
     """Write a sealed memtable into a durable table; none if it holds no records."""
     if not memtable.records:
         return []
-    return _write_tables(workshop, sorted_runs(memtable.records), table_bytes_max=None)
+    return _write_tables(workshop, sorted_runs(memtable.records), level=0)
 
 
 def compact(
@@ -57,7 +59,16 @@ def compact(
     upper = [readers[table.number].runs(span_bytes=span_bytes) for table in compaction.upper]
     lower = chain.from_iterable(readers[table.number].runs(span_bytes=span_bytes) for table in compaction.lower)
     runs = _without_needless_tombstones(merge([*upper, lower]), compaction, version)
-    return _write_tables(workshop, runs, workshop.options.table_bytes_max)
+    dictionary = _train(workshop.options, compaction, readers)
+    return _write_tables(
+        workshop, runs, compaction.level + 1, table_bytes_max=workshop.options.table_bytes_max, dictionary=dictionary
+    )
+
+
+def _train(options: Options, compaction: Compaction, readers: Mapping[int, SSTableReader]) -> Dictionary | None:
+    if not options.dictionary_bytes or compaction.level + 1 < options.zstd_from_level:
+        return None
+    return train_dictionary([readers[table.number] for table in (*compaction.upper, *compaction.lower)], options)
 
 
 def _without_needless_tombstones(runs: Iterator[Run], compaction: Compaction, version: Version) -> Iterator[Run]:
@@ -76,7 +87,14 @@ def _without_needless_tombstones(runs: Iterator[Run], compaction: Compaction, ve
             yield [key for key, _ in kept], [value for _, value in kept]
 
 
-def _write_tables(workshop: Workshop, runs: Iterator[Run], table_bytes_max: int | None) -> list[SSTableReader]:
+def _write_tables(
+    workshop: Workshop,
+    runs: Iterator[Run],
+    level: int,
+    *,
+    table_bytes_max: int | None = None,
+    dictionary: Dictionary | None = None,
+) -> list[SSTableReader]:
     finished: list[SSTableReader] = []
     writer: SSTableWriter | None = None
     try:
@@ -85,7 +103,7 @@ def _write_tables(workshop: Workshop, runs: Iterator[Run], table_bytes_max: int 
             if writer is None:
                 number = workshop.next_number()
                 path = join(workshop.directory, table_name(number))
-                writer = SSTableWriter(workshop.file_system, path, number, workshop.options)
+                writer = SSTableWriter(workshop.file_system, path, number, workshop.options, level, dictionary)
             writer.add(keys, values)
             if table_bytes_max is not None and writer.byte_size >= table_bytes_max:
                 finished.append(writer.finish(workshop.cache))

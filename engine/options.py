@@ -15,6 +15,9 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "block_bytes": (64, 48 * _KIB),
     "filter_bits_per_key": (1, 64),
     "table_bytes_max": (4 * _KIB, _GIB),
+    "zstd_from_level": (0, 7),
+    "zstd_compression_level": (-7, 19),
+    "dictionary_bytes": (0, 64 * _KIB),
     "level0_tables_compact": (2, 64),
     "level0_tables_max": (2, 256),
     "level1_bytes_max": (4 * _KIB, 1 << 40),
@@ -36,6 +39,10 @@ class Options:
     filter_bits_per_key     memory and disk for Bloom filters: 12 let 1 % of absent keys through
     table_bytes_max         size at which compaction begins its next SSTable; 0: a quarter of level 1,
                             but 1 to 8 MiB
+    zstd_from_level         the first level whose SSTables are packed with zstd, not with LZ4; 7: none
+    zstd_compression_level  of zstd: a higher one makes smaller tables, and takes longer
+    dictionary_bytes        size of the dictionary that compaction trains zstd with, for small values that
+                            are alike; 0: none is made
     level0_tables_compact   SSTables in level 0 from which they are compacted into level 1
     level0_tables_max       SSTables in level 0 from which writes stall
     level1_bytes_max        size of level 1 ...; 0: four memtables
@@ -51,6 +58,9 @@ class Options:
     block_bytes: int = 4 * _KIB
     filter_bits_per_key: int = 12
     table_bytes_max: int = 0
+    zstd_from_level: int = 7
+    zstd_compression_level: int = -1
+    dictionary_bytes: int = 0
     level0_tables_compact: int = 6
     level0_tables_max: int = 18
     level1_bytes_max: int = 0
@@ -68,5 +78,7 @@ class Options:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InvalidOptionError(f"{name} is {low:g} to {high:g}, not {value!r}")
+        if 0 < self.dictionary_bytes < _KIB:
+            raise InvalidOptionError(f"dictionary_bytes is 0 or at least {_KIB}, not {self.dictionary_bytes}")
         if self.level0_tables_max < self.level0_tables_compact:
             raise InvalidOptionError("level0_tables_max is not less than level0_tables_compact")

@@ -1,15 +1,16 @@
 """SSTable: sorted records in a file that never changes.
 
-    table      := section* filter index footer
-    section    := body codec:u8 crc:u32                codec 0: body is the content; 1: LZ4 with its size before it
-    content    := block                                engine/block.py
-    filter     := section of a Bloom filter            engine/bloom.py
-    index      := section of count:u32 block_end:u64[count] key_end:u32[count] key*
-    footer     := filter_start:u64 index_start:u64 records:u64 tombstones:u64 version:u32 crc:u32 magic:u8[8]
+    table       := section* dictionary? filter index footer       engine/section.py
+    section     := of a block                                     engine/block.py
+    dictionary  := section of what zstd was trained to            engine/dictionary.py
+    filter      := section of a Bloom filter                      engine/bloom.py
+    index       := section of count:u32 block_end:u64[count] key_end:u32[count] key*
+    footer      := dictionary_start:u64 filter_start:u64 index_start:u64 records:u64 tombstones:u64
+                   version:u32 crc:u32 magic:u8[8]
 
 The index has the last key of each block, and where its section ends; it begins where the one before
-ends, the first at 0. A section's CRC32C starts from its position in the file (modulo 2^32) and covers
-body and codec; the footer's covers what is before it in the footer. Integers are little-endian.
+ends, the first at 0. There is a dictionary unless it would start where the filter does. The footer's
+CRC32C covers what is before it in the footer. Integers are little-endian.
 
 What does not match its checksum, or the grammar, is a CorruptionError.
 """
@@ -21,75 +22,54 @@ from collections.abc import Iterator
 from itertools import accumulate, chain, pairwise
 from operator import add
 
-import lz4.block
-
 from engine.block import Block, encode_block
 from engine.bloom import BloomFilter, probe
 from engine.cache import BlockCache
 from engine.coding import DecodeError, crc32c, decode_integers, encode_integers
+from engine.dictionary import Dictionary
 from engine.errors import CorruptionError, WouldBlockError
 from engine.files import FileSystem, ReadableFile
 from engine.options import Options
 from engine.record import ABSENT, Found, Run
+from engine.section import Packer, seal, unseal
 from engine.version import Table
 
-FORMAT_VERSION = 1
-FOOTER_BYTES = 48
+FORMAT_VERSION = 2
+FOOTER_BYTES = 56
+_CHECKED_BYTES = 44  # of the footer
 
 _MAGIC = b"ringkvst"
-_U32_MAX = (1 << 32) - 1
-_STORED = b"\0"
-_LZ4 = b"\1"
-_SEAL_BYTES = 5
 _DENIES_NOTHING = array("Q", [(1 << 64) - 1])
-# A section with its checksum behind it has this checksum, whatever it started from.
-_RESIDUE = 0x48674BC7
-_footer = struct.Struct("<QQQQII8s")
-_crc = struct.Struct("<I")
+_footer = struct.Struct("<QQQQQII8s")
 _count = struct.Struct("<I")
 _WRITE_BYTES = 256 << 10
 SPAN_BYTES = 128 << 10
 _FIRST_SPAN_BYTES = 8 << 10
 
 
-def seal(content: bytes, position: int, *, compress: bool = True) -> bytes:
-    """The content as a section to be written at `position`."""
-    codec, body = _STORED, content
-    if compress:
-        packed: bytes = lz4.block.compress(content)
-        # Less than an eighth saved is not worth unpacking.
-        if len(packed) < len(content) - len(content) // 8:
-            codec, body = _LZ4, packed
-    sealed = body + codec
-    return sealed + _crc.pack(crc32c(sealed, position & _U32_MAX))
-
-
-def unseal(section: bytes, position: int) -> bytes:
-    """The content of a section read at `position`. Raises: DecodeError."""
-    if len(section) < _SEAL_BYTES:
-        raise DecodeError("a section is cut off")
-    if crc32c(section, position & _U32_MAX) != _RESIDUE:
-        raise DecodeError("the checksum of a section does not match")
-    codec = section[-_SEAL_BYTES]
-    if codec == 0:
-        return section[:-_SEAL_BYTES]
-    if codec != 1:
-        raise DecodeError(f"a section has the unknown codec {codec}")
-    try:
-        unpacked: bytes = lz4.block.decompress(section[:-_SEAL_BYTES])
-    except (lz4.block.LZ4BlockError, ValueError, MemoryError) as error:
-        raise DecodeError("a section cannot be decompressed") from error
-    return unpacked
-
-
 class SSTableWriter:
-    """Writes one table from sorted runs; either `finish` or `close` ends it."""
+    """Writes one table from sorted runs; either `finish` or `close` ends it.
 
-    def __init__(self, file_system: FileSystem, path: str, number: int, options: Options) -> None:
+    level        that it is to be in, which decides how it is packed
+    dictionary   for its blocks, if the level has zstd
+    """
+
+    def __init__(
+        self,
+        file_system: FileSystem,
+        path: str,
+        number: int,
+        options: Options,
+        level: int = 0,
+        dictionary: Dictionary | None = None,
+    ) -> None:
         self._file_system = file_system
         self._path = path
         self._number = number
         self._options = options
+        has_zstd = level >= options.zstd_from_level
+        self._dictionary = dictionary if has_zstd else None
+        self._packer = Packer(options.zstd_compression_level if has_zstd else None, self._dictionary)
         self._file = file_system.open_append(path)
         self._pieces: list[bytes] = []
         self._buffered = 0
@@ -136,7 +116,7 @@ class SSTableWriter:
         self._keys, self._values = keys[start:], values[start:]
 
     def _write_block(self, keys: list[bytes], values: list[bytes | None]) -> None:
-        self._write_section(seal(encode_block(keys, values), self._position))
+        self._write_section(seal(encode_block(keys, values), self._position, self._packer))
         self._last_keys.append(keys[-1])
         self._block_ends.append(self._position)
 
@@ -158,22 +138,25 @@ class SSTableWriter:
         if self._keys:
             self._write_block(self._keys, self._values)
             self._keys, self._values = [], []
-        blocks_end = self._position
         index = Index(self._last_keys, array("Q", self._block_ends))
         bloom = BloomFilter.build(self._all_keys, self._options.filter_bits_per_key)
-        self._write_section(seal(bloom.encode(), self._position, compress=False))
+        dictionary_start = self._position
+        if self._dictionary is not None:
+            self._write_section(seal(self._dictionary.content, self._position, Packer()))
+        filter_start = self._position
+        self._write_section(seal(bloom.encode(), self._position))
         index_start = self._position
-        self._write_section(seal(index.encode(), self._position))
+        self._write_section(seal(index.encode(), self._position, Packer()))
         records, tombstones = len(self._all_keys), self._tombstones
-        head = _footer.pack(blocks_end, index_start, records, tombstones, FORMAT_VERSION, 0, _MAGIC)
-        crc = crc32c(head[:36])
-        self._write_section(_footer.pack(blocks_end, index_start, records, tombstones, FORMAT_VERSION, crc, _MAGIC))
+        fields = (dictionary_start, filter_start, index_start, records, tombstones, FORMAT_VERSION)
+        crc = crc32c(_footer.pack(*fields, 0, _MAGIC)[:_CHECKED_BYTES])
+        self._write_section(_footer.pack(*fields, crc, _MAGIC))
         self._write_out()
         self._file.sync()
         self._file.close()
         table = Table(self._number, self._position, self._all_keys[0], self._last_keys[-1], records, tombstones)
         reader = SSTableReader(self._file_system, self._path, table, cache)
-        reader.hand_over(index, bloom)
+        reader.hand_over(index, bloom, self._dictionary)
         return reader
 
     def close(self) -> None:
@@ -216,15 +199,15 @@ class Index:
 class SSTableReader:
     """Reads one table, from any thread.
 
-    The index and the filter are read at the first use, and then kept. The file stays open, and
+    Index, filter and dictionary are read at the first use, and then kept. The file stays open, and
     so readable, until the last reference is gone.
 
     words   the filter, for a lookup that asks many; until it is read it denies nothing
     """
 
     __slots__ = (
-        "_blocks", "_cache", "_file", "_id", "_index", "_last_keys", "_path", "largest", "smallest", "table",
-        "words",
+        "_blocks", "_cache", "_dictionary", "_file", "_id", "_index", "_last_keys", "_path", "largest", "smallest",
+        "table", "words",
     )  # fmt: skip
 
     def __init__(self, file_system: FileSystem, path: str, table: Table, cache: BlockCache) -> None:
@@ -243,6 +226,7 @@ class SSTableReader:
         self._blocks = cache.blocks
         self._id = cache.table_id()
         self._index: Index | None = None
+        self._dictionary: Dictionary | None = None
         self._last_keys: list[bytes] = []
         self.words = _DENIES_NOTHING
 
@@ -306,8 +290,9 @@ class SSTableReader:
     def _has(self, spot: int, bits: int) -> bool:
         return self.words[spot % len(self.words)] & bits == bits
 
-    def hand_over(self, index: Index, bloom: BloomFilter) -> None:
+    def hand_over(self, index: Index, bloom: BloomFilter, dictionary: Dictionary | None) -> None:
         """Take the parts from the writer, which has just written them."""
+        self._dictionary = dictionary
         self._last_keys = index.last_keys
         self.words = bloom.words
         # Last: it tells other threads that all is there.
@@ -320,26 +305,30 @@ class SSTableReader:
         footer = self._file.read(size - FOOTER_BYTES, FOOTER_BYTES)
         if len(footer) != FOOTER_BYTES:
             raise CorruptionError(self._path, size - FOOTER_BYTES, "the footer is cut off")
-        filter_start, index_start, records, tombstones, version, crc, magic = _footer.unpack(footer)
-        if magic != _MAGIC or crc32c(footer[:36]) != crc:
+        dictionary_start, filter_start, index_start, records, tombstones, version, crc, magic = _footer.unpack(footer)
+        if magic != _MAGIC or crc32c(footer[:_CHECKED_BYTES]) != crc:
             raise CorruptionError(self._path, size - FOOTER_BYTES, "the footer is not a table's, or damaged")
         if version != FORMAT_VERSION:
             raise CorruptionError(self._path, size - FOOTER_BYTES, f"format version {version} is not known here")
-        if not filter_start <= index_start <= size - FOOTER_BYTES:
+        if not dictionary_start <= filter_start <= index_start <= size - FOOTER_BYTES:
             raise CorruptionError(self._path, size - FOOTER_BYTES, "the footer points out of the file")
         if (records, tombstones) != (self.table.records, self.table.tombstones):
             raise CorruptionError(self._path, size - FOOTER_BYTES, "the manifest describes another table")
-        sections = self._file.read(filter_start, size - FOOTER_BYTES - filter_start)
-        at = filter_start
+        sections = self._file.read(dictionary_start, size - FOOTER_BYTES - dictionary_start)
+        starts = (dictionary_start, filter_start, index_start, size - FOOTER_BYTES)
+        parts = [sections[start - dictionary_start : end - dictionary_start] for start, end in pairwise(starts)]
+        at = dictionary_start
         try:
-            bloom = BloomFilter.decode(unseal(sections[: index_start - filter_start], at))
+            dictionary = Dictionary.of(unseal(parts[0], at)) if parts[0] else None
+            at = filter_start
+            bloom = BloomFilter.decode(unseal(parts[1], at))
             at = index_start
-            index = Index.decode(unseal(sections[index_start - filter_start :], at))
-            if index.last_keys[-1] != self.largest or index.block_ends[-1] != filter_start:
+            index = Index.decode(unseal(parts[2], at))
+            if index.last_keys[-1] != self.largest or index.block_ends[-1] != dictionary_start:
                 raise DecodeError("the index belongs to another table")
         except DecodeError as error:
             raise CorruptionError(self._path, at, str(error)) from error
-        self.hand_over(index, bloom)
+        self.hand_over(index, bloom, dictionary)
 
     def _read_block(self, number: int, wait: bool) -> Block:
         block = self._fetch_block(number, wait)
@@ -357,19 +346,19 @@ class SSTableReader:
                 raise WouldBlockError(f"a block of {self._path} is not in memory")
             section = found
         try:
-            return Block(unseal(section, start))
+            return Block(unseal(section, start, self._dictionary))
         except DecodeError as error:
             raise CorruptionError(self._path, start, str(error)) from error
 
     def _read_span(self, index: Index, first: int, end: int) -> Run:
-        ends = index.block_ends
+        ends, dictionary = index.block_ends, self._dictionary
         start = at = ends[first - 1] if first else 0
         data = self._file.read(start, ends[end - 1] - start)
         keys: list[bytes] = []
         values: list[bytes | None] = []
         for number in range(first, end):
             try:
-                run = Block(unseal(data[at - start : ends[number] - start], at)).run()
+                run = Block(unseal(data[at - start : ends[number] - start], at, dictionary)).run()
             except DecodeError as error:
                 raise CorruptionError(self._path, at, str(error)) from error
             keys += run[0]

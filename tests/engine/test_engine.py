@@ -32,7 +32,9 @@ from engine import (
     StorageFullError,
     WouldBlockError,
     WriteBatch,
+    verify_engine,
 )
+from tests.engine.contents import documents
 
 FULL = StorageFullError("/db/x", 28, "No space left on device")
 FAILED = StorageError("/db/x", 5, "Input/output error")
@@ -143,6 +145,22 @@ def test_data_moves_down_the_levels_and_stays_readable(engine: Engine) -> None:
     assert dict(engine.scan()) == expected
     assert all(engine.get(key) == value for key, value in expected.items())
     assert engine.get(b"key") is None
+
+
+def test_a_store_may_be_reopened_with_other_codecs(disk: MemoryFileSystem) -> None:
+    """Every table says itself how it is packed."""
+    expected: dict[bytes, bytes] = {}
+    for turn, from_level in enumerate((7, 1, 7, 2)):
+        engine = open_engine(disk, zstd_from_level=from_level, dictionary_bytes=1024 if turn else 0)
+        assert dict(engine.scan()) == expected
+        for number, value in enumerate(documents(600, seed=turn)):
+            key = b"key%06d" % (number * 7919 % (400 + turn))
+            expected[key] = value
+            engine.write(batch((key, value)))
+        engine.flush()
+        assert dict(engine.scan()) == expected
+        engine.close()
+    assert verify_engine("/db", file_system=disk) == []
 
 
 def test_reopening_gives_what_was_written(disk: MemoryFileSystem) -> None:

@@ -44,10 +44,14 @@ OPTIONS: dict[str, Any] = {
 class EngineMachine(RuleBasedStateMachine):
     """`promised` is how many of `writes` must survive a crash of the machine; `snapshots` are not to change."""
 
-    @initialize(own_log=st.booleans())
-    def start(self, own_log: bool) -> None:
+    @initialize(
+        own_log=st.booleans(), zstd_from_level=st.sampled_from([1, 7]), dictionary_bytes=st.sampled_from([0, 1024])
+    )
+    def start(self, own_log: bool, zstd_from_level: int, dictionary_bytes: int) -> None:
         self.disk = MemoryFileSystem()
-        self.options = Options(own_log=own_log, **OPTIONS)
+        self.options = Options(
+            own_log=own_log, zstd_from_level=zstd_from_level, dictionary_bytes=dictionary_bytes, **OPTIONS
+        )
         self.model = ModelMap()
         self.writes: list[tuple[SequenceNumber, dict[bytes, bytes | None]]] = []
         self.promised = 0

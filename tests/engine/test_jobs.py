@@ -11,6 +11,7 @@ from engine.jobs import JobStoppedError, Workshop, compact, flush
 from engine.memtable import Memtable
 from engine.sstable import SSTableReader
 from engine.version import Version, VersionEdit
+from tests.engine.contents import documents
 
 
 def make_workshop(disk: MemoryFileSystem, check: Callable[[], None] = lambda: None, **options: int) -> Workshop:
@@ -97,6 +98,31 @@ def test_compaction_cuts_tables_at_their_size() -> None:
     assert len(outputs) > 3
     assert content(outputs) == records
     assert all(left.largest < right.smallest for left, right in pairwise(outputs))
+
+
+def codecs(disk: MemoryFileSystem, table: SSTableReader) -> set[int]:
+    """Of its blocks: 1 is LZ4, 2 zstd, 3 zstd with a dictionary."""
+    return {disk.content(table.path)[end - 5] for end in table.index().block_ends}
+
+
+@pytest.mark.parametrize(
+    ("from_level", "dictionary_bytes", "expected"),
+    [(7, 4096, [1, 1, 1]), (2, 0, [1, 1, 2]), (2, 4096, [1, 1, 3]), (0, 4096, [2, 3, 3])],
+)
+def test_tables_are_packed_as_their_level_says(from_level: int, dictionary_bytes: int, expected: list[int]) -> None:
+    """A flush has no blocks yet that a dictionary could be trained on."""
+    disk = MemoryFileSystem()
+    workshop = make_workshop(disk, zstd_from_level=from_level, dictionary_bytes=dictionary_bytes)
+    records: dict[bytes, bytes | None] = {b"%06d" % i: value for i, value in enumerate(documents(2000))}
+
+    flushed = flush(workshop, memtable(records))
+    first = run(workshop, {0: flushed})
+    second = run(workshop, {1: first}, level=1)
+
+    for tables, codec in zip((flushed, first, second), expected, strict=True):
+        assert set().union(*(codecs(disk, table) for table in tables)) == {codec}
+        again = [SSTableReader(disk, table.path, table.table, BlockCache(0)) for table in tables]
+        assert content(tables) == content(again) == records
 
 
 @pytest.mark.parametrize("operation", ["open_append", "write", "sync", "sync_directory"])

@@ -14,6 +14,9 @@ from engine import InvalidOptionError, Options
         {"block_bytes": 1 << 20},
         {"level_bytes_ratio": 1},
         {"stall_seconds_max": -1},
+        {"zstd_from_level": 8},
+        {"zstd_compression_level": 20},
+        {"dictionary_bytes": 100},
         {"level0_tables_compact": 8, "level0_tables_max": 4},
     ],
 )

@@ -1,27 +1,38 @@
 """SSTables: what is written is found, what is damaged is never taken for an answer."""
 
-import os
 import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import engine.sstable as module
 from engine import BlockCache, CorruptionError, Fault, MemoryFileSystem, Options, StorageError, WouldBlockError
 from engine.bloom import probe
 from engine.coding import DecodeError, crc32c
 from engine.record import ABSENT, Found
-from engine.sstable import FOOTER_BYTES, Index, SSTableReader, SSTableWriter, seal, unseal
+from engine.section import unseal
+from engine.sstable import FOOTER_BYTES, Index, SSTableReader, SSTableWriter
+from tests.engine.contents import dictionary, documents
 from tests.strategies import records
 
 PATH = "/db/000001.sst"
 
+codecs = pytest.mark.parametrize("codec", ["lz4", "zstd", "dictionary"])
+
 
 def write(
-    disk: MemoryFileSystem, content: dict[bytes, bytes | None], *, run_length: int = 7, block_bytes: int = 100
+    disk: MemoryFileSystem,
+    content: dict[bytes, bytes | None],
+    *,
+    run_length: int = 7,
+    block_bytes: int = 100,
+    codec: str = "lz4",
 ) -> SSTableReader:
     disk.create_directory("/db")
-    writer = SSTableWriter(disk, PATH, 1, Options(block_bytes=block_bytes))
+    options = Options(block_bytes=block_bytes, zstd_from_level=2)
+    level = 1 if codec == "lz4" else 2
+    writer = SSTableWriter(disk, PATH, 1, options, level, dictionary() if codec == "dictionary" else None)
     keys = sorted(content)
     for start in range(0, len(keys), run_length):
         part = keys[start : start + run_length]
@@ -46,11 +57,14 @@ def some(count: int) -> dict[bytes, bytes | None]:
     return {rng.randbytes(rng.randint(1, 12)): None if i % 9 == 0 else rng.randbytes(i % 50) for i in range(count)}
 
 
-@given(records, st.integers(1, 60), st.integers(64, 2000))
-def test_a_table_answers_as_a_dict_does(content: dict[bytes, bytes | None], run_length: int, block_bytes: int) -> None:
+@codecs
+@given(content=records, run_length=st.integers(1, 60), block_bytes=st.integers(64, 2000))
+def test_a_table_answers_as_a_dict_does(
+    codec: str, content: dict[bytes, bytes | None], run_length: int, block_bytes: int
+) -> None:
     content[b"one"] = b"1"
     disk = MemoryFileSystem()
-    written = write(disk, content, run_length=run_length, block_bytes=block_bytes)
+    written = write(disk, content, run_length=run_length, block_bytes=block_bytes, codec=codec)
 
     for table in (written, reopen(disk, written)):
         for key, value in content.items():
@@ -63,9 +77,10 @@ def test_a_table_answers_as_a_dict_does(content: dict[bytes, bytes | None], run_
     assert described.byte_size == disk.size(PATH)
 
 
-def test_a_scan_may_begin_anywhere() -> None:
+@codecs
+def test_a_scan_may_begin_anywhere(codec: str) -> None:
     content = some(400)
-    table = write(MemoryFileSystem(), content)
+    table = write(MemoryFileSystem(), content, codec=codec)
 
     for start in sorted(content)[::17]:
         found = content_of(table, start, keep=True)
@@ -103,6 +118,23 @@ def test_a_block_in_memory_is_read_without_waiting() -> None:
     assert get(table, key, wait=False) == content[key]  # from the cache
 
 
+@pytest.mark.parametrize(("codec", "number"), [("lz4", 1), ("zstd", 2), ("dictionary", 3)])
+def test_the_level_of_a_table_says_how_it_is_packed(codec: str, number: int) -> None:
+    disk = MemoryFileSystem()
+    content: dict[bytes, bytes | None] = {b"%03d" % i: value for i, value in enumerate(documents(300))}
+    written = write(disk, content, block_bytes=1000, codec=codec)
+    ends = written.index().block_ends
+
+    assert {disk.content(PATH)[end - 5] for end in ends} == {number}
+    assert content_of(written) == content_of(reopen(disk, written)) == content
+    start, end = module._footer.unpack(disk.content(PATH)[-FOOTER_BYTES:])[:2]
+    assert start == ends[-1]
+    if codec == "dictionary":
+        assert unseal(disk.content(PATH)[start:end], start) == dictionary().content
+    else:
+        assert start == end
+
+
 def test_a_missing_or_cut_file_is_noticed_at_once() -> None:
     disk = MemoryFileSystem()
     table = write(disk, some(20))
@@ -115,11 +147,12 @@ def test_a_missing_or_cut_file_is_noticed_at_once() -> None:
         reopen(disk, table)
 
 
-def test_every_flipped_bit_is_found_or_harmless() -> None:
+@codecs
+def test_every_flipped_bit_is_found_or_harmless(codec: str) -> None:
     """0 wrong answers: a damaged part is refused, the rest still answers right."""
     disk = MemoryFileSystem()
     content = {b"key%02d" % i: None if i == 5 else b"value%d" % i * 3 for i in range(12)}
-    table = write(disk, content, block_bytes=80)
+    table = write(disk, content, block_bytes=80, codec=codec)
     whole = disk.content(PATH)
     found = 0
     for position in range(len(whole) * 8):
@@ -156,32 +189,16 @@ def test_a_block_that_was_moved_is_refused() -> None:
 
 
 def test_another_format_version_is_named() -> None:
-    import engine.sstable as module
-
     disk = MemoryFileSystem()
     table = write(disk, some(5))
     data = bytearray(disk.content(PATH))
     footer = module._footer.unpack(data[-FOOTER_BYTES:])
-    head = module._footer.pack(*footer[:4], 99, 0, footer[6])
-    data[-FOOTER_BYTES:] = module._footer.pack(*footer[:4], 99, crc32c(head[:36]), footer[6])
+    head = module._footer.pack(*footer[:5], 99, 0, footer[7])
+    data[-FOOTER_BYTES:] = module._footer.pack(*footer[:5], 99, crc32c(head[:44]), footer[7])
     disk.replace(PATH, bytes(data))
 
     with pytest.raises(CorruptionError, match="format version 99"):
         reopen(disk, table).index()
-
-
-@given(st.binary(max_size=3000), st.integers(0, 1 << 40), st.booleans())
-def test_a_section_is_unsealed_as_it_was_sealed(content: bytes, position: int, compress: bool) -> None:
-    section = seal(content, position, compress=compress)
-
-    assert unseal(section, position) == content
-    with pytest.raises(DecodeError):
-        unseal(section, position + 1)
-
-
-def test_what_can_be_compressed_is() -> None:
-    assert len(seal(bytes(4096), 0)) < 100
-    assert len(seal(os.urandom(4096), 0)) == 4096 + 5
 
 
 @given(st.binary(max_size=80))

@@ -1,5 +1,7 @@
 """verify_engine finds every damage there is, and no other."""
 
+import random
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,10 @@ from engine import (
     MemoryFileSystem,
     StorageError,
     WriteBatch,
+    sstable,
     verify_engine,
 )
+from tests.engine.contents import documents
 from tests.engine.test_engine import batch, open_engine
 
 
@@ -71,6 +75,28 @@ def test_every_flipped_bit_of_every_file_is_named() -> None:
             assert disk.content(path) == damaged
         disk.replace(path, whole)
     assert dict(open_engine(disk).scan()) == expected
+
+
+def test_damage_to_a_table_with_a_dictionary_is_named() -> None:
+    disk = MemoryFileSystem()
+    engine = open_engine(disk, zstd_from_level=1, dictionary_bytes=1024, block_bytes=1024, table_bytes_max=1 << 20)
+    for number, value in enumerate(documents(1000)):
+        engine.write(batch((b"key%03d" % (number * 7 % 1000), value)))
+    engine.compact()
+    engine.close()
+    (name,) = [name for name in disk.list_directory("/db") if name.endswith(".sst")]
+    path = f"/db/{name}"
+    whole = disk.content(path)
+    starts = [0, *sstable._footer.unpack(whole[-sstable.FOOTER_BYTES :])[:3], len(whole) - sstable.FOOTER_BYTES]
+    assert starts[1] < starts[2], "it has a dictionary"
+    assert verify_engine("/db", file_system=disk) == []
+    rng = random.Random(1)
+    for start, end in pairwise([*starts, len(whole)]):
+        for position in rng.sample(range(start, end), 10):
+            damaged = bytearray(whole)
+            damaged[position] ^= 1 << rng.randrange(8)
+            disk.replace(path, bytes(damaged))
+            assert [problem.path for problem in verify_engine("/db", file_system=disk)] == [path], position
 
 
 @pytest.mark.parametrize("suffix", [".sst", ".log", "CURRENT", "MANIFEST-000001"])

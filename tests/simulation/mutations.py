@@ -17,7 +17,7 @@ from app.simulation.plan import draw_storm
 from app.simulation.setting import Setting
 from app.simulation.simulation import SimulationOptions
 from app.simulation.trial import Trial, try_out
-from engine import Engine, sstable
+from engine import Engine, section
 from raftgroups import elections, following, leading, reign
 from raftgroups.command import Written, decode_entry, encode_command, encode_entry
 from raftgroups.directory import DataDirectory
@@ -424,7 +424,7 @@ def lose_a_command_of_a_batch(stack: ExitStack) -> None:
 @mutation(15, storm=("flip-table-bit", "kill", "compact"), gap_seconds=0.2)
 def ignore_checksums(stack: ExitStack) -> None:
     """What is read from a table is taken for what was written to it."""
-    stack.enter_context(patch.object(sstable, "crc32c", lambda *_: sstable._RESIDUE))
+    stack.enter_context(patch.object(section, "crc32c", lambda *_: section._RESIDUE))
 
 
 @mutation(5)
