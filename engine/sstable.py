@@ -39,7 +39,6 @@ FOOTER_BYTES = 56
 _CHECKED_BYTES = 44  # of the footer
 
 _MAGIC = b"ringkvst"
-_DENIES_NOTHING = array("Q", [(1 << 64) - 1])
 _footer = struct.Struct("<QQQQQII8s")
 _count = struct.Struct("<I")
 _WRITE_BYTES = 256 << 10
@@ -196,18 +195,26 @@ class Index:
         return cls([keys[start:end] for start, end in pairwise(chain((0,), key_ends))], block_ends)
 
 
+class _DeniesNothing:
+    """The filter of a table that was not read yet, of any size."""
+
+    def __getitem__(self, number: int) -> int:
+        return 0
+
+
 class SSTableReader:
     """Reads one table, from any thread.
 
     Index, filter and dictionary are read at the first use, and then kept. The file stays open, and
     so readable, until the last reference is gone.
 
-    words   the filter, for a lookup that asks many; until it is read it denies nothing
+    words        the filter, for a lookup that asks many; until it is read it denies nothing
+    word_count   how many there are
     """
 
     __slots__ = (
         "_blocks", "_cache", "_dictionary", "_file", "_id", "_index", "_last_keys", "_path", "largest", "smallest",
-        "table", "words",
+        "table", "word_count", "words",
     )  # fmt: skip
 
     def __init__(self, file_system: FileSystem, path: str, table: Table, cache: BlockCache) -> None:
@@ -228,7 +235,8 @@ class SSTableReader:
         self._index: Index | None = None
         self._dictionary: Dictionary | None = None
         self._last_keys: list[bytes] = []
-        self.words = _DENIES_NOTHING
+        self.words: array[int] | _DeniesNothing = _DeniesNothing()
+        self.word_count = 1
 
     @property
     def path(self) -> str:
@@ -288,12 +296,14 @@ class SSTableReader:
         return self._has(*probe(key))
 
     def _has(self, spot: int, bits: int) -> bool:
-        return self.words[spot % len(self.words)] & bits == bits
+        return not self.words[spot % self.word_count] & bits
 
     def hand_over(self, index: Index, bloom: BloomFilter, dictionary: Dictionary | None) -> None:
         """Take the parts from the writer, which has just written them."""
         self._dictionary = dictionary
         self._last_keys = index.last_keys
+        # In this order: another thread may take the old words with the new count.
+        self.word_count = len(bloom.words)
         self.words = bloom.words
         # Last: it tells other threads that all is there.
         self._index = index

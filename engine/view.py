@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 
-from engine.bloom import probe
+from engine.bloom import PATTERN_SHIFT, PATTERNS, hash_key
 from engine.errors import ClosedError
 from engine.memtable import Memtable, records_between, sorted_runs
 from engine.merge import clip, merge
@@ -60,11 +60,11 @@ class View:
                 return value
         if key.__class__ is not bytes or not 0 < len(key) <= KEY_BYTES_MAX:
             check_key(key)
-        spot, bits = probe(key)
+        spot = hash_key(key)
+        bits = PATTERNS[spot >> PATTERN_SHIFT]
         # The filters are asked here: a call for each would cost as much again.
         for table in self._level0:
-            words = table.words
-            if words[spot % len(words)] & bits == bits and key <= table.largest:
+            if not table.words[spot % table.word_count] & bits and key <= table.largest:
                 value = table.get(key, spot, bits, wait)
                 if value is not ABSENT:
                     return value
@@ -72,8 +72,7 @@ class View:
             number = bisect_left(largest_keys, key)
             if number < len(tables):
                 table = tables[number]
-                words = table.words
-                if words[spot % len(words)] & bits == bits:
+                if not table.words[spot % table.word_count] & bits:
                     value = table.get(key, spot, bits, wait)
                     if value is not ABSENT:
                         return value

@@ -29,3 +29,13 @@ def test_few_absent_keys_get_through(bits_per_key: int, most: float) -> None:
 def test_a_filter_has_whole_words(data: bytes) -> None:
     with pytest.raises(DecodeError):
         BloomFilter.decode(data)
+
+
+def test_a_filter_is_what_its_grammar_says() -> None:
+    """Written by other releases, it must be read the same: one key, its word and the rest untouched."""
+    spot, bits = probe(b"a key")
+    encoded = BloomFilter.build([b"a key"], bits_per_key=192).encode()
+
+    assert (spot, spot % 3) == (0x19DAFE33, 2)
+    assert bits == 1 << 29 | 1 << 35 | 1 << 42 | 1 << 51 | 1 << 63
+    assert encoded == bytes.fromhex("ff" * 16 + "ffffffdff7fbf77f")
