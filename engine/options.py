@@ -36,7 +36,7 @@ class Options:
     sealed_memtables_max    how many may wait for their flush before writes stall
     cache_bytes_max         memory for blocks, where no shared cache is given
     block_bytes             size of a block before compression, at which the next is begun
-    filter_bits_per_key     memory and disk for Bloom filters: 12 let 1 % of absent keys through
+    filter_bits_per_key     memory and disk for Bloom filters: 12 let 1.2 % of absent keys through
     table_bytes_max         size at which compaction begins its next SSTable; 0: a quarter of level 1,
                             but 1 to 8 MiB
     zstd_from_level         the first level whose SSTables are packed with zstd, not with LZ4; 7: none

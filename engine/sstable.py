@@ -24,7 +24,7 @@ from operator import add
 
 from engine.block import Block, encode_block
 from engine.bloom import BloomFilter, probe
-from engine.cache import BlockCache
+from engine.cache import BlockCache, Places
 from engine.coding import DecodeError, crc32c, decode_integers, encode_integers
 from engine.dictionary import Dictionary
 from engine.errors import CorruptionError, WouldBlockError
@@ -213,8 +213,8 @@ class SSTableReader:
     """
 
     __slots__ = (
-        "_blocks", "_cache", "_dictionary", "_file", "_id", "_index", "_last_keys", "_path", "largest", "smallest",
-        "table", "word_count", "words",
+        "_blocks", "_cache", "_dictionary", "_file", "_index", "_last_keys", "_path", "largest", "smallest", "table",
+        "word_count", "words",
     )  # fmt: skip
 
     def __init__(self, file_system: FileSystem, path: str, table: Table, cache: BlockCache) -> None:
@@ -230,8 +230,7 @@ class SSTableReader:
         self.smallest = table.smallest
         self.largest = table.largest
         self._cache = cache
-        self._blocks = cache.blocks
-        self._id = cache.table_id()
+        self._blocks: Places = []
         self._index: Index | None = None
         self._dictionary: Dictionary | None = None
         self._last_keys: list[bytes] = []
@@ -252,7 +251,7 @@ class SSTableReader:
             if not self._has(spot, bits):
                 return ABSENT
         number = bisect_left(self._last_keys, key)
-        block = self._blocks.get(self._id + number)
+        block = self._blocks[number]
         if block is None:
             block = self._read_block(number, wait)
         else:
@@ -270,7 +269,7 @@ class SSTableReader:
         number = bisect_left(index.last_keys, start)
         step_bytes = span_bytes
         if keep and number < count:
-            block = self._blocks.get(self._id + number) or self._read_block(number, True)
+            block = self._blocks[number] or self._read_block(number, True)
             yield block.run()
             number += 1
             step_bytes = _FIRST_SPAN_BYTES
@@ -299,9 +298,11 @@ class SSTableReader:
         return not self.words[spot % self.word_count] & bits
 
     def hand_over(self, index: Index, bloom: BloomFilter, dictionary: Dictionary | None) -> None:
-        """Take the parts from the writer, which has just written them."""
+        """Take the parts, from the writer, which has just written them, or from the file."""
         self._dictionary = dictionary
         self._last_keys = index.last_keys
+        # Where two threads read the file at once, what the first has put into its places is forgotten.
+        self._blocks = [None] * len(index.last_keys)
         # In this order: another thread may take the old words with the new count.
         self.word_count = len(bloom.words)
         self.words = bloom.words
@@ -342,7 +343,7 @@ class SSTableReader:
 
     def _read_block(self, number: int, wait: bool) -> Block:
         block = self._fetch_block(number, wait)
-        self._cache.add(self._id + number, block)
+        self._cache.add(self._blocks, number, block)
         return block
 
     def _fetch_block(self, number: int, wait: bool) -> Block:
