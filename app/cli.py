@@ -387,12 +387,16 @@ def simulate(
 @main.command()
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def verify(directory: Path) -> None:
-    """Read every byte of a stopped node's data, or a whole cluster's, and say what is damaged."""
-    from app.offline import VerifyError, verify_directory
+    """Read every byte of what a stopped node has stored, and say what is damaged.
+
+    DIRECTORY is a node's, or holds all nodes of a cluster made by `ringkv up`, or is a store of its own. Nothing in it
+    is changed. Exit 1 when there is damage.
+    """
+    from app.offline import OfflineError, verify_directory
 
     try:
         problems = verify_directory(directory)
-    except VerifyError as error:
+    except OfflineError as error:
         raise click.ClickException(str(error)) from error
     for problem in problems:
         click.echo(problem)

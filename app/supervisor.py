@@ -114,7 +114,7 @@ def prepare(data: Path, wish: Wish) -> Plan:
 
     Raises: SupervisorError.
     """
-    known = _read_plan(data / "cluster.json")
+    known = read_plan(data / "cluster.json")
     nodes = wish.nodes or (len(known.members) if known else NODES)
     partitions = wish.partitions or (known.partitions if known else PARTITIONS)
     if known is not None:
@@ -309,7 +309,8 @@ def _free_ports(count: int) -> list[int]:
     return free
 
 
-def _read_plan(path: Path) -> Plan | None:
+def read_plan(path: Path) -> Plan | None:
+    """What a cluster was made for, None if it has not been made. Raises: SupervisorError."""
     try:
         fields: Any = json.loads(path.read_text())
         plan = Plan(int(fields["partitions"]), tuple(Member(**member) for member in fields["members"]))

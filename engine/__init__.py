@@ -2,7 +2,7 @@
 
 from engine.cache import BlockCache
 from engine.coding import crc32c
-from engine.commitlog import CommitLogReader, CommitLogWriter, read_commit_log
+from engine.commitlog import CommitLogReader, CommitLogWriter, Frame, Gap, read_commit_log
 from engine.engine import Engine
 from engine.errors import (
     ClosedError,
@@ -28,7 +28,7 @@ from engine.options import Options
 from engine.record import KEY_BYTES_MAX, VALUE_BYTES_MAX, SequenceNumber, WriteBatch
 from engine.snapshot import Snapshot
 from engine.stats import LevelStats, Stats
-from engine.verify import verify_checkpoint, verify_engine
+from engine.verify import stored_sequence, verify_checkpoint, verify_engine
 
 __all__ = [
     "CURRENT",
@@ -46,6 +46,8 @@ __all__ = [
     "Fault",
     "FileSystem",
     "ForeignDirectoryError",
+    "Frame",
+    "Gap",
     "InlineExecutor",
     "InvalidBatchError",
     "InvalidKeyError",
@@ -70,6 +72,7 @@ __all__ = [
     "crc32c",
     "is_damage",
     "read_commit_log",
+    "stored_sequence",
     "verify_checkpoint",
     "verify_engine",
 ]

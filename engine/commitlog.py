@@ -17,10 +17,11 @@ Source: leveldb log_format.md, without its blocks: a frame is one payload and is
 
 import struct
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from engine.coding import DecodeError, crc32c
 from engine.errors import ClosedError, CorruptionError, StorageError, StorageFullError, uncertain
-from engine.files import AppendableFile, FileSystem, ReadableFile, parent
+from engine.files import AppendableFile, FileSystem, ReadableFile, ReadableFileSystem, parent
 
 FRAME_BYTES_MAX = 64 << 20
 HEADER_BYTES = 16
@@ -175,6 +176,38 @@ class CommitLogWriter:
         return self._file
 
 
+class Frame(NamedTuple):
+    """A whole frame.
+
+    unsynced   how far before this frame the log was on disk when it was appended
+    """
+
+    start: int
+    payload: bytes
+    unsynced: int
+
+    @property
+    def end(self) -> int:
+        return self.start + HEADER_BYTES + len(self.payload)
+
+    @property
+    def synced(self) -> int:
+        """What is before was on disk."""
+        return self.start - self.unsynced
+
+
+class Gap(NamedTuple):
+    """Bytes of a log that are no whole frame.
+
+    is_torn   whether a crash can explain it: nothing testifies that it was on disk
+    """
+
+    start: int
+    end: int
+    reason: str
+    is_torn: bool
+
+
 class CommitLogReader:
     """Reads the payloads of a log up to its end or its first bad frame.
 
@@ -183,7 +216,7 @@ class CommitLogReader:
     is_torn   whether a crash can explain the damage: nothing testifies that it was on disk
     """
 
-    def __init__(self, file_system: FileSystem, path: str) -> None:
+    def __init__(self, file_system: ReadableFileSystem, path: str) -> None:
         self._path = path
         self._size = file_system.size(path)
         self._file = file_system.open_read(path)
@@ -204,6 +237,19 @@ class CommitLogReader:
             if payload:
                 yield payload
 
+    def parts(self) -> Iterator[Frame | Gap]:
+        """All of the log, marks and damage included: for who wants to know what is left of it."""
+        while self.end < self._size:
+            part: Frame | Gap
+            try:
+                part = Frame(self.end, *self._frame(self.end))
+            except DecodeError as error:
+                following = next(self._frames_after(self.end), None)
+                end = self._size if following is None else following.start
+                part = Gap(self.end, end, str(error), not self._was_synced(self.end))
+            self.end = part.end
+            yield part
+
     def _frame(self, at: int) -> tuple[bytes, int]:
         if self._size - at < HEADER_BYTES:
             raise DecodeError("the header of a frame is cut off")
@@ -221,19 +267,21 @@ class CommitLogReader:
         return payload, unsynced
 
     def _was_synced(self, position: int) -> bool:
+        return any(frame.synced > position for frame in self._frames_after(position))
+
+    def _frames_after(self, position: int) -> Iterator[Frame]:
+        """The whole frames behind a bad one, wherever they begin."""
         at = self._window.find(_MAGIC_BYTES, position + 1)
         while at is not None:
-            step = 1
+            following = at + 1
             try:
-                payload, unsynced = self._frame(at)
+                frame = Frame(at, *self._frame(at))
             except DecodeError:
                 pass
             else:
-                if at - unsynced > position:
-                    return True
-                step = HEADER_BYTES + len(payload)
-            at = self._window.find(_MAGIC_BYTES, at + step)
-        return False
+                yield frame
+                following = frame.end
+            at = self._window.find(_MAGIC_BYTES, following)
 
     def close(self) -> None:
         self._file.close()

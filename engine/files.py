@@ -100,16 +100,20 @@ class DirectoryLock(Protocol):
     def close(self) -> None: ...
 
 
-class FileSystem(Protocol):
-    """Everything the engine does to files."""
-
-    def open_append(self, path: str) -> AppendableFile:
-        """Create the file if it is not there."""
+class ReadableFileSystem(Protocol):
+    """What is done to files that nobody changes."""
 
     def open_read(self, path: str) -> ReadableFile: ...
     def exists(self, path: str) -> bool: ...
     def size(self, path: str) -> int: ...
     def list_directory(self, path: str) -> list[str]: ...
+
+
+class FileSystem(ReadableFileSystem, Protocol):
+    """Everything the engine does to files."""
+
+    def open_append(self, path: str) -> AppendableFile:
+        """Create the file if it is not there."""
 
     def create_directory(self, path: str) -> None:
         """Create it and its parents, durably; it may be there already."""
@@ -220,7 +224,15 @@ class _OsLock:
     __slots__ = ("_descriptor",)
 
     def __init__(self, path: str) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            # Where nobody can write, a file that is not there need not be held either.
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if os.path.exists(path) else -1
+            if self._descriptor < 0:
+                return
         try:
             # flock, not lockf: it also keeps the same process from opening the directory twice.
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from engine.coding import DecodeError
 from engine.commitlog import FRAME_BYTES_MAX, CommitLogWriter, read_commit_log
 from engine.errors import CorruptionError, InvalidBatchError, StorageError
-from engine.files import LOG, FileSystem, join, log_name, parse_name, remove_needless
+from engine.files import LOG, FileSystem, ReadableFileSystem, join, log_name, parse_name, remove_needless
 from engine.record import SequenceNumber, WriteBatch, decode_batch, encode_batch, encoded_size
 
 
@@ -38,7 +38,7 @@ def replay(
                 yield number, SequenceNumber(sequence), records
 
 
-def log_numbers(file_system: FileSystem, directory: str) -> list[int]:
+def log_numbers(file_system: ReadableFileSystem, directory: str) -> list[int]:
     """The numbers of the logs in a directory, oldest first."""
     parsed = map(parse_name, file_system.list_directory(directory))
     return sorted(found[1] for found in parsed if found and found[0] == LOG)

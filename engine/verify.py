@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from engine.block import Block
 from engine.cache import BlockCache
 from engine.coding import DecodeError
-from engine.commitlog import CommitLogReader
+from engine.commitlog import CommitLogReader, Gap
 from engine.errors import CorruptionError, ForeignDirectoryError, StorageError
-from engine.files import CURRENT, LOCK, FileSystem, OsFileSystem, join, log_name, table_name
+from engine.files import CURRENT, LOCK, FileSystem, OsFileSystem, ReadableFileSystem, join, log_name, table_name
 from engine.manifest import ManifestReader
 from engine.ownlog import log_numbers
-from engine.record import decode_batch
+from engine.record import SequenceNumber, decode_batch
 from engine.sstable import SSTableReader
 from engine.store import check_directory
-from engine.version import Table, Version
+from engine.version import Table
 
 
 def verify_engine(path: str, *, file_system: FileSystem | None = None) -> list[CorruptionError]:
@@ -34,6 +34,14 @@ def verify_engine(path: str, *, file_system: FileSystem | None = None) -> list[C
         return list(_problems(file_system, path))
     finally:
         lock.close()
+
+
+def stored_sequence(path: str, *, file_system: FileSystem | None = None) -> SequenceNumber:
+    """Up to where the tables of a store that nobody has open have every write.
+
+    Raises: CorruptionError, StorageError.
+    """
+    return ManifestReader(file_system or OsFileSystem(), path).version.flushed_sequence
 
 
 def verify_checkpoint(path: str, current: str, *, file_system: FileSystem) -> None:
@@ -65,7 +73,8 @@ def _problems(file_system: FileSystem, directory: str) -> Iterator[CorruptionErr
     for table in manifest.version.tables():
         yield from _problems_of_table(file_system, directory, table)
     if manifest.version.oldest_log:
-        yield from _problems_of_logs(file_system, directory, manifest.version)
+        version = manifest.version
+        yield from _problems_of_logs(file_system, directory, version.oldest_log, version.flushed_sequence)
 
 
 def _as_damage(error: CorruptionError | StorageError) -> CorruptionError:
@@ -114,28 +123,59 @@ def _problem_of_block(reader: SSTableReader, block: Block, before: bytes, last: 
     return None if keys[-1] == last else "the index has another last key"
 
 
-def _problems_of_logs(file_system: FileSystem, directory: str, version: Version) -> Iterator[CorruptionError]:
-    numbers = [n for n in log_numbers(file_system, directory) if n >= version.oldest_log]
-    if version.oldest_log not in numbers:
-        yield CorruptionError(join(directory, log_name(version.oldest_log)), 0, "the log is missing")
-    following: int | None = None
+def _problems_of_logs(
+    file_system: ReadableFileSystem, directory: str, oldest: int, flushed: SequenceNumber
+) -> Iterator[CorruptionError]:
+    numbers = [number for number in log_numbers(file_system, directory) if number >= oldest]
+    if oldest not in numbers:
+        yield CorruptionError(join(directory, log_name(oldest)), 0, "the log is missing")
+    expected = _Expected(flushed)
     for number in numbers:
         path = join(directory, log_name(number))
         try:
-            log = CommitLogReader(file_system, path)
+            yield from _problems_of_log(file_system, path, expected, is_newest=number == numbers[-1])
         except StorageError as error:
             yield _as_damage(error)
-            continue
-        try:
-            for payload in log:
-                sequence, _ = decode_batch(payload)
-                if following is not None and sequence != following:
-                    yield CorruptionError(path, log.end, f"writes are missing before {sequence}")
-                following = sequence + 1
-        except (DecodeError, StorageError) as error:
-            reason = error.reason if isinstance(error, StorageError) else str(error)
-            yield CorruptionError(path, log.end, reason)
-        finally:
-            log.close()
-        if log.damage is not None and not (log.is_torn and number == numbers[-1]):
-            yield log.damage
+            expected.following = None
+
+
+class _Expected:
+    """The sequence of the batch that follows; None behind damage, where any may.
+
+    Before the first batch is read it may also be an older one.
+    """
+
+    def __init__(self, flushed: SequenceNumber) -> None:
+        self.following: int | None = flushed + 1
+        self._is_first = True
+
+    def misses(self, sequence: int) -> bool:
+        """Whether writes are missing before this batch, which is the next."""
+        following, is_first = self.following, self._is_first
+        self.following, self._is_first = sequence + 1, False
+        return following is not None and (sequence > following if is_first else sequence != following)
+
+
+def _problems_of_log(
+    file_system: ReadableFileSystem, path: str, expected: _Expected, *, is_newest: bool
+) -> Iterator[CorruptionError]:
+    log = CommitLogReader(file_system, path)
+    try:
+        for part in log.parts():
+            if isinstance(part, Gap):
+                if is_newest and part.is_torn:
+                    # The next open cuts the log off here.
+                    return
+                yield CorruptionError(path, part.start, part.reason)
+                expected.following = None
+            elif part.payload:
+                try:
+                    sequence, _ = decode_batch(part.payload)
+                except DecodeError as error:
+                    yield CorruptionError(path, part.start, str(error))
+                    expected.following = None
+                else:
+                    if expected.misses(sequence):
+                        yield CorruptionError(path, part.start, f"writes are missing before {sequence}")
+    finally:
+        log.close()

@@ -89,7 +89,7 @@ class DataDirectory:
             raise HostError(f"data directory {path} cannot be opened: {error}") from error
         try:
             directory = cls(file_system, path, _identify(file_system, founding, rng), lock)
-            directory._check_generations()
+            directory.check_generations()
             directory._sweep()
         except EngineError as error:
             lock.close()
@@ -110,13 +110,30 @@ class DataDirectory:
 
     def check_founding(self, name: str) -> None:
         """Raises: DamagedDirectoryError, when a replica that node `name` was founded with is gone without a trace."""
+        for partition in self.lost(name):
+            raise DamagedDirectoryError(
+                f"data directory {self.path} has lost its replica of partition {partition}; restore it, "
+                f"or replace this node by a new one"
+            )
+
+    def lost(self, name: str) -> list[PartitionId]:
+        """The partitions that node `name` was founded with and that are gone without a trace."""
         held = self.held()
-        for partition in self.topology.held_by(name):
-            if partition not in held and not self.has_joined(partition):
-                raise DamagedDirectoryError(
-                    f"data directory {self.path} has lost its replica of partition {partition}; restore it, "
-                    f"or replace this node by a new one"
-                )
+        founding = self.topology.held_by(name)
+        return [partition for partition in founding if partition not in held and not self.has_joined(partition)]
+
+    def check_generations(self) -> None:
+        """Raises: DamagedDirectoryError, when a replica that did not join has a later generation and none in force."""
+        for partition in self.held():
+            first = self._generation_path(partition, 1)
+            if self.has_joined(partition) or self._complete(partition)[1:] or self.file_system.exists(first):
+                continue
+            prefix = f"p{partition:04d}-"
+            newest = max(name for name in self.file_system.list_directory(self.path) if name.startswith(prefix))
+            raise DamagedDirectoryError(
+                f"data directory {self.path}: {newest} has lost its {CURRENT}; restore it, "
+                f"or replace this node by a new one"
+            )
 
     def has_joined(self, partition: PartitionId) -> bool:
         """Whether the replica was, or will be, made on a leader's request, and not when the cluster was founded."""
@@ -180,19 +197,6 @@ class DataDirectory:
 
     def _joined_path(self, partition: PartitionId) -> str:
         return f"{self.path}/p{partition:04d}.joined"
-
-    def _check_generations(self) -> None:
-        """Raises: DamagedDirectoryError, when a replica that did not join has a later generation and none in force."""
-        for partition in self.held():
-            first = self._generation_path(partition, 1)
-            if self.has_joined(partition) or self._complete(partition)[1:] or self.file_system.exists(first):
-                continue
-            prefix = f"p{partition:04d}-"
-            newest = max(name for name in self.file_system.list_directory(self.path) if name.startswith(prefix))
-            raise DamagedDirectoryError(
-                f"data directory {self.path}: {newest} has lost its {CURRENT}; restore it, "
-                f"or replace this node by a new one"
-            )
 
     def _sweep(self) -> None:
         """Remove what a crash left: checkpoints, unfinished generations, generations replaced."""

@@ -27,7 +27,7 @@ class GroupLog:
         remains = node_log.take_remains(group)
         self.term = max(remains.term, applied_term)
         self.vote = remains.vote or None
-        self.first_index, self._entries = _align(group, remains, applied, applied_term)
+        self.first_index, self._entries = align(group, remains, applied, applied_term)
         self._bytes = sum(len(payload) for _, payload in self._entries)
         self._unsynced: deque[tuple[int, LogIndex]] = deque()
         self.durable_index = self.last_index
@@ -113,10 +113,13 @@ class GroupLog:
         self.durable_index = min(self.durable_index, last)
 
 
-def _align(
+def align(
     group: PartitionId, remains: Remains, applied: LogIndex, applied_term: Term
 ) -> tuple[LogIndex, list[StoredEntry]]:
-    """Where the log starts, and its entries, given what the engine holds for certain."""
+    """Where the log starts, and its entries, given what the engine holds for certain.
+
+    Raises: DamagedDirectoryError, if entries between the two are gone.
+    """
     first, entries = remains.first, remains.entries
     if not entries or first + len(entries) - 1 < applied:
         if remains.start is not None and remains.start[0] > applied:

@@ -15,6 +15,8 @@ from engine import (
     CorruptionError,
     Fault,
     FileSystem,
+    Frame,
+    Gap,
     MemoryFileSystem,
     OsFileSystem,
     StorageError,
@@ -167,6 +169,41 @@ def test_a_frame_is_whole_only_where_it_was_written(disk: MemoryFileSystem) -> N
     assert list(read_commit_log(disk, LOG, newest=True)) == [b"first"]
 
 
+def test_the_parts_of_a_whole_log_are_its_frames_and_marks(disk: MemoryFileSystem) -> None:
+    write(disk, LOG, [b"a", b"bc"]).close()
+
+    reader = CommitLogReader(disk, LOG)
+
+    assert list(reader.parts()) == [Frame(0, b"a", 0), Frame(17, b"bc", 0), Frame(35, b"", 0)]
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=8),
+    st.lists(st.integers(0, 1 << 32), min_size=1, max_size=3),
+)
+def test_what_is_whole_is_found_around_damage(payloads: list[bytes], places: list[int]) -> None:
+    """Frames and gaps fill the log; the frames are those that were not hit."""
+    disk = make_disk()
+    write(disk, LOG, payloads).close()
+    whole = list(CommitLogReader(disk, LOG).parts())
+    data = bytearray(disk.content(LOG))
+    hit = sorted({place % len(data) for place in places})
+    for place in hit:
+        data[place] ^= 0xFF
+    disk.replace(LOG, bytes(data))
+
+    parts = list(CommitLogReader(disk, LOG).parts())
+
+    assert [part for part in parts if isinstance(part, Frame)] == [
+        frame for frame in whole if not any(frame.start <= place < frame.end for place in hit)
+    ]
+    assert [part.start for part in parts] == [0, *[part.end for part in parts[:-1]]]
+    assert parts[-1].end == len(data)
+    gaps = [part for part in parts if isinstance(part, Gap)]
+    # Each frame was synced before the next was appended, so any whole one testifies for all before it.
+    assert [gap.is_torn for gap in gaps] == [gap.end == len(data) for gap in gaps]
+
+
 @given(st.binary(max_size=200), st.booleans())
 def test_arbitrary_bytes_are_damage_and_nothing_else(data: bytes, newest: bool) -> None:
     disk = make_disk()
@@ -178,6 +215,8 @@ def test_arbitrary_bytes_are_damage_and_nothing_else(data: bytes, newest: bool) 
 
     assert payloads == []
     assert (reader.damage is None) == (not data)
+    reason = str(reader.damage).rpartition(": ")[2]
+    assert list(CommitLogReader(disk, LOG).parts()) == ([Gap(0, len(data), reason, True)] if data else [])
 
 
 def test_a_long_search_for_testimony_crosses_windows(tmp_path: Path) -> None:

@@ -70,6 +70,27 @@ def test_a_lock_is_held_once(place: tuple[FileSystem, str]) -> None:
     files.lock(path).close()
 
 
+def test_a_lock_is_held_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a read-only file system: the file that is there is locked, one that is not need not be."""
+    (tmp_path / "LOCK").touch()
+    opened = os.open
+
+    def refuse(path: str, flags: int, *mode: int) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+    held = OsFileSystem().lock(str(tmp_path / "LOCK"))
+
+    with pytest.raises(LockedError):
+        OsFileSystem().lock(str(tmp_path / "LOCK"))
+    OsFileSystem().lock(str(tmp_path / "OTHER")).close()
+    held.close()
+    OsFileSystem().lock(str(tmp_path / "LOCK")).close()
+    assert os.listdir(tmp_path) == ["LOCK"]
+
+
 def test_a_short_write_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, bytes(data[:3])))

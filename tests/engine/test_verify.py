@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from engine import (
+    CommitLogReader,
+    CommitLogWriter,
+    CorruptionError,
     Engine,
     Fault,
     ForeignDirectoryError,
@@ -127,6 +130,50 @@ def test_a_file_that_cannot_be_read_is_a_problem() -> None:
     disk.faults.append(Fault("read", StorageError("/db/x", 5, "Input/output error"), suffix=".sst", times=None))
 
     assert [problem.reason for problem in verify_engine("/db", file_system=disk)] == ["Input/output error"]
+
+
+def logged(*, flushed: bool) -> tuple[MemoryFileSystem, str]:
+    """A closed store with eight writes in its log, each synced, behind one in a table or none."""
+    disk = MemoryFileSystem()
+    engine = open_engine(disk)
+    if flushed:
+        engine.write(batch((b"a", b"0")))
+        engine.flush()
+    for number in range(8):
+        engine.write(batch((b"key%d" % number, b"value")))
+    engine.close()
+    return disk, next(path for path in disk.paths if path.endswith(".log"))
+
+
+def test_every_damaged_part_of_a_log_is_named() -> None:
+    disk, path = logged(flushed=False)
+    frames = list(CommitLogReader(disk, path).parts())
+    data = bytearray(disk.content(path))
+    for number in (1, 2, 5):
+        data[frames[number].start + 20] ^= 1
+    disk.replace(path, bytes(data))
+
+    problems = verify_engine("/db", file_system=disk)
+
+    # Two in a row are one.
+    assert [problem.offset for problem in problems] == [frames[1].start, frames[5].start]
+
+
+def test_writes_that_are_missing_behind_the_tables_are_named() -> None:
+    """A log that begins too late: what it lacks is in no table."""
+    disk, path = logged(flushed=True)
+    payloads = list(CommitLogReader(disk, path))
+    disk.remove(path)
+    log = CommitLogWriter(disk, path)
+    for payload in payloads[1:]:
+        log.append(payload)
+    log.close()
+
+    problems = verify_engine("/db", file_system=disk)
+
+    assert [problem.reason for problem in problems] == ["writes are missing before 3"]
+    with pytest.raises(CorruptionError, match="writes are missing before 3"):
+        open_engine(disk)
 
 
 def test_a_torn_tail_of_the_newest_log_is_no_damage() -> None:
