@@ -168,19 +168,21 @@ class Engine:
         end: bytes | None = None,
         *,
         prefix: bytes = b"",
+        reverse: bool = False,
         limit: int | None = None,
     ) -> Iterator[tuple[bytes, bytes]]:
         """Keys from `start` up to, not including, `end` in order, with their values as of this call.
 
-        prefix   only keys that begin with it
-        limit    no more than so many
+        prefix    only keys that begin with it
+        reverse   the last key first; `start` and `end` mean the same
+        limit     no more than so many
 
         Cost: a copy of the active memtable at the call; tables are read as the iterator advances.
         Raises: InvalidKeyError, InvalidLimitError, ClosedError; CorruptionError, as the iterator advances.
         """
         start, end = intersect(start, end, prefix)
         check_limit(limit)
-        return self._tree.view.scan(start, end, limit=limit)
+        return self._tree.view.scan(start, end, reverse=reverse, limit=limit)
 
     def snapshot(self) -> Snapshot:
         """The store as it is now, to be read while writes go on; close it, or use it in a `with`.

@@ -74,8 +74,8 @@ class Memtable:
         self.byte_size = self.byte_size_begun
 
 
-def sorted_runs(records: Mapping[bytes, bytes | None]) -> Iterator[Run]:
-    """All records in the order of their keys, in runs of bounded length.
+def sorted_runs(records: Mapping[bytes, bytes | None], *, reverse: bool = False) -> Iterator[Run]:
+    """All records in the order of their keys, in runs of bounded length; with `reverse` the last run first.
 
     Cost: no step runs for long without giving other threads a turn, as one large sort would:
     keys are first dealt out to runs whose borders are a sorted sample of them.
@@ -90,7 +90,7 @@ def sorted_runs(records: Mapping[bytes, bytes | None]) -> Iterator[Run]:
         for key in keys:
             runs[bisect_right(borders, key)].append(key)
     value_of = records.__getitem__
-    for run in runs:
+    for run in reversed(runs) if reverse else runs:
         if run:
             run.sort()
             yield run, list(map(value_of, run))

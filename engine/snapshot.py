@@ -50,12 +50,13 @@ class Snapshot:
         end: bytes | None = None,
         *,
         prefix: bytes = b"",
+        reverse: bool = False,
         limit: int | None = None,
     ) -> Iterator[tuple[bytes, bytes]]:
         """As `Engine.scan`; one that was begun may be read to its end when the snapshot is closed."""
         start, end = intersect(start, end, prefix)
         check_limit(limit)
-        return self._view.scan(start, end, limit=limit)
+        return self._view.scan(start, end, reverse=reverse, limit=limit)
 
     def close(self) -> None:
         """Let go of everything; closing it twice is no mistake."""

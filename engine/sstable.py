@@ -172,6 +172,18 @@ class Index:
         self.last_keys = last_keys
         self.block_ends = block_ends
 
+    def end_within(self, low: int, high: int, byte_size: int) -> int:
+        """Where to end the blocks that are read from `low` on, at most `high`, for about so many bytes."""
+        start = self.block_ends[low - 1] if low else 0
+        return max(bisect_left(self.block_ends, start + byte_size, low, high), low + 1)
+
+    def first_within(self, low: int, high: int, byte_size: int) -> int:
+        """The same backward: where to begin those that are read up to `high`, at least `low`."""
+        start = self.block_ends[high - 1] - byte_size
+        if start <= (self.block_ends[low - 1] if low else 0):
+            return low
+        return min(bisect_left(self.block_ends, start, low, high) + 1, high - 1)
+
     def encode(self) -> bytes:
         key_ends = encode_integers("I", accumulate(map(len, self.last_keys)))
         block_ends = encode_integers("Q", self.block_ends)
@@ -258,26 +270,42 @@ class SSTableReader:
             block.referenced = True
         return block.get(key)
 
-    def runs(self, start: bytes = b"", *, keep: bool = False, span_bytes: int = SPAN_BYTES) -> Iterator[Run]:
-        """All records from the block that may hold `start` on, read in spans of about `span_bytes`.
+    def runs(
+        self,
+        start: bytes = b"",
+        end: bytes | None = None,
+        *,
+        reverse: bool = False,
+        keep: bool = False,
+        span_bytes: int = SPAN_BYTES,
+    ) -> Iterator[Run]:
+        """All records of the blocks that may hold start <= key < end, read in spans of about `span_bytes`.
 
-        With `keep` the first block comes from the cache or goes there, for scans that end soon;
-        those that do not take larger and larger spans past it.
+        With `reverse` it begins with the last span. With `keep` the first block comes from the cache
+        or goes there, for scans that end soon; those that do not take larger and larger spans past it.
         """
         index = self.index()
-        count = len(index.last_keys)
-        number = bisect_left(index.last_keys, start)
+        # Blocks from `low` up to `high` are still to be read.
+        low = bisect_left(index.last_keys, start)
+        high = len(index.last_keys)
+        if end is not None:
+            high = min(bisect_left(index.last_keys, end) + 1, high)
         step_bytes = span_bytes
-        if keep and number < count:
+        if keep and low < high:
+            number = high - 1 if reverse else low
             block = self._blocks[number] or self._read_block(number, True)
             yield block.run()
-            number += 1
+            low, high = (low, number) if reverse else (number + 1, high)
             step_bytes = _FIRST_SPAN_BYTES
-        while number < count:
-            begin = index.block_ends[number - 1] if number else 0
-            end = min(max(bisect_left(index.block_ends, begin + step_bytes, number), number + 1), count)
-            yield self._read_span(index, number, end)
-            number = end
+        while low < high:
+            if reverse:
+                first = index.first_within(low, high, step_bytes)
+                yield self._read_span(index, first, high)
+                high = first
+            else:
+                end_number = index.end_within(low, high, step_bytes)
+                yield self._read_span(index, low, end_number)
+                low = end_number
             step_bytes = min(2 * step_bytes, span_bytes)
 
     def read_block(self, number: int) -> Block:

@@ -92,15 +92,17 @@ class View:
         copied = self.active.copy()
         return None if copied is None else View(copied, self.sealed, self.levels)
 
-    def scan(self, start: bytes, end: bytes | None, *, limit: int | None = None) -> Iterator[tuple[bytes, bytes]]:
+    def scan(
+        self, start: bytes, end: bytes | None, *, reverse: bool = False, limit: int | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
         """The newest value of every key with start <= key < end, of no more than `limit`, as of now."""
         # A dict is copied in one step, which no writer can come between.
         memtables = [self.records.copy(), *[memtable.records for memtable in self.sealed]]
-        streams = [sorted_runs(records_between(records, start, end)) for records in memtables]
-        streams += [_table_runs([table], start, end) for table in self._level0]
-        streams += [_table_runs(tables, start, end) for _, tables in self._deeper]
+        streams = [sorted_runs(records_between(records, start, end), reverse=reverse) for records in memtables]
+        streams += [_table_runs([table], start, end, reverse) for table in self._level0]
+        streams += [_table_runs(tables, start, end, reverse) for _, tables in self._deeper]
         # All of it runs in C but for a step per run: that halves the price of handing out a pair.
-        pairs = chain.from_iterable(_present(merge(streams)))
+        pairs = chain.from_iterable(_present(merge(streams, reverse=reverse), reverse))
         return pairs if limit is None else islice(pairs, limit)
 
 
@@ -124,23 +126,30 @@ class ClosedView(View):
         start: bytes,  # noqa: ARG002  # as a View has it
         end: bytes | None,  # noqa: ARG002
         *,
+        reverse: bool = False,  # noqa: ARG002
         limit: int | None = None,  # noqa: ARG002
     ) -> Iterator[tuple[bytes, bytes]]:
         raise ClosedError(self._reason)
 
 
-def _table_runs(tables: list[SSTableReader], start: bytes, end: bytes | None) -> Iterator[Run]:
+def _table_runs(tables: list[SSTableReader], start: bytes, end: bytes | None, reverse: bool) -> Iterator[Run]:
     first = bisect_left(tables, start, key=lambda table: table.largest)
-    for table in tables[first:]:
-        if end is not None and table.smallest >= end:
-            return
-        yield from clip(table.runs(start, keep=True), start, end)
+    last = len(tables) if end is None else bisect_left(tables, end, key=lambda table: table.smallest)
+    within = tables[first:last]
+    if reverse:
+        within.reverse()
+    keep = True
+    for table in within:
+        yield from clip(table.runs(start, end, reverse=reverse, keep=keep), start, end, reverse=reverse)
+        # A scan that has come this far is a long one.
+        keep = False
 
 
-def _present(runs: Iterator[Run]) -> Iterator[Iterable[tuple[bytes, bytes]]]:
+def _present(runs: Iterator[Run], reverse: bool) -> Iterator[Iterable[tuple[bytes, bytes]]]:
     for keys, values in runs:
+        pairs = zip(reversed(keys), reversed(values), strict=True) if reverse else zip(keys, values, strict=True)
         # Looking for None costs twice as much, and hardly any value is empty.
         if all(values):
-            yield zip(keys, values, strict=True)  # type: ignore[arg-type]  # there is no None among them
+            yield pairs  # type: ignore[misc]  # there is no None among them
         else:
-            yield [(key, value) for key, value in zip(keys, values, strict=True) if value is not None]
+            yield [(key, value) for key, value in pairs if value is not None]

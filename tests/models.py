@@ -25,9 +25,10 @@ class ModelMap:
         end: bytes | None = None,
         *,
         prefix: bytes = b"",
+        reverse: bool = False,
         limit: int | None = None,
     ) -> list[tuple[bytes, bytes]]:
-        pairs = sorted(self._values.items())
+        pairs = sorted(self._values.items(), reverse=reverse)
         found = [(k, v) for k, v in pairs if start <= k and (end is None or k < end) and k.startswith(prefix)]
         return found[:limit]
 

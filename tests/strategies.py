@@ -11,6 +11,7 @@ scans = st.fixed_dictionaries(
         "start": st.one_of(st.just(b""), keys),
         "end": st.one_of(st.none(), keys),
         "prefix": st.one_of(st.just(b""), keys.map(lambda key: key[:2])),
+        "reverse": st.booleans(),
         "limit": st.one_of(st.none(), st.integers(0, 20)),
     },
 )

@@ -117,6 +117,17 @@ def test_a_scan_may_have_a_prefix_and_a_limit(engine: Engine) -> None:
     assert list(engine.scan(limit=0)) == []
 
 
+def test_a_scan_may_go_backward(engine: Engine) -> None:
+    fill(engine, 300)
+    engine.write(batch((b"key000298", None), (b"key000296", b"")))
+    forward = list(engine.scan())
+
+    assert list(engine.scan(reverse=True)) == forward[::-1]
+    assert list(engine.scan(b"key000200", b"key000210", reverse=True)) == forward[209:199:-1]
+    assert [k for k, _ in engine.scan(reverse=True, limit=3)] == [b"key000299", b"key000297", b"key000296"]
+    assert [k for k, _ in engine.scan(prefix=b"key00001", reverse=True, limit=2)] == [b"key000019", b"key000018"]
+
+
 def test_a_scan_sees_one_moment(engine: Engine) -> None:
     """Writes, flushes and compactions after the call do not change what it yields."""
     fill(engine, 300)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from engine import SequenceNumber, WriteBatch
 from engine.memtable import Memtable, records_between, sorted_runs
@@ -35,9 +36,9 @@ def test_an_empty_write_touches_it() -> None:
     assert not memtable.is_untouched
 
 
-@given(records)
-def test_sorted_runs_hold_everything_in_order(content: dict[bytes, bytes | None]) -> None:
-    runs = list(sorted_runs(content))
+@given(records, st.booleans())
+def test_sorted_runs_hold_everything_in_order(content: dict[bytes, bytes | None], reverse: bool) -> None:
+    runs = list(sorted_runs(content, reverse=reverse))[:: -1 if reverse else 1]
 
     assert [item for run in runs for item in zip(*run, strict=True)] == sorted(content.items(), key=lambda i: i[0])
 

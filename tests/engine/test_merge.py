@@ -1,7 +1,8 @@
-"""Merging: everything once, in order, the newest of each key."""
+"""Merging: everything once, in order, the newest of each key, forward and backward."""
 
 from collections.abc import Iterator
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,50 +11,60 @@ from engine.record import Run
 from tests.strategies import keys, records
 
 
-def stream(content: dict[bytes, bytes | None], run_length: int) -> Iterator[Run]:
+def stream(content: dict[bytes, bytes | None], run_length: int, *, reverse: bool = False) -> Iterator[Run]:
     ordered = sorted(content)
-    for start in range(0, len(ordered), run_length):
-        part = ordered[start : start + run_length]
+    parts = [ordered[start : start + run_length] for start in range(0, len(ordered), run_length)]
+    for part in reversed(parts) if reverse else parts:
         yield part, [content[key] for key in part]
 
 
-def flat(runs: Iterator[Run]) -> list[tuple[bytes, bytes | None]]:
-    return [item for run in runs for item in zip(*run, strict=True)]
+def flat(runs: Iterator[Run], *, reverse: bool = False) -> list[tuple[bytes, bytes | None]]:
+    return [item for keys, values in runs for item in list(zip(keys, values, strict=True))[:: -1 if reverse else 1]]
 
 
-@given(st.lists(st.tuples(records, st.integers(1, 9)), max_size=6))
-def test_the_newest_record_of_a_key_wins(contents: list[tuple[dict[bytes, bytes | None], int]]) -> None:
+@given(st.lists(st.tuples(records, st.integers(1, 9)), max_size=6), st.booleans())
+def test_the_newest_record_of_a_key_wins(contents: list[tuple[dict[bytes, bytes | None], int]], reverse: bool) -> None:
     expected: dict[bytes, bytes | None] = {}
     for content, _ in reversed(contents):
         expected.update(content)
 
-    merged = flat(merge([stream(content, run_length) for content, run_length in contents]))
+    streams = [stream(content, run_length, reverse=reverse) for content, run_length in contents]
+    merged = flat(merge(streams, reverse=reverse), reverse=reverse)
 
-    assert merged == sorted(expected.items(), key=lambda item: item[0])
+    assert merged == sorted(expected.items(), key=lambda item: item[0], reverse=reverse)
 
 
-def test_no_more_is_read_than_is_needed() -> None:
+@pytest.mark.parametrize(("reverse", "nearest"), [(False, [b"000", b"001"]), (True, [b"998", b"999"])])
+def test_no_more_is_read_than_is_needed(reverse: bool, nearest: list[bytes]) -> None:
     taken: list[int] = []
 
     def watched() -> Iterator[Run]:
-        for number in range(100):
+        for number in range(999, 0, -1) if reverse else range(1000):
             taken.append(number)
             yield [b"%03d" % number], [b""]
 
-    merged = merge([watched(), iter([([b"000", b"001"], [b"x", b"x"])])])
+    merged = merge([watched(), iter([(nearest, [b"x", b"x"])])], reverse=reverse)
 
-    assert next(merged) == ([b"000"], [b""])
+    first = nearest[-1 if reverse else 0]
+    assert next(merged) == ([first], [b""])
     assert len(taken) == 1
 
 
-def test_a_stream_may_have_empty_runs() -> None:
-    assert flat(merge([iter([([], []), ([b"a"], [b"1"]), ([], [])]), iter([])])) == [(b"a", b"1")]
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_stream_may_have_empty_runs(reverse: bool) -> None:
+    streams: list[Iterator[Run]] = [iter([([], []), ([b"a"], [b"1"]), ([], [])]), iter([])]
+
+    assert flat(merge(streams, reverse=reverse)) == [(b"a", b"1")]
 
 
-@given(records, st.integers(1, 9), keys, st.one_of(st.none(), keys))
+@given(records, st.integers(1, 9), keys, st.one_of(st.none(), keys), st.booleans())
 def test_a_clipped_stream_has_what_is_within(
-    content: dict[bytes, bytes | None], run_length: int, start: bytes, end: bytes | None
+    content: dict[bytes, bytes | None], run_length: int, start: bytes, end: bytes | None, reverse: bool
 ) -> None:
-    clipped = flat(clip(stream(content, run_length), start, end))
+    runs = stream(content, run_length, reverse=reverse)
+    clipped = flat(clip(runs, start, end, reverse=reverse), reverse=reverse)
 
-    assert clipped == [i for i in flat(stream(content, 1)) if start <= i[0] and (end is None or i[0] < end)]
+    within = [i for i in flat(stream(content, 1)) if start <= i[0] and (end is None or i[0] < end)]
+    assert clipped == within[:: -1 if reverse else 1]
+    kept = [key for key, _ in flat(runs)]
+    assert all(key < start if reverse else end is not None and key >= end for key in kept)

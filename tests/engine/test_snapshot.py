@@ -48,7 +48,7 @@ def engine(disk: MemoryFileSystem) -> Iterator[Engine]:
 
 def fill(engine: Engine, value: bytes, count: int = 300) -> None:
     for number in range(count):
-        engine.write(batch((b"key%06d" % (number * 7919 % count), value)))
+        engine.write(batch((b"key%06d" % (number * 7919 % count), value)), sync=False)
 
 
 def test_it_stays_as_it_was_through_writes_flushes_and_compactions(engine: Engine) -> None:

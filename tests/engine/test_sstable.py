@@ -1,6 +1,7 @@
 """SSTables: what is written is found, what is damaged is never taken for an answer."""
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -48,8 +49,12 @@ def get(table: SSTableReader, key: bytes, *, wait: bool = True) -> Found:
     return table.get(key, *probe(key), wait) if key <= table.largest else ABSENT
 
 
-def content_of(table: SSTableReader, start: bytes = b"", *, keep: bool = False) -> dict[bytes, bytes | None]:
-    return {k: v for keys, values in table.runs(start, keep=keep) for k, v in zip(keys, values, strict=True)}
+def content_of(
+    table: SSTableReader, start: bytes = b"", end: bytes | None = None, **how: Any
+) -> dict[bytes, bytes | None]:
+    runs = list(table.runs(start, end, **how))
+    assert runs == sorted(runs, key=lambda run: run[0], reverse=how.get("reverse", False))
+    return {k: v for keys, values in runs for k, v in zip(keys, values, strict=True)}
 
 
 def some(count: int) -> dict[bytes, bytes | None]:
@@ -85,6 +90,38 @@ def test_a_scan_may_begin_anywhere(codec: str) -> None:
     for start in sorted(content)[::17]:
         found = content_of(table, start, keep=True)
         assert {k: v for k, v in found.items() if k >= start} == {k: v for k, v in content.items() if k >= start}
+
+
+@given(st.data(), st.booleans(), st.booleans(), st.integers(1, 3000))
+def test_a_scan_reads_the_blocks_within_its_bounds(
+    data: st.DataObject, reverse: bool, keep: bool, span_bytes: int
+) -> None:
+    content = some(400)
+    table = write(MemoryFileSystem(), content)
+    start, end = data.draw(st.sampled_from(sorted(content))), data.draw(st.sampled_from([None, *sorted(content)]))
+    within = {key: value for key, value in content.items() if start <= key and (end is None or key < end)}
+
+    found = content_of(table, start, end, reverse=reverse, keep=keep, span_bytes=span_bytes)
+
+    assert {key: value for key, value in found.items() if start <= key and (end is None or key < end)} == within
+    # Not more than the rest of the first block and of the last one.
+    assert len(found) <= len(within) + 2 * max(len(table.read_block(n)) for n in range(len(table.index().last_keys)))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_spans_grow_up_to_their_bound(reverse: bool) -> None:
+    """A scan that ends soon has read little, a long one reads much at a time."""
+    rng = random.Random(3)
+    content: dict[bytes, bytes | None] = {b"%06d" % number: rng.randbytes(50) for number in range(20_000)}
+    table = write(MemoryFileSystem(), content, run_length=1000, block_bytes=500)
+
+    sizes = [len(keys) * 56 for keys, _ in table.runs(keep=True, reverse=reverse)]
+
+    assert sizes[0] <= 600
+    assert 7000 < sizes[1] < 9000
+    assert max(sizes) < 140_000
+    assert sizes[2:6] == sorted(sizes[2:6])
+    assert len(sizes) < 15
 
 
 def test_it_is_opened_without_being_read() -> None:

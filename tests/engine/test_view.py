@@ -65,6 +65,8 @@ def test_the_newest_record_is_found_wherever_it_is(disk: MemoryFileSystem) -> No
 
     assert dict(view.scan(b"", None)) == expected
     assert list(view.scan(b"b", b"e")) == [(key, expected[key]) for key in (b"b", b"c", b"d")]
+    assert list(view.scan(b"", None, reverse=True)) == sorted(expected.items(), reverse=True)
+    assert list(view.scan(b"b", b"e", reverse=True, limit=2)) == [(key, expected[key]) for key in (b"d", b"c")]
     for key in (b"b", b"c", b"d", b"e", b"f", b"g", b"h", b"x", b"y", b"zz", b"ee"):
         assert view.find(key, wait=True) == expected.get(key)
 
@@ -91,3 +93,14 @@ def test_a_scan_reads_on_only_as_it_is_consumed(disk: MemoryFileSystem) -> None:
     with pytest.raises(StorageError):
         next(scan)
     assert list(view.scan(b"", b"m")) == [(b"a", b"1"), (b"b", b"1")]
+
+
+def test_a_backward_scan_reads_on_only_as_it_is_consumed(disk: MemoryFileSystem) -> None:
+    view = make_view(disk, {}, [], [(1, {b"a": b"1"}), (1, {b"m": b"1", b"n": b"1"})])
+    disk.faults.append(Fault("read", StorageError("/db", 5, "not to be read"), "000001.sst", times=None))
+    scan = view.scan(b"", None, reverse=True)
+
+    assert [next(scan), next(scan)] == [(b"n", b"1"), (b"m", b"1")]
+    with pytest.raises(StorageError):
+        next(scan)
+    assert list(view.scan(b"b", None, reverse=True)) == [(b"n", b"1"), (b"m", b"1")]
