@@ -17,7 +17,7 @@ from engine.files import FileSystem, join, table_name
 from engine.memtable import Memtable, sorted_runs
 from engine.merge import merge
 from engine.options import Options
-from engine.record import Run
+from engine.record import Run, SequenceNumber
 from engine.sstable import SPAN_BYTES, SSTableReader, SSTableWriter
 from engine.training import train_dictionary
 from engine.version import Version
@@ -47,7 +47,7 @@ def flush(workshop: Workshop, memtable: Memtable) -> list[SSTableReader]:
     """Write a sealed memtable into a durable table; none if it holds no records."""
     if not memtable.records:
         return []
-    return _write_tables(workshop, sorted_runs(memtable.records), level=0)
+    return _write_tables(workshop, sorted_runs(memtable.records), 0, memtable.sequence)
 
 
 def compact(
@@ -61,7 +61,12 @@ def compact(
     runs = _without_needless_tombstones(merge([*upper, lower]), compaction, version)
     dictionary = _train(workshop.options, compaction, readers)
     return _write_tables(
-        workshop, runs, compaction.level + 1, table_bytes_max=workshop.options.table_bytes_max, dictionary=dictionary
+        workshop,
+        runs,
+        compaction.level + 1,
+        version.flushed_sequence,
+        table_bytes_max=workshop.options.table_bytes_max,
+        dictionary=dictionary,
     )
 
 
@@ -91,6 +96,7 @@ def _write_tables(
     workshop: Workshop,
     runs: Iterator[Run],
     level: int,
+    sequence: SequenceNumber,
     *,
     table_bytes_max: int | None = None,
     dictionary: Dictionary | None = None,
@@ -103,7 +109,9 @@ def _write_tables(
             if writer is None:
                 number = workshop.next_number()
                 path = join(workshop.directory, table_name(number))
-                writer = SSTableWriter(workshop.file_system, path, number, workshop.options, level, dictionary)
+                writer = SSTableWriter(
+                    workshop.file_system, path, number, workshop.options, level, sequence, dictionary
+                )
             writer.add(keys, values)
             if table_bytes_max is not None and writer.byte_size >= table_bytes_max:
                 finished.append(writer.finish(workshop.cache))

@@ -5,12 +5,11 @@
     dictionary  := section of what zstd was trained to            engine/dictionary.py
     filter      := section of a Bloom filter                      engine/bloom.py
     index       := section of count:u32 block_end:u64[count] key_end:u32[count] key*
-    footer      := dictionary_start:u64 filter_start:u64 index_start:u64 records:u64 tombstones:u64
-                   version:u32 crc:u32 magic:u8[8]
+    footer      := where all that begins                          engine/footer.py
 
 The index has the last key of each block, and where its section ends; it begins where the one before
-ends, the first at 0. There is a dictionary unless it would start where the filter does. The footer's
-CRC32C covers what is before it in the footer. Integers are little-endian.
+ends, the first at 0. There is a dictionary unless it would start where the filter does. Integers are
+little-endian.
 
 What does not match its checksum, or the grammar, is a CorruptionError.
 """
@@ -25,21 +24,16 @@ from operator import add
 from engine.block import Block, encode_block
 from engine.bloom import BloomFilter, probe
 from engine.cache import BlockCache, Places
-from engine.coding import DecodeError, crc32c, decode_integers, encode_integers
+from engine.coding import DecodeError, decode_integers, encode_integers
 from engine.dictionary import Dictionary
 from engine.errors import CorruptionError, WouldBlockError
 from engine.files import FileSystem, ReadableFile
+from engine.footer import FOOTER_BYTES, Footer
 from engine.options import Options
-from engine.record import ABSENT, Found, Run
+from engine.record import ABSENT, Found, Run, SequenceNumber
 from engine.section import Packer, seal, unseal
-from engine.version import Table
+from engine.version import NOTHING, Table
 
-FORMAT_VERSION = 2
-FOOTER_BYTES = 56
-_CHECKED_BYTES = 44  # of the footer
-
-_MAGIC = b"ringkvst"
-_footer = struct.Struct("<QQQQQII8s")
 _count = struct.Struct("<I")
 _WRITE_BYTES = 256 << 10
 SPAN_BYTES = 128 << 10
@@ -50,6 +44,7 @@ class SSTableWriter:
     """Writes one table from sorted runs; either `finish` or `close` ends it.
 
     level        that it is to be in, which decides how it is packed
+    sequence     every write up to it is in this table, or in tables there are already
     dictionary   for its blocks, if the level has zstd
     """
 
@@ -60,12 +55,15 @@ class SSTableWriter:
         number: int,
         options: Options,
         level: int = 0,
+        sequence: SequenceNumber = NOTHING,
         dictionary: Dictionary | None = None,
     ) -> None:
         self._file_system = file_system
         self._path = path
         self._number = number
         self._options = options
+        self._level = level
+        self._sequence = sequence
         has_zstd = level >= options.zstd_from_level
         self._dictionary = dictionary if has_zstd else None
         self._packer = Packer(options.zstd_compression_level if has_zstd else None, self._dictionary)
@@ -147,9 +145,8 @@ class SSTableWriter:
         index_start = self._position
         self._write_section(seal(index.encode(), self._position, Packer()))
         records, tombstones = len(self._all_keys), self._tombstones
-        fields = (dictionary_start, filter_start, index_start, records, tombstones, FORMAT_VERSION)
-        crc = crc32c(_footer.pack(*fields, 0, _MAGIC)[:_CHECKED_BYTES])
-        self._write_section(_footer.pack(*fields, crc, _MAGIC))
+        starts = dictionary_start, filter_start, index_start
+        self._write_section(Footer(*starts, records, tombstones, self._sequence, self._level).encode())
         self._write_out()
         self._file.sync()
         self._file.close()
@@ -341,29 +338,26 @@ class SSTableReader:
         if not wait:
             raise WouldBlockError(f"the index of {self._path} is not in memory")
         size = self.table.byte_size
-        footer = self._file.read(size - FOOTER_BYTES, FOOTER_BYTES)
-        if len(footer) != FOOTER_BYTES:
-            raise CorruptionError(self._path, size - FOOTER_BYTES, "the footer is cut off")
-        dictionary_start, filter_start, index_start, records, tombstones, version, crc, magic = _footer.unpack(footer)
-        if magic != _MAGIC or crc32c(footer[:_CHECKED_BYTES]) != crc:
-            raise CorruptionError(self._path, size - FOOTER_BYTES, "the footer is not a table's, or damaged")
-        if version != FORMAT_VERSION:
-            raise CorruptionError(self._path, size - FOOTER_BYTES, f"format version {version} is not known here")
-        if not dictionary_start <= filter_start <= index_start <= size - FOOTER_BYTES:
-            raise CorruptionError(self._path, size - FOOTER_BYTES, "the footer points out of the file")
-        if (records, tombstones) != (self.table.records, self.table.tombstones):
-            raise CorruptionError(self._path, size - FOOTER_BYTES, "the manifest describes another table")
-        sections = self._file.read(dictionary_start, size - FOOTER_BYTES - dictionary_start)
-        starts = (dictionary_start, filter_start, index_start, size - FOOTER_BYTES)
-        parts = [sections[start - dictionary_start : end - dictionary_start] for start, end in pairwise(starts)]
-        at = dictionary_start
+        at = size - FOOTER_BYTES
+        try:
+            footer = Footer.decode(self._file.read(at, FOOTER_BYTES))
+            if footer.index_start > at:
+                raise DecodeError("the footer points out of the file")
+            if (footer.records, footer.tombstones) != (self.table.records, self.table.tombstones):
+                raise DecodeError("the manifest describes another table")
+        except DecodeError as error:
+            raise CorruptionError(self._path, at, str(error)) from error
+        starts = (footer.dictionary_start, footer.filter_start, footer.index_start, at)
+        sections = self._file.read(starts[0], at - starts[0])
+        parts = [sections[start - starts[0] : end - starts[0]] for start, end in pairwise(starts)]
+        at = footer.dictionary_start
         try:
             dictionary = Dictionary.of(unseal(parts[0], at)) if parts[0] else None
-            at = filter_start
+            at = footer.filter_start
             bloom = BloomFilter.decode(unseal(parts[1], at))
-            at = index_start
+            at = footer.index_start
             index = Index.decode(unseal(parts[2], at))
-            if index.last_keys[-1] != self.largest or index.block_ends[-1] != dictionary_start:
+            if index.last_keys[-1] != self.largest or index.block_ends[-1] != footer.dictionary_start:
                 raise DecodeError("the index belongs to another table")
         except DecodeError as error:
             raise CorruptionError(self._path, at, str(error)) from error

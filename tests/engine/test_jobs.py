@@ -1,12 +1,14 @@
 """Flush and compaction make the tables they should, or none."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from engine import BlockCache, Fault, MemoryFileSystem, Options, SequenceNumber, StorageError, WriteBatch
 from engine.compaction import Compaction
+from engine.footer import FOOTER_BYTES, Footer
 from engine.jobs import JobStoppedError, Workshop, compact, flush
 from engine.memtable import Memtable
 from engine.sstable import SSTableReader
@@ -57,6 +59,21 @@ def test_a_flush_writes_one_durable_table() -> None:
     assert disk.list_directory("/db") == ["000001.sst"]
     again = SSTableReader(disk, tables[0].path, tables[0].table, BlockCache(0))
     assert content([again]) == records
+
+
+def test_a_table_tells_its_age() -> None:
+    """Of what a flush or a compaction completes: for when the manifest is lost."""
+    disk = MemoryFileSystem()
+    workshop = make_workshop(disk)
+    sealed = memtable({b"a": b"1"})
+    sealed.sequence = SequenceNumber(7)
+    upper = flush(workshop, sealed)
+    version = replace(leveled({2: upper}), flushed_sequence=SequenceNumber(9))
+    lower = compact(workshop, Compaction(2, version.levels[2], ()), version, {1: upper[0]})
+
+    footers = [Footer.decode(disk.content(reader.path)[-FOOTER_BYTES:]) for reader in (*upper, *lower)]
+
+    assert [(footer.level, footer.sequence) for footer in footers] == [(0, 7), (3, 9)]
 
 
 def test_an_empty_memtable_makes_no_table() -> None:

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import engine.sstable as module
 from engine import BlockCache, CorruptionError, Fault, MemoryFileSystem, Options, StorageError, WouldBlockError
 from engine.bloom import probe
-from engine.coding import DecodeError, crc32c
-from engine.record import ABSENT, Found
+from engine.coding import DecodeError
+from engine.footer import FOOTER_BYTES, Footer
+from engine.record import ABSENT, Found, SequenceNumber
 from engine.section import unseal
-from engine.sstable import FOOTER_BYTES, Index, SSTableReader, SSTableWriter
+from engine.sstable import Index, SSTableReader, SSTableWriter
 from tests.engine.contents import dictionary, documents
 from tests.strategies import records
 
@@ -33,7 +33,8 @@ def write(
     disk.create_directory("/db")
     options = Options(block_bytes=block_bytes, zstd_from_level=2)
     level = 1 if codec == "lz4" else 2
-    writer = SSTableWriter(disk, PATH, 1, options, level, dictionary() if codec == "dictionary" else None)
+    trained = dictionary() if codec == "dictionary" else None
+    writer = SSTableWriter(disk, PATH, 1, options, level, SequenceNumber(9), trained)
     keys = sorted(content)
     for start in range(0, len(keys), run_length):
         part = keys[start : start + run_length]
@@ -164,7 +165,8 @@ def test_the_level_of_a_table_says_how_it_is_packed(codec: str, number: int) -> 
 
     assert {disk.content(PATH)[end - 5] for end in ends} == {number}
     assert content_of(written) == content_of(reopen(disk, written)) == content
-    start, end = module._footer.unpack(disk.content(PATH)[-FOOTER_BYTES:])[:2]
+    footer = Footer.decode(disk.content(PATH)[-FOOTER_BYTES:])
+    start, end = footer.dictionary_start, footer.filter_start
     assert start == ends[-1]
     if codec == "dictionary":
         assert unseal(disk.content(PATH)[start:end], start) == dictionary().content
@@ -229,9 +231,7 @@ def test_another_format_version_is_named() -> None:
     disk = MemoryFileSystem()
     table = write(disk, some(5))
     data = bytearray(disk.content(PATH))
-    footer = module._footer.unpack(data[-FOOTER_BYTES:])
-    head = module._footer.pack(*footer[:5], 99, 0, footer[7])
-    data[-FOOTER_BYTES:] = module._footer.pack(*footer[:5], 99, crc32c(head[:44]), footer[7])
+    data[-16:-12] = (99).to_bytes(4, "little")
     disk.replace(PATH, bytes(data))
 
     with pytest.raises(CorruptionError, match="format version 99"):

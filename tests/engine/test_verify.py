@@ -17,9 +17,9 @@ from engine import (
     MemoryFileSystem,
     StorageError,
     WriteBatch,
-    sstable,
     verify_engine,
 )
+from engine.footer import FOOTER_BYTES, Footer
 from tests.engine.contents import documents
 from tests.engine.test_engine import batch, open_engine
 
@@ -90,7 +90,8 @@ def test_damage_to_a_table_with_a_dictionary_is_named() -> None:
     (name,) = [name for name in disk.list_directory("/db") if name.endswith(".sst")]
     path = f"/db/{name}"
     whole = disk.content(path)
-    starts = [0, *sstable._footer.unpack(whole[-sstable.FOOTER_BYTES :])[:3], len(whole) - sstable.FOOTER_BYTES]
+    footer = Footer.decode(whole[-FOOTER_BYTES:])
+    starts = [0, footer.dictionary_start, footer.filter_start, footer.index_start, len(whole) - FOOTER_BYTES]
     assert starts[1] < starts[2], "it has a dictionary"
     assert verify_engine("/db", file_system=disk) == []
     rng = random.Random(1)
