@@ -205,11 +205,11 @@ class Background:
         if compaction is None:
             return
         if compaction.is_move:
-            self._install(Job.COMPACT, compaction.edit(compaction.upper), [], self._tree.publisher())
+            self._install(Job.COMPACT, compaction.edit(compaction.upper), [], self._tree.publisher(is_same=True))
             return
         tables = compact(self._workshop, compaction, version, readers)
         edit = compaction.edit(tuple(reader.table for reader in tables))
-        self._install(Job.COMPACT, edit, tables, self._tree.publisher())
+        self._install(Job.COMPACT, edit, tables, self._tree.publisher(is_same=True))
 
     def _install(
         self, job: Job, edit: VersionEdit, tables: list[SSTableReader], publish: Callable[[Levels], None]

@@ -86,7 +86,7 @@ class Engine:
         try:
             version = self._store.version
             self._active = Memtable(version.flushed_sequence)
-            self._tree = Tree(self._active, Levels(version, self._store.readers))
+            self._tree = Tree(self._active, Levels(version, self._store.readers), options.row_cache_bytes_max)
             if options.own_log:
                 self._log = self._recover()
             elif version.oldest_log:
@@ -156,7 +156,13 @@ class Engine:
         """
         view = self._tree.view
         value = view.records.get(key, ABSENT)
-        return view.find(key, wait) if value is ABSENT else value
+        if value is ABSENT:
+            rows = view.rows
+            value = rows.young.get(key, ABSENT)
+            if value is ABSENT:
+                return view.find(key, wait)
+            rows.hits += 1
+        return value
 
     def multi_get(self, keys: Iterable[bytes]) -> list[bytes | None]:
         """The values of many keys, all as of one moment unless a write comes between."""

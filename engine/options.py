@@ -12,6 +12,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "memtable_bytes_max": (4 * _KIB, _GIB),
     "sealed_memtables_max": (1, 64),
     "cache_bytes_max": (0, 1 << 40),
+    "row_cache_bytes_max": (0, 1 << 40),
     "block_bytes": (64, 48 * _KIB),
     "filter_bits_per_key": (1, 64),
     "table_bytes_max": (4 * _KIB, _GIB),
@@ -35,6 +36,7 @@ class Options:
     memtable_bytes_max      memory of one memtable, bookkeeping included; then it is sealed
     sealed_memtables_max    how many may wait for their flush before writes stall
     cache_bytes_max         memory for blocks, where no shared cache is given
+    row_cache_bytes_max     memory for what gets have found in tables; 0: none is kept
     block_bytes             size of a block before compression, at which the next is begun
     filter_bits_per_key     memory and disk for Bloom filters: 12 let 1.2 % of absent keys through
     table_bytes_max         size at which compaction begins its next SSTable; 0: a quarter of level 1,
@@ -55,6 +57,7 @@ class Options:
     memtable_bytes_max: int = 4 * _MIB
     sealed_memtables_max: int = 2
     cache_bytes_max: int = 32 * _MIB
+    row_cache_bytes_max: int = 8 * _MIB
     block_bytes: int = 4 * _KIB
     filter_bits_per_key: int = 12
     table_bytes_max: int = 0

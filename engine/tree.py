@@ -2,17 +2,21 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from engine.memtable import Memtable
 from engine.record import SequenceNumber
+from engine.rowcache import NO_ROWS, RowCache
 from engine.view import ClosedView, Levels, View
 
 
 class Tree:
     """Holds the View that readers take; they need no lock to do so."""
 
-    def __init__(self, active: Memtable, levels: Levels) -> None:
-        self.view = View(active, (), levels)
+    def __init__(self, active: Memtable, levels: Levels, row_cache_bytes_max: int = 0) -> None:
+        """Of what gets find in tables up to `row_cache_bytes_max` are kept at hand."""
+        self.rows = RowCache(row_cache_bytes_max, levels) if row_cache_bytes_max else NO_ROWS
+        self.view = View(active, (), levels, self.rows)
         self._lock = threading.Lock()
 
     def seal(self, next_log: int) -> Memtable:
@@ -21,7 +25,7 @@ class Tree:
             view = self.view
             view.active.next_log = next_log
             active = Memtable(view.active.sequence)
-            self.view = View(active, (view.active, *view.sealed), view.levels)
+            self.view = View(active, (view.active, *view.sealed), view.levels, self.rows)
         return active
 
     @property
@@ -34,16 +38,27 @@ class Tree:
         sealed = self.view.sealed
         return sealed[-1] if sealed else None
 
-    def publisher(self, flushed: Memtable | None = None) -> Callable[[Levels], None]:
-        """What shows new levels to readers, and in the same step drops the memtable now in them."""
+    def publisher(self, flushed: Memtable | None = None, *, is_same: bool = False) -> Callable[[Levels], None]:
+        """What shows new levels to readers, and in the same step drops the memtable now in them.
+
+        is_same   they hold what those before them did, as after a compaction
+        """
 
         def publish(levels: Levels) -> None:
-            with self._lock:
+            # The rows first, as they may take a while, which a writer that seals a memtable does not have.
+            with self._changing_rows(levels, flushed, is_same), self._lock:
                 view = self.view
                 sealed = tuple(memtable for memtable in view.sealed if memtable is not flushed)
-                self.view = View(view.active, sealed, levels)
+                self.view = View(view.active, sealed, levels, self.rows)
 
         return publish
+
+    def _changing_rows(self, levels: Levels, flushed: Memtable | None, is_same: bool) -> AbstractContextManager[None]:
+        if self.rows is NO_ROWS:
+            return nullcontext()
+        if is_same:
+            return self.rows.changing(levels, {})
+        return self.rows.changing(levels, flushed.records if flushed else None)
 
     def close(self) -> None:
         with self._lock:

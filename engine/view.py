@@ -12,7 +12,8 @@ from engine.bloom import PATTERN_SHIFT, PATTERNS, hash_key
 from engine.errors import ClosedError
 from engine.memtable import Memtable, records_between, sorted_runs
 from engine.merge import clip, merge
-from engine.record import ABSENT, KEY_BYTES_MAX, Run, check_key
+from engine.record import ABSENT, KEY_BYTES_MAX, Found, Run, check_key
+from engine.rowcache import NO_ROWS, RowCache
 from engine.sstable import SSTableReader
 from engine.version import NOTHING, Version
 
@@ -36,18 +37,27 @@ class Levels:
 
 
 class View:
-    """Answers gets and scans; `records` are those of the active memtable."""
+    """Answers gets and scans.
 
-    __slots__ = ("_deeper", "_level0", "active", "levels", "records", "sealed")
+    records   those of the active memtable
+    rows      what may answer a get that they cannot, before `find` is called
+    """
 
-    def __init__(self, active: Memtable, sealed: tuple[Memtable, ...], levels: Levels) -> None:
-        """`sealed` has the newest first."""
+    __slots__ = ("_deeper", "_level0", "_rows", "active", "levels", "records", "rows", "sealed")
+
+    def __init__(
+        self, active: Memtable, sealed: tuple[Memtable, ...], levels: Levels, rows: RowCache = NO_ROWS
+    ) -> None:
+        """`sealed` has the newest first. A View that is kept has no `rows`: they follow the tables."""
         self.active = active
         self.records = active.records
         self.sealed = sealed
         self.levels = levels
         self._level0 = levels.level0
         self._deeper = levels.deeper
+        self._rows = rows
+        # What is sealed comes before what is in tables.
+        self.rows = NO_ROWS if sealed else rows
 
     def find(self, key: bytes, wait: bool) -> bytes | None:
         """Look up a key that is not in the active memtable.
@@ -58,14 +68,20 @@ class View:
             value = memtable.records.get(key, ABSENT)
             if value is not ABSENT:
                 return value
+        if self.rows is not self._rows:
+            value = self._rows.young.get(key, ABSENT)
+            if value is not ABSENT:
+                self._rows.hits += 1
+                return value
         if key.__class__ is not bytes or not 0 < len(key) <= KEY_BYTES_MAX:
             check_key(key)
         spot = hash_key(key)
         bits = PATTERNS[spot >> PATTERN_SHIFT]
+        value = None
         # The filters are asked here: a call for each would cost as much again.
         for table in self._level0:
             if not table.words[spot % table.word_count] & bits and key <= table.largest:
-                value = table.get(key, spot, bits, wait)
+                value = self._look_into(table, key, spot, bits, wait)
                 if value is not ABSENT:
                     return value
         for largest_keys, tables in self._deeper:
@@ -73,18 +89,41 @@ class View:
             if number < len(tables):
                 table = tables[number]
                 if not table.words[spot % table.word_count] & bits:
-                    value = table.get(key, spot, bits, wait)
+                    value = self._look_into(table, key, spot, bits, wait)
                     if value is not ABSENT:
                         return value
+        if value is ABSENT and self._rows is not NO_ROWS:
+            # The next get need not look in vain.
+            self._rows.add(key, None, self.levels)
         return None
+
+    def _look_into(self, table: SSTableReader, key: bytes, spot: int, bits: int, wait: bool) -> Found:
+        """What a table that may have a key says of it, or the row of an earlier look."""
+        rows = self._rows
+        if rows is NO_ROWS:
+            return table.get(key, spot, bits, wait)
+        value = rows.find(key)
+        if value is ABSENT:
+            value = table.get(key, spot, bits, wait)
+            if value is not ABSENT:
+                rows.add(key, value, self.levels)
+        return value
 
     def multi_get(self, keys: Iterable[bytes]) -> list[bytes | None]:
         """Look up many keys. Raises: InvalidKeyError."""
-        recent, find = self.records.get, self.find
+        recent, row, find = self.records.get, self.rows.young.get, self.find
         values = []
+        rows_found = 0
         for key in keys:
             value = recent(key, ABSENT)
-            values.append(find(key, True) if value is ABSENT else value)
+            if value is ABSENT:
+                value = row(key, ABSENT)
+                if value is ABSENT:
+                    value = find(key, True)
+                else:
+                    rows_found += 1
+            values.append(value)
+        self.rows.hits += rows_found
         return values
 
     def frozen(self) -> "View | None":

@@ -205,7 +205,8 @@ class Host:
         )
 
     def _open_machine(self, partition: PartitionId) -> StateMachine:
-        options = Options(own_log=False, memtable_bytes_max=self.options.memtable_bytes)
+        # No rows are kept: what they save is nothing beside a request, and every replica would have its own.
+        options = Options(own_log=False, memtable_bytes_max=self.options.memtable_bytes, row_cache_bytes_max=0)
         path = self._directory.replica_path(partition)
         engine = Engine.open(
             path,

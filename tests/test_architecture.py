@@ -19,14 +19,15 @@ PURE = {
     *("raftgroups/" + name for name in ("placements.py",)),
     *("engine/" + name for name in ("record.py", "coding.py", "bloom.py", "block.py")),
     *("engine/" + name for name in ("memtable.py", "merge.py", "version.py")),
-    *("engine/" + name for name in ("compaction.py", "cache.py")),
+    *("engine/" + name for name in ("compaction.py", "cache.py", "rowcache.py")),
 }
 DOING = {
     *("asyncio", "concurrent", "datetime", "io", "mmap", "multiprocessing", "os", "pathlib"),
     *("secrets", "select", "selectors", "shutil", "signal", "socket", "subprocess", "tempfile"),
     *("threading", "time", "uvloop"),
 }
-LOCKING = {"engine/cache.py"}  # shared by readers of any thread, so it holds a lock and is otherwise pure
+# Shared by readers of any thread, so they hold a lock and are otherwise pure.
+LOCKING = {"engine/cache.py", "engine/rowcache.py"}
 FILE_MODULES = {"os", "pathlib", "shutil", "tempfile", "mmap", "fcntl"}
 
 # Who else may touch the file system, or the process environment, and why.

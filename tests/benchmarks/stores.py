@@ -37,7 +37,10 @@ class Ringkv:
 
         self._new_batch = engine.WriteBatch
         options = engine.Options(
-            memtable_bytes_max=WRITE_BYTES, cache_bytes_max=cache_bytes, filter_bits_per_key=FILTER_BITS
+            memtable_bytes_max=WRITE_BYTES,
+            cache_bytes_max=cache_bytes,
+            row_cache_bytes_max=cache_bytes // 8,
+            filter_bits_per_key=FILTER_BITS,
         )
         self._engine = engine.Engine.open(str(path), options)
         self.get = self._engine.get

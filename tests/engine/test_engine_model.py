@@ -45,12 +45,19 @@ class EngineMachine(RuleBasedStateMachine):
     """`promised` is how many of `writes` must survive a crash of the machine; `snapshots` are not to change."""
 
     @initialize(
-        own_log=st.booleans(), zstd_from_level=st.sampled_from([1, 7]), dictionary_bytes=st.sampled_from([0, 1024])
+        own_log=st.booleans(),
+        zstd_from_level=st.sampled_from([1, 7]),
+        dictionary_bytes=st.sampled_from([0, 1024]),
+        row_cache_bytes_max=st.sampled_from([0, 3000, 1 << 20]),
     )
-    def start(self, own_log: bool, zstd_from_level: int, dictionary_bytes: int) -> None:
+    def start(self, own_log: bool, zstd_from_level: int, dictionary_bytes: int, row_cache_bytes_max: int) -> None:
         self.disk = MemoryFileSystem()
         self.options = Options(
-            own_log=own_log, zstd_from_level=zstd_from_level, dictionary_bytes=dictionary_bytes, **OPTIONS
+            own_log=own_log,
+            zstd_from_level=zstd_from_level,
+            dictionary_bytes=dictionary_bytes,
+            row_cache_bytes_max=row_cache_bytes_max,
+            **OPTIONS,
         )
         self.model = ModelMap()
         self.writes: list[tuple[SequenceNumber, dict[bytes, bytes | None]]] = []
@@ -97,6 +104,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.engine.flush()
         assert self.engine.flushed_sequence == self.engine.applied_sequence
         self.promised = len(self.writes)
+        self.get_everything()
 
     @rule()
     def request_flush(self) -> None:
@@ -109,6 +117,7 @@ class EngineMachine(RuleBasedStateMachine):
         assert sum(bool(level.tables) for level in self.engine.stats().levels) <= 1
         assert sum(level.records for level in self.engine.stats().levels) == len(self.model.scan())
         self.promised = len(self.writes)
+        self.get_everything()
 
     @rule()
     def checkpoint(self) -> None:
@@ -198,6 +207,12 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(key=keys)
     def get(self, key: bytes) -> None:
         assert self.engine.get(key) == self.engine.multi_get([key])[0] == self.model.get(key)
+
+    @rule()
+    def get_everything(self) -> None:
+        """Every key ever written, so that each of them is then in the row cache as it is now."""
+        everything = {key for _, content in self.writes for key in content}
+        assert {key: self.engine.get(key) for key in everything} == {key: self.model.get(key) for key in everything}
 
     @rule(bounds=scans)
     def scan(self, bounds: dict[str, Any]) -> None:
