@@ -5,15 +5,19 @@ the next request; anything else closes the engine to writes.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from engine.compaction import Compaction, pick, pick_any
-from engine.errors import ClosedError, EngineError, StorageFullError, refusal
+from engine.errors import ClosedError, EngineError, StorageError, StorageFullError, refusal
+from engine.ingest import place, write_sorted
 from engine.jobs import JobStoppedError, Workshop, compact, discard, flush
+from engine.memtable import sorted_runs
 from engine.options import Options
+from engine.overlay import overlay
 from engine.sstable import SSTableReader
 from engine.store import Store
 from engine.tree import Tree
@@ -26,6 +30,10 @@ class Job(Enum):
 
     FLUSH = "flush"
     COMPACT = "compaction"
+    INGEST = "ingest"
+
+
+_IN_BACKGROUND = (Job.FLUSH, Job.COMPACT)
 
 
 @dataclass(slots=True)
@@ -44,7 +52,13 @@ class Background:
     """
 
     def __init__(
-        self, store: Store, tree: Tree, options: Options, executor: Executor, drop_logs_before: Callable[[int], None]
+        self,
+        store: Store,
+        tree: Tree,
+        options: Options,
+        executor: Executor,
+        drop_logs_before: Callable[[int], None],
+        clock_ms: int,
     ) -> None:
         self.failure: EngineError | None = None
         self.tallies = {job: Tally() for job in Job}
@@ -60,6 +74,10 @@ class Background:
         self._full: dict[Job, StorageFullError] = {}
         self._wants_one_level = False
         self._is_closing = False
+        self._clock_ms = clock_ms
+        # What may change tables of every level now, so that no compaction may: an ingest, or a flush with ranges.
+        self._holder: Job | None = None
+        self._ingesting = threading.Lock()
 
     @property
     def is_stalled(self) -> bool:
@@ -85,13 +103,15 @@ class Background:
         with self._changed:
             if self._is_closing or self.failure is not None:
                 return
-            idle = [job for job in Job if job not in self._running]
+            idle = [job for job in _IN_BACKGROUND if job not in self._running]
             due = [job for job in idle if self._is_due(job)]
             for job in idle:
                 # It is tried again now, or there is nothing left to try.
                 self._full.pop(job, None)
             for job in due:
                 self._running[job] = None
+                if self._needs_whole_tree(job):
+                    self._holder = job
         for job in due:
             try:
                 future = self._executor.submit(self._run, job)
@@ -104,14 +124,19 @@ class Background:
 
     def _is_due(self, job: Job) -> bool:
         if job is Job.FLUSH:
-            return self._tree.oldest_sealed() is not None
-        return self._pick() is not None
+            is_free = self._holder is None and Job.COMPACT not in self._running
+            return self._tree.oldest_sealed() is not None and (is_free or not self._needs_whole_tree(job))
+        return self._holder is None and not self._needs_whole_tree(Job.FLUSH) and self._pick() is not None
+
+    def _needs_whole_tree(self, job: Job) -> bool:
+        memtable = self._tree.oldest_sealed()
+        return job is Job.FLUSH and memtable is not None and bool(memtable.ranges)
 
     def _pick(self) -> Compaction | None:
         version = self._store.version
-        compaction = pick(version, self._options)
+        compaction = pick(version, self._options, self._clock_ms)
         if compaction is None and self._wants_one_level:
-            compaction = pick_any(version)
+            compaction = pick_any(version, self._clock_ms)
             self._wants_one_level = compaction is not None
         return compaction
 
@@ -180,21 +205,85 @@ class Background:
     def _ended(self, job: Job, error: EngineError | None) -> None:
         with self._changed:
             self._running.pop(job, None)
+            if self._holder is job:
+                self._holder = None
             if isinstance(error, StorageFullError):
                 self._full[job] = error
             elif error is not None:
                 self.failure = self.failure or error
             self._changed.notify_all()
+            is_awaited = self._needs_whole_tree(Job.FLUSH)
+        if job is Job.COMPACT and is_awaited:
+            # It kept that flush from being begun.
+            self.request()
+
+    def advance_clock(self, now_ms: int) -> None:
+        self._clock_ms = now_ms
+        if now_ms >= self._store.version.next_expiry_ms:
+            self.request()
+
+    def ingest(self, pairs: Iterable[tuple[bytes, bytes]], flush_older: Callable[[], None]) -> None:
+        """Raises: what keeps it from happening."""
+        with self._ingesting:
+            tables = write_sorted(self._workshop, pairs, self._tree.view.active.sequence)
+            if not tables:
+                return
+            try:
+                flush_older()
+                with self._whole_tree():
+                    store = self._store
+                    edit, tables = place(self._workshop, tables, store.version, store.readers, self._clock_ms)
+                    self._install(Job.INGEST, edit, tables, self._tree.publisher())
+            except BaseException as error:
+                if isinstance(error, StorageError) and not isinstance(error, StorageFullError):
+                    # The manifest may speak of them.
+                    self.fail(error)
+                else:
+                    for reader in tables:
+                        discard(self._workshop.file_system, reader.path)
+                if isinstance(error, JobStoppedError):
+                    raise ClosedError("the engine is closed") from None
+                raise
+
+    @contextmanager
+    def _whole_tree(self) -> Iterator[None]:
+        """No other job changes tables that are there already. Raises: what keeps one of them from ending."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._holder is None or self._is_stuck(Job.FLUSH))
+            if self._holder is not None:
+                self._raise_stuck(Job.FLUSH)
+            self._holder = Job.INGEST
+            self._changed.wait_for(lambda: Job.COMPACT not in self._running)
+        try:
+            self._check_open()
+            yield
+        finally:
+            with self._changed:
+                self._holder = None
+                self._changed.notify_all()
+            self.request()
 
     def _flush(self) -> None:
         memtable = self._tree.oldest_sealed()
         assert memtable is not None, "a flush runs only when it is due"
-        tables = flush(self._workshop, memtable)
-        edit = VersionEdit(
-            added=tuple((0, reader.table) for reader in tables),
-            flushed_sequence=memtable.sequence,
-            oldest_log=memtable.next_log,
-        )
+        if memtable.ranges:
+            runs, keys = sorted_runs(memtable.records), memtable.records
+            borders = (min(keys), max(keys)) if keys else None
+            store = self._store
+            edit, tables = overlay(
+                self._workshop,
+                runs,
+                borders,
+                memtable.ranges,
+                store.version,
+                store.readers,
+                self._clock_ms,
+                memtable.sequence,
+            )
+        else:
+            tables = flush(self._workshop, memtable)
+            edit = VersionEdit(tuple((0, reader.table) for reader in tables))
+        edit = replace(edit, flushed_sequence=memtable.sequence, oldest_log=memtable.next_log)
         self._install(Job.FLUSH, edit, tables, self._tree.publisher(memtable))
         # Last: until the tables are in the manifest the log is all there is.
         self._drop_logs_before(memtable.next_log)
@@ -229,6 +318,11 @@ class Background:
         if self._is_closing:
             raise JobStoppedError
 
+    def _check_open(self) -> None:
+        """Raises: ClosedError, or why the engine is closed to writes."""
+        if self.failure is not None or self._is_closing:
+            self._raise_stuck(Job.INGEST)
+
     def close(self) -> None:
         """Return once nothing runs any more."""
         with self._changed:
@@ -239,3 +333,6 @@ class Background:
                     del self._running[job]
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._running)
+        # An ingest finds out by itself, and removes what it made.
+        with self._ingesting:
+            pass

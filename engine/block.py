@@ -1,12 +1,14 @@
 """A block: a sorted run of records in one string of bytes.
 
-    block      := key* value* key_end:uN[count]? value_end:uN[count]? tombstone:uN[tombstones] tail
-    tail       := key_length:u32 value_length:u32 count:u32 tombstones:u32 width:u8
+    block      := key* value* key_end:uN[count]? value_end:uN[count]? tombstone:uN[tombstones]
+                  expiring:uN[expiries] expires_ms:u64[expiries] tail
+    tail       := key_length:u32 value_length:u32 count:u32 tombstones:u32 expiries:u32 width:u8
 
 uN is u16 or u32: width is 2 or 4. Keys that are all of one length have it in key_length, and no
 key_end; else key_length is 0, and key_end says where each key ends. So do values, but for the 1 that
 is added to value_length. Ends are counted from the start of the block; a key or value begins where
-the one before it ends. `tombstone` numbers the records without a value; theirs is empty.
+the one before it ends. `tombstone` numbers the records without a value; theirs is empty. `expiring`
+numbers those that are there only until their `expires_ms`.
 
 Keys lie together so that one search at C speed finds a key. Its place is then checked, since its bytes
 may also turn up within another key or across two.
@@ -18,11 +20,12 @@ from bisect import bisect_left
 from itertools import accumulate, chain, pairwise
 
 from engine.coding import DecodeError, decode_integers, encode_integers
-from engine.record import ABSENT, Found, Run
+from engine.record import ABSENT, EXPIRES_MS_MAX, Expiring, Found, Run
 
-_tail = struct.Struct("<IIIIB")
+_tail = struct.Struct("<IIIIIB")
 _TYPECODES = {2: "H", 4: "I"}
 _OBJECT_BYTES = 400  # of a Block with its parts, beyond their contents
+_EXPIRY_BYTES = 120
 
 
 def encode_block(keys: list[bytes], values: list[bytes | None]) -> bytes:
@@ -49,9 +52,15 @@ def encode_block(keys: list[bytes], values: list[bytes | None]) -> bytes:
         value_length = 0
         ends += list(accumulate(map(len, present), initial=len(joined_keys)))[1:]
     width = 2 if len(joined_keys) + len(joined_values) < 1 << 16 and count < 1 << 16 else 4
-    numbers = encode_integers(_TYPECODES[width], chain(ends, tombstones)) if ends or tombstones else b""
-    tail = _tail.pack(key_length, value_length, count, len(tombstones), width)
-    return b"".join((joined_keys, joined_values, numbers, tail))
+    expiries: list[tuple[int, int]] = []
+    if not all(present):
+        expiries = [(number, value.expires_ms) for number, value in enumerate(present) if isinstance(value, Expiring)]
+    numbers = times = b""
+    if ends or tombstones or expiries:
+        numbers = encode_integers(_TYPECODES[width], chain(ends, tombstones, [number for number, _ in expiries]))
+        times = encode_integers("Q", [at for _, at in expiries])
+    tail = _tail.pack(key_length, value_length, count, len(tombstones), len(expiries), width)
+    return b"".join((joined_keys, joined_values, numbers, times, tail))
 
 
 class Block:
@@ -63,7 +72,7 @@ class Block:
     """
 
     __slots__ = (
-        "_count", "_key_ends", "_key_length", "_keys_end", "_tombstones", "_value_ends", "_value_length",
+        "_count", "_expiries", "_key_ends", "_key_length", "_keys_end", "_tombstones", "_value_ends", "_value_length",
         "byte_size", "raw", "referenced",
     )  # fmt: skip
 
@@ -71,7 +80,7 @@ class Block:
         """Raises: DecodeError."""
         if len(raw) < _tail.size:
             raise DecodeError("a block is shorter than its tail")
-        key_length, value_length, count, tombstones, width = _tail.unpack_from(raw, len(raw) - _tail.size)
+        key_length, value_length, count, tombstones, expiries, width = _tail.unpack_from(raw, len(raw) - _tail.size)
         self.raw = raw
         self.referenced = False
         self.byte_size = len(raw) + _OBJECT_BYTES
@@ -81,21 +90,23 @@ class Block:
         self._key_ends: array[int] | None = None
         self._value_ends: array[int] | None = None
         self._tombstones: frozenset[int] | None = None
-        if key_length and value_length and not tombstones and count:
+        self._expiries: dict[int, int] | None = None
+        if key_length and value_length and not (tombstones or expiries) and count:
             self._keys_end: int = key_length * count
             start = self._keys_end + (value_length - 1) * count
             if start != len(raw) - _tail.size:
                 raise DecodeError("a block's records do not fill it")
             return
-        self._decode_ends(tombstones, width)
+        self._decode_numbers(tombstones, expiries, width)
 
-    def _decode_ends(self, tombstones: int, width: int) -> None:
+    def _decode_numbers(self, tombstones: int, expiries: int, width: int) -> None:
         count = self._count
         key_ends = 0 if self._key_length else count
         value_ends = 0 if self._value_length >= 0 else count
         typecode = _TYPECODES.get(width)
-        end = len(self.raw) - _tail.size
-        start = end - (key_ends + value_ends + tombstones) * width
+        times_end = len(self.raw) - _tail.size
+        end = times_end - 8 * expiries
+        start = end - (key_ends + value_ends + tombstones + expiries) * width
         if typecode is None or start < 0 or not count:
             raise DecodeError("a block's tail does not fit it")
         numbers = decode_integers(typecode, self.raw[start:end])
@@ -104,12 +115,20 @@ class Block:
             self._key_ends = numbers[:count]
         if value_ends:
             self._value_ends = numbers[key_ends : key_ends + count]
+        expiring_start = key_ends + value_ends + tombstones
         if tombstones:
-            self._tombstones = frozenset(numbers[key_ends + value_ends :])
+            self._tombstones = frozenset(numbers[key_ends + value_ends : expiring_start])
+        if expiries:
+            self._expiries = dict(
+                zip(numbers[expiring_start:], decode_integers("Q", self.raw[end:times_end]), strict=True)
+            )
+            self.byte_size += _EXPIRY_BYTES * expiries
         self._keys_end = self._key_ends[-1] if self._key_ends else self._key_length * count
         last = self._value_ends[-1] if self._value_ends else self._keys_end + self._value_length * count
-        if last != start or (self._tombstones and max(self._tombstones) >= count):
+        if last != start or max(self._tombstones or (), default=0) >= count:
             raise DecodeError("a block's records do not fill it")
+        if self._expiries and (max(self._expiries) >= count or max(self._expiries.values()) > EXPIRES_MS_MAX):
+            raise DecodeError("what expires is no record")
 
     def __len__(self) -> int:
         return self._count
@@ -135,8 +154,12 @@ class Block:
         if ends is None:
             length = self._value_length
             start = self._keys_end + number * length
-            return self.raw[start : start + length]
-        return self.raw[ends[number - 1] if number else self._keys_end : ends[number]]
+            value = self.raw[start : start + length]
+        else:
+            value = self.raw[ends[number - 1] if number else self._keys_end : ends[number]]
+        if self._expiries is not None and number in self._expiries:
+            return Expiring.at(self._expiries[number], value)
+        return value
 
     def _check(self, key: bytes, start: int) -> int:
         """The number of the key if it is the one found there, else what a search finds."""
@@ -173,7 +196,8 @@ class Block:
             values = list(struct.unpack_from(f"{self._value_length}s" * count, raw, self._keys_end))
         else:
             values = [raw[start:end] for start, end in pairwise(chain((self._keys_end,), self._value_ends))]
-        if self._tombstones is not None:
-            for number in self._tombstones:
-                values[number] = None
+        for number in self._tombstones or ():
+            values[number] = None
+        for number, expires_ms in (self._expiries or {}).items():
+            values[number] = Expiring.at(expires_ms, values[number] or b"")
         return keys, values

@@ -16,16 +16,26 @@ from engine.version import LEVELS, Table, Version, VersionEdit
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """Merge `upper`, of `level`, and `lower`, of the next one, into the next one."""
+    """Merge `upper`, of `level`, and `lower`, of the next one, into the next one.
+
+    clock_ms      what expires up to then is dropped
+    is_in_place   the result stays in `level`; there is no `lower`
+    """
 
     level: int
     upper: tuple[Table, ...]
     lower: tuple[Table, ...]
+    clock_ms: int = 0
+    is_in_place: bool = False
+
+    @property
+    def target(self) -> int:
+        return self.level if self.is_in_place else self.level + 1
 
     @property
     def is_move(self) -> bool:
         """Nothing would be merged or dropped: the tables can take their new place as they are."""
-        if self.lower or any(table.tombstones for table in self.upper):
+        if self.lower or self.is_in_place or any(table.tombstones for table in self.upper):
             return False
         ordered = sorted(self.upper, key=lambda table: table.smallest)
         return all(left.largest < right.smallest for left, right in pairwise(ordered))
@@ -33,39 +43,65 @@ class Compaction:
     def edit(self, outputs: tuple[Table, ...]) -> VersionEdit:
         removed = [(self.level, table.number) for table in self.upper]
         removed += [(self.level + 1, table.number) for table in self.lower]
-        return VersionEdit(tuple((self.level + 1, table) for table in outputs), tuple(removed))
+        return VersionEdit(
+            tuple((self.target, table) for table in outputs), tuple(removed), clock_ms=self.clock_ms or None
+        )
 
 
-def pick(version: Version, options: Options) -> Compaction | None:
-    """The compaction that is needed most, None if none is."""
+def pick(version: Version, options: Options, clock_ms: int = 0) -> Compaction | None:
+    """The compaction that is needed most at a time on the caller's clock, None if none is."""
     scores = [len(version.levels[0]) / options.level0_tables_compact]
     limit = options.level1_bytes_max
     for level in range(1, LEVELS - 1):
         scores.append(version.level_bytes(level) / limit)
         limit *= options.level_bytes_ratio
     score = max(scores)
-    return _from_level(version, scores.index(score)) if score >= 1 else None
+    if score >= 1:
+        return _from_level(version, scores.index(score), clock_ms)
+    return _expired(version, clock_ms) if clock_ms >= version.next_expiry_ms else None
 
 
-def pick_any(version: Version) -> Compaction | None:
-    """A compaction on the way to a single level, None once there is only one."""
+def pick_any(version: Version, clock_ms: int = 0) -> Compaction | None:
+    """A compaction on the way to a single level that holds nothing needless, None once it is so."""
     filled = [level for level in range(LEVELS) if version.levels[level]]
-    if not filled or (filled[0] > 0 and len(filled) == 1):
+    if not filled:
         return None
-    return _from_level(version, filled[0])
+    if filled[0] == 0 or len(filled) > 1:
+        return _from_level(version, filled[0], clock_ms)
+    hiding = next((table for table in version.levels[filled[0]] if table.tombstones), None)
+    if hiding is not None:
+        return Compaction(filled[0], (hiding,), (), clock_ms, is_in_place=True)
+    return _expired(version, clock_ms)
 
 
-def _from_level(version: Version, level: int) -> Compaction:
+def _expired(version: Version, clock_ms: int) -> Compaction | None:
+    """Rewrite a table that is half expired, or take it a level down if there may be older records of its keys."""
+    for level, tables in enumerate(version.levels):
+        for table in tables:
+            if table.expiry_ms and table.expiry_ms <= clock_ms:
+                if level == 0:
+                    return _from_level(version, 0, clock_ms)
+                if version.may_hold_below(level, table.smallest, table.largest):
+                    return _from_table(version, level, table, clock_ms)
+                return Compaction(level, (table,), (), clock_ms, is_in_place=True)
+    return None
+
+
+def _from_level(version: Version, level: int, clock_ms: int) -> Compaction:
     tables = version.levels[level]
     if level == 0:
         # All of them: they overlap, and an older one must not stay above a newer one.
         smallest = min(table.smallest for table in tables)
         largest = max(table.largest for table in tables)
-        return Compaction(0, tables, version.overlapping(1, smallest, largest))
+        return Compaction(0, tables, version.overlapping(1, smallest, largest), clock_ms)
 
     def cost(table: Table) -> float:
         below = version.overlapping(level + 1, table.smallest, table.largest)
         return sum(other.byte_size for other in below) / table.byte_size
 
-    chosen = min(tables, key=cost)
-    return Compaction(level, (chosen,), version.overlapping(level + 1, chosen.smallest, chosen.largest))
+    return _from_table(version, level, min(tables, key=cost), clock_ms)
+
+
+def _from_table(version: Version, level: int, table: Table, clock_ms: int) -> Compaction:
+    lower = version.overlapping(level + 1, table.smallest, table.largest)
+    return Compaction(level, (table,), lower, clock_ms)

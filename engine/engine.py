@@ -29,7 +29,7 @@ from engine.files import FileSystem, OsFileSystem
 from engine.memtable import Memtable
 from engine.options import Options
 from engine.ownlog import OwnLog, check_batch, log_numbers, replay
-from engine.record import ABSENT, SequenceNumber, WriteBatch
+from engine.record import ABSENT, Expiring, SequenceNumber, WriteBatch, unless_expired
 from engine.snapshot import Snapshot
 from engine.stats import LevelStats, Stats
 from engine.store import Store
@@ -85,13 +85,16 @@ class Engine:
         self._store = Store(file_system, directory, cache, options.manifest_bytes_max)
         try:
             version = self._store.version
+            self._clock_ms = version.clock_ms
             self._active = Memtable(version.flushed_sequence)
             self._tree = Tree(self._active, Levels(version, self._store.readers), options.row_cache_bytes_max)
             if options.own_log:
                 self._log = self._recover()
             elif version.oldest_log:
                 raise ForeignDirectoryError(directory, "it keeps its own log, and was opened as if it did not")
-            self._background = Background(self._store, self._tree, options, executor, self._drop_logs_before)
+            self._background = Background(
+                self._store, self._tree, options, executor, self._drop_logs_before, self._clock_ms
+            )
         except BaseException:
             self._store.close()
             raise
@@ -113,7 +116,7 @@ class Engine:
         Raises: LockedError, ForeignDirectoryError, CorruptionError, StorageError.
         """
         options = options or Options()
-        owned = None if executor else ThreadPoolExecutor(max_workers=len(Job), thread_name_prefix="engine")
+        owned = None if executor else ThreadPoolExecutor(max_workers=2, thread_name_prefix="engine")
         used = executor or owned
         assert used is not None, "there is one or the other"
         try:
@@ -135,11 +138,10 @@ class Engine:
         version = self._store.version
         if version.oldest_log:
             batches = replay(self._file_system, self._directory, version.oldest_log, version.flushed_sequence)
-            for number, sequence, records in batches:
+            for number, sequence, batch in batches:
                 if self._active.byte_size >= self._memtable_bytes_max:
                     self._active = self._tree.seal(number)
-                size = sum(map(len, records)) + sum(len(value) for value in records.values() if value)
-                self._active.write(records, size, sequence)
+                self._apply(batch, sequence)
             return OwnLog(self._file_system, self._directory, log_numbers(self._file_system, self._directory)[-1])
         number = self._store.next_number()
         log = OwnLog(self._file_system, self._directory, number)
@@ -156,17 +158,20 @@ class Engine:
         """
         view = self._tree.view
         value = view.records.get(key, ABSENT)
+        if value.__class__ is bytes:
+            return value
         if value is ABSENT:
             rows = view.rows
             value = rows.young.get(key, ABSENT)
             if value is ABSENT:
-                return view.find(key, wait)
-            rows.hits += 1
-        return value
+                value = view.find(key, wait)
+            else:
+                rows.hits += 1
+        return unless_expired(value, self._clock_ms) if value.__class__ is Expiring else value
 
     def multi_get(self, keys: Iterable[bytes]) -> list[bytes | None]:
         """The values of many keys, all as of one moment unless a write comes between."""
-        return self._tree.view.multi_get(keys)
+        return self._tree.view.multi_get(keys, self._clock_ms)
 
     def scan(
         self,
@@ -188,7 +193,7 @@ class Engine:
         """
         start, end = intersect(start, end, prefix)
         check_limit(limit)
-        return self._tree.view.scan(start, end, reverse=reverse, limit=limit)
+        return self._tree.view.scan(start, end, reverse=reverse, limit=limit, clock_ms=self._clock_ms)
 
     def snapshot(self) -> Snapshot:
         """The store as it is now, to be read while writes go on; close it, or use it in a `with`.
@@ -199,7 +204,7 @@ class Engine:
             view = self._tree.view
             frozen = view.frozen()
             if frozen is not None:
-                return Snapshot(frozen, self._snapshots)
+                return Snapshot(frozen, self._snapshots, self._clock_ms)
             # A write is halfway in, and soon done; or it was cut short, which shows once nobody writes.
             if self._write_lock.acquire(timeout=_HALFWAY_SECONDS):
                 try:
@@ -247,10 +252,18 @@ class Engine:
             is_full = active.byte_size >= self._memtable_bytes_max and sequence > last
             if is_full:
                 active = self._active = self._tree.seal(0)
-            active.write(batch.records, batch.byte_size, sequence)
+            self._apply(batch, sequence)
         if is_full:
             self._background.request()
         return sequence
+
+    def _apply(self, batch: WriteBatch, sequence: SequenceNumber) -> None:
+        """Let readers see a batch."""
+        if batch.ranges:
+            self._active = self._active.after(batch, sequence)
+            self._tree.replace_active(self._active)
+        else:
+            self._active.write(batch.records, batch.byte_size, sequence)
 
     def _check_writable(self) -> None:
         if self._is_closed:
@@ -298,9 +311,9 @@ class Engine:
         if is_full:
             self._wait_for_room()
             self._seal()
-        active, log = self._active, self._log
+        log = self._log
         assert log is not None, "only an engine with a log commits to it"
-        first = SequenceNumber(active.sequence + 1)
+        first = SequenceNumber(self._active.sequence + 1)
         try:
             log.write(first, batches)
             if sync:
@@ -312,7 +325,7 @@ class Engine:
             self._background.fail(error)
             raise
         for number, batch in enumerate(batches, first):
-            active.write(batch.records, batch.byte_size, SequenceNumber(number))
+            self._apply(batch, SequenceNumber(number))
         return first, is_full
 
     def _wait_for_room(self) -> None:
@@ -340,6 +353,33 @@ class Engine:
                 self._background.fail(error)
                 raise
         self._active = self._tree.seal(number)
+
+    def ingest(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """Store many pairs in the ascending order of their keys, all or nothing, past log and memtable.
+
+        They replace what was written before this call; on disk, and visible, once it returns.
+        Cost: of memory, one table's index and filter. The pairs are asked for in the caller's thread.
+        Raises: InvalidBatchError, if a key does not follow the one before; InvalidKeyError,
+        InvalidValueError; StorageError, with nothing stored.
+        """
+        self._check_writable()
+        self._background.ingest(pairs, self.flush)
+
+    # Time
+
+    @property
+    def clock_ms(self) -> int:
+        """What expires at this time, or did before it, is not there any more."""
+        return self._clock_ms
+
+    def advance_clock(self, now_ms: int) -> None:
+        """Let time pass: the engine reads no clock of its own, and this one never goes back.
+
+        A store that is opened again has the time at which it last dropped what had expired, or an earlier one.
+        """
+        if now_ms > self._clock_ms:
+            self._clock_ms = now_ms
+            self._background.advance_clock(now_ms)
 
     # Upkeep
 

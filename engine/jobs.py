@@ -17,7 +17,7 @@ from engine.files import FileSystem, join, table_name
 from engine.memtable import Memtable, sorted_runs
 from engine.merge import merge
 from engine.options import Options
-from engine.record import Run, SequenceNumber
+from engine.record import Expiring, Run, SequenceNumber
 from engine.sstable import SPAN_BYTES, SSTableReader, SSTableWriter
 from engine.training import train_dictionary
 from engine.version import Version
@@ -47,7 +47,7 @@ def flush(workshop: Workshop, memtable: Memtable) -> list[SSTableReader]:
     """Write a sealed memtable into a durable table; none if it holds no records."""
     if not memtable.records:
         return []
-    return _write_tables(workshop, sorted_runs(memtable.records), 0, memtable.sequence)
+    return write_tables(workshop, sorted_runs(memtable.records), 0, memtable.sequence)
 
 
 def compact(
@@ -58,12 +58,12 @@ def compact(
     span_bytes = min(SPAN_BYTES, workshop.options.table_bytes_max // 8)
     upper = [readers[table.number].runs(span_bytes=span_bytes) for table in compaction.upper]
     lower = chain.from_iterable(readers[table.number].runs(span_bytes=span_bytes) for table in compaction.lower)
-    runs = _without_needless_tombstones(merge([*upper, lower]), compaction, version)
+    runs = without_needless(merge([*upper, lower]), compaction, version)
     dictionary = _train(workshop.options, compaction, readers)
-    return _write_tables(
+    return write_tables(
         workshop,
         runs,
-        compaction.level + 1,
+        compaction.target,
         version.flushed_sequence,
         table_bytes_max=workshop.options.table_bytes_max,
         dictionary=dictionary,
@@ -71,28 +71,33 @@ def compact(
 
 
 def _train(options: Options, compaction: Compaction, readers: Mapping[int, SSTableReader]) -> Dictionary | None:
-    if not options.dictionary_bytes or compaction.level + 1 < options.zstd_from_level:
+    if not options.dictionary_bytes or compaction.target < options.zstd_from_level:
         return None
     return train_dictionary([readers[table.number] for table in (*compaction.upper, *compaction.lower)], options)
 
 
-def _without_needless_tombstones(runs: Iterator[Run], compaction: Compaction, version: Version) -> Iterator[Run]:
-    """Drop tombstones under which no table can hold the key."""
-    level = compaction.level + 1
+def without_needless(runs: Iterator[Run], compaction: Compaction, version: Version) -> Iterator[Run]:
+    """Make tombstones of what has expired, and drop tombstones under which no table can hold the key."""
+    level = compaction.target
     for keys, values in runs:
-        if None not in values:
+        if all(values):
             yield keys, values
             continue
+        there = [_unless_expired(value, compaction.clock_ms) for value in values]
         kept = [
             (key, value)
-            for key, value in zip(keys, values, strict=True)
+            for key, value in zip(keys, there, strict=True)
             if value is not None or version.may_hold_below(level, key, key)
         ]
         if kept:
             yield [key for key, _ in kept], [value for _, value in kept]
 
 
-def _write_tables(
+def _unless_expired(value: bytes | None, clock_ms: int) -> bytes | None:
+    return None if isinstance(value, Expiring) and value.expires_ms <= clock_ms else value
+
+
+def write_tables(
     workshop: Workshop,
     runs: Iterator[Run],
     level: int,
@@ -101,6 +106,7 @@ def _write_tables(
     table_bytes_max: int | None = None,
     dictionary: Dictionary | None = None,
 ) -> list[SSTableReader]:
+    """Write records, in the order of their keys, into durable tables of about this size; None: into one."""
     finished: list[SSTableReader] = []
     writer: SSTableWriter | None = None
     try:

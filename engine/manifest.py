@@ -3,13 +3,14 @@ r"""Manifest: the log of VersionEdits, and the file that names the one in force.
     CURRENT    := name:"MANIFEST-NNNNNN" " " crc:hex[8] "\n"        CRC32C of the name
     MANIFEST   := commit log of edits                              engine/commitlog.py
     edit       := field*; the first edit begins with `format`
-    field      := 0 format:varint                                  1
+    field      := 0 format:varint                                  2
                 | 1 flushed_sequence:varint
                 | 2 oldest_log:varint
                 | 3 next_number:varint
                 | 4 level:varint number:varint byte_size:varint records:varint tombstones:varint
-                    smallest:bytes largest:bytes                   an added table
+                    expiry_ms:varint smallest:bytes largest:bytes  an added table
                 | 5 level:varint number:varint                     a removed one
+                | 6 clock_ms:varint
 
 Each edit is synced before anything relies on it, and followed by a mark that says so: a damaged edit
 is told from one that a crash tore. A torn last edit never counted and is cut off; any other damage is
@@ -23,8 +24,8 @@ from engine.files import CURRENT, TEMPORARY_SUFFIX, FileSystem, join, manifest_n
 from engine.record import SequenceNumber
 from engine.version import LEVELS, InvalidEditError, Table, Version, VersionEdit
 
-FORMAT = 1
-_FORMAT, _FLUSHED_SEQUENCE, _OLDEST_LOG, _NEXT_NUMBER, _ADDED, _REMOVED = range(6)
+FORMAT = 2
+_FORMAT, _FLUSHED_SEQUENCE, _OLDEST_LOG, _NEXT_NUMBER, _ADDED, _REMOVED, _CLOCK = range(7)
 _FORMAT_FIELD = encode_varint(_FORMAT) + encode_varint(FORMAT)
 
 
@@ -35,11 +36,12 @@ def encode_edit(edit: VersionEdit) -> bytes:
         (_FLUSHED_SEQUENCE, edit.flushed_sequence),
         (_OLDEST_LOG, edit.oldest_log),
         (_NEXT_NUMBER, edit.next_number),
+        (_CLOCK, edit.clock_ms),
     ):
         if number is not None:
             parts += map(encode_varint, (tag, number))
     for level, t in edit.added:
-        parts += map(encode_varint, (_ADDED, level, t.number, t.byte_size, t.records, t.tombstones))
+        parts += map(encode_varint, (_ADDED, level, t.number, t.byte_size, t.records, t.tombstones, t.expiry_ms))
         parts += map(encode_bytes, (t.smallest, t.largest))
     for level, table in edit.removed:
         parts += map(encode_varint, (_REMOVED, level, table))
@@ -57,11 +59,12 @@ def decode_edit(data: bytes) -> VersionEdit:
         if tag == _FORMAT:
             if decoder.varint() != FORMAT:
                 raise DecodeError("the format is not known here")
-        elif tag in {_FLUSHED_SEQUENCE, _OLDEST_LOG, _NEXT_NUMBER}:
+        elif tag in {_FLUSHED_SEQUENCE, _OLDEST_LOG, _NEXT_NUMBER, _CLOCK}:
             numbers[tag] = decoder.varint()
         elif tag == _ADDED:
-            level, number, size, records, tombstones = [decoder.varint() for _ in range(5)]
-            added.append((_level(level), Table(number, size, decoder.bytes(), decoder.bytes(), records, tombstones)))
+            level, number, size, records, tombstones, expiry_ms = [decoder.varint() for _ in range(6)]
+            keys = decoder.bytes(), decoder.bytes()
+            added.append((_level(level), Table(number, size, *keys, records, tombstones, expiry_ms)))
         elif tag == _REMOVED:
             removed.append((_level(decoder.varint()), decoder.varint()))
         else:
@@ -73,6 +76,7 @@ def decode_edit(data: bytes) -> VersionEdit:
         None if sequence is None else SequenceNumber(sequence),
         numbers.get(_OLDEST_LOG),
         numbers.get(_NEXT_NUMBER),
+        numbers.get(_CLOCK),
     )
 
 

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from weakref import ref
 
-from engine.record import Run, SequenceNumber
+from engine.record import Range, Run, SequenceNumber, WriteBatch, is_covered
 
 # What a key and its value cost beyond their bytes: two objects, a slot, their share of growth.
 _RECORD_BYTES = 180
@@ -24,10 +24,12 @@ class Memtable:
     first_sequence   of the last write before these
     sequence         of the last of these, also of an empty one
     next_log         once these records are in a table, logs before this one are not needed
+    ranges           whatever is older than this memtable is deleted in them; its own records are not
     """
 
     __slots__ = (
-        "__weakref__", "_copy", "byte_size", "byte_size_begun", "first_sequence", "next_log", "records", "sequence",
+        "__weakref__", "_copy", "byte_size", "byte_size_begun", "first_sequence", "next_log", "ranges", "records",
+        "sequence",
     )  # fmt: skip
 
     def __init__(self, sequence: SequenceNumber) -> None:
@@ -37,10 +39,20 @@ class Memtable:
         self._copy: ref[Memtable] | None = None
         self.sequence = self.first_sequence = sequence
         self.next_log = 0
+        self.ranges: tuple[Range, ...] = ()
 
     @property
     def is_untouched(self) -> bool:
         return not self.records and self.sequence == self.first_sequence
+
+    def after(self, batch: WriteBatch, sequence: SequenceNumber) -> "Memtable":
+        """A copy in which a batch with ranges is written: readers change over to it in one step."""
+        copy = Memtable(self.first_sequence)
+        copy.ranges = _joined(self.ranges + batch.ranges)
+        copy.records = {key: value for key, value in self.records.items() if not is_covered(key, batch.ranges)}
+        copy.byte_size = copy.byte_size_begun = self.byte_size + _RECORD_BYTES * len(batch.ranges)
+        copy.write(batch.records, batch.byte_size, sequence)
+        return copy
 
     def write(self, records: dict[bytes, bytes | None], byte_size: int, sequence: SequenceNumber) -> None:
         """Invariant: readers see all of the records or none, as dict.update runs no other thread."""
@@ -62,6 +74,7 @@ class Memtable:
         if copied is None or copied.byte_size != size or copied.sequence != self.sequence:
             copied = Memtable(self.first_sequence)
             copied.records = self.records.copy()
+            copied.ranges = self.ranges
             copied.sequence = self.sequence
             copied.byte_size = copied.byte_size_begun = size
         if self.byte_size_begun != size:
@@ -72,6 +85,18 @@ class Memtable:
     def settle(self) -> None:
         """End a write that was cut short; only its writer, or whoever keeps writers out, can know that."""
         self.byte_size = self.byte_size_begun
+
+
+def _joined(ranges: tuple[Range, ...]) -> tuple[Range, ...]:
+    """The same ranges, in order, and those that touch as one."""
+    joined: list[Range] = []
+    for start, end in sorted(ranges, key=lambda deleted: deleted[0]):
+        if joined and (joined[-1][1] is None or start <= joined[-1][1]):
+            before, last = joined[-1]
+            joined[-1] = before, None if last is None or end is None else max(last, end)
+        else:
+            joined.append((start, end))
+    return tuple(joined)
 
 
 def sorted_runs(records: Mapping[bytes, bytes | None], *, reverse: bool = False) -> Iterator[Run]:

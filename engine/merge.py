@@ -6,8 +6,9 @@ descending ones. A run itself is ascending in both.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import compress
 
-from engine.record import Run
+from engine.record import Range, Run, is_covered
 
 
 class _Head:
@@ -92,3 +93,13 @@ def clip(stream: Iterator[Run], start: bytes, end: bytes | None, *, reverse: boo
             yield keys[low:high], values[low:high]
         if low > 0 if reverse else high < len(keys):
             return
+
+
+def without_ranges(runs: Iterator[Run], ranges: Sequence[Range]) -> Iterator[Run]:
+    """The records that no range covers."""
+    for keys, values in runs:
+        kept = [not is_covered(key, ranges) for key in keys]
+        if all(kept):
+            yield keys, values
+        elif any(kept):
+            yield list(compress(keys, kept)), list(compress(values, kept))

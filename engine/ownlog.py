@@ -3,7 +3,7 @@
 The sequences of batches are consecutive, so that a log that is missing, or too old, is noticed.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from engine.coding import DecodeError
 from engine.commitlog import FRAME_BYTES_MAX, CommitLogWriter, read_commit_log
@@ -14,8 +14,8 @@ from engine.record import SequenceNumber, WriteBatch, decode_batch, encode_batch
 
 def replay(
     file_system: FileSystem, directory: str, oldest: int, flushed: SequenceNumber
-) -> Iterator[tuple[int, SequenceNumber, dict[bytes, bytes | None]]]:
-    """Every batch after `flushed`: the log it is in, its sequence, its records.
+) -> Iterator[tuple[int, SequenceNumber, WriteBatch]]:
+    """Every batch after `flushed`: the log it is in, its sequence, and itself.
 
     Raises: CorruptionError.
     """
@@ -28,14 +28,14 @@ def replay(
         path = join(directory, log_name(number))
         for payload in read_commit_log(file_system, path, newest=number == numbers[-1]):
             try:
-                sequence, records = decode_batch(payload)
+                sequence, batch = decode_batch(payload)
             except DecodeError as error:
                 raise CorruptionError(path, 0, str(error)) from error
             if sequence != following if following is not None else sequence > flushed + 1:
                 raise CorruptionError(path, 0, f"writes are missing before {sequence}")
             following = sequence + 1
             if sequence > flushed:
-                yield number, SequenceNumber(sequence), records
+                yield number, SequenceNumber(sequence), batch
 
 
 def log_numbers(file_system: ReadableFileSystem, directory: str) -> list[int]:
@@ -60,11 +60,11 @@ class OwnLog:
         self._directory = directory
         self._log = CommitLogWriter(file_system, join(directory, log_name(number)))
 
-    def write(self, first: int, batches: Iterable[WriteBatch]) -> None:
+    def write(self, first: int, batches: Sequence[WriteBatch]) -> None:
         """Let the batches survive the process. Raises: StorageFullError, with none of them written."""
         log = self._log
         for sequence, batch in enumerate(batches, first):
-            log.append(encode_batch(sequence, batch.records))
+            log.append(encode_batch(sequence, batch))
         log.write_out()
 
     def sync(self) -> None:

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from engine.bounds import check_limit, intersect
-from engine.record import ABSENT, SequenceNumber
+from engine.record import ABSENT, SequenceNumber, unless_expired
 from engine.view import ClosedView, View
 
 
@@ -22,11 +22,12 @@ class Snapshot:
     ones are closed when they are collected.
     """
 
-    __slots__ = ("_open", "_view", "sequence")
+    __slots__ = ("_clock_ms", "_open", "_view", "sequence")
 
-    def __init__(self, view: View, opened: set[int]) -> None:
+    def __init__(self, view: View, opened: set[int], clock_ms: int) -> None:
         """Use `Engine.snapshot`. The active memtable of the view stands still; `opened` has who is open."""
         self._view = view
+        self._clock_ms = clock_ms
         self._open = opened
         self.sequence: SequenceNumber = view.active.sequence
         opened.add(id(self))
@@ -38,11 +39,11 @@ class Snapshot:
         """
         view = self._view
         value = view.records.get(key, ABSENT)
-        return view.find(key, wait) if value is ABSENT else value
+        return unless_expired(view.find(key, wait) if value is ABSENT else value, self._clock_ms)
 
     def multi_get(self, keys: Iterable[bytes]) -> list[bytes | None]:
         """The values many keys had. Raises: ClosedError, CorruptionError."""
-        return self._view.multi_get(keys)
+        return self._view.multi_get(keys, self._clock_ms)
 
     def scan(
         self,
@@ -56,7 +57,7 @@ class Snapshot:
         """As `Engine.scan`; one that was begun may be read to its end when the snapshot is closed."""
         start, end = intersect(start, end, prefix)
         check_limit(limit)
-        return self._view.scan(start, end, reverse=reverse, limit=limit)
+        return self._view.scan(start, end, reverse=reverse, limit=limit, clock_ms=self._clock_ms)
 
     def close(self) -> None:
         """Let go of everything; closing it twice is no mistake."""

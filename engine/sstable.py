@@ -30,7 +30,7 @@ from engine.errors import CorruptionError, WouldBlockError
 from engine.files import FileSystem, ReadableFile
 from engine.footer import FOOTER_BYTES, Footer
 from engine.options import Options
-from engine.record import ABSENT, Found, Run, SequenceNumber
+from engine.record import ABSENT, Expiring, Found, Run, SequenceNumber
 from engine.section import Packer, seal, unseal
 from engine.version import NOTHING, Table
 
@@ -78,6 +78,7 @@ class SSTableWriter:
         self._block_ends: list[int] = []
         self._all_keys: list[bytes] = []
         self._tombstones = 0
+        self._expiries: list[int] = []
 
     @property
     def byte_size(self) -> int:
@@ -96,6 +97,8 @@ class SSTableWriter:
         except TypeError:
             lengths = [0 if value is None else len(value) for value in values]
             self._tombstones += values.count(None)
+        if not all(values):
+            self._expiries += [value.expires_ms for value in values if isinstance(value, Expiring)]
         if self._keys:
             keys = self._keys + keys
             values = self._values + values
@@ -147,10 +150,14 @@ class SSTableWriter:
         records, tombstones = len(self._all_keys), self._tombstones
         starts = dictionary_start, filter_start, index_start
         self._write_section(Footer(*starts, records, tombstones, self._sequence, self._level).encode())
+        half = (records + 1) // 2
+        expiry_ms = sorted(self._expiries)[half - 1] if len(self._expiries) >= half else 0
         self._write_out()
         self._file.sync()
         self._file.close()
-        table = Table(self._number, self._position, self._all_keys[0], self._last_keys[-1], records, tombstones)
+        table = Table(
+            self._number, self._position, self._all_keys[0], self._last_keys[-1], records, tombstones, expiry_ms
+        )
         reader = SSTableReader(self._file_system, self._path, table, cache)
         reader.hand_over(index, bloom, self._dictionary)
         return reader

@@ -28,6 +28,12 @@ class Tree:
             self.view = View(active, (view.active, *view.sealed), view.levels, self.rows)
         return active
 
+    def replace_active(self, active: Memtable) -> None:
+        """Let another memtable, with all that is in it, take the place of the active one."""
+        with self._lock:
+            view = self.view
+            self.view = View(active, view.sealed, view.levels)
+
     @property
     def sealed_sequence(self) -> SequenceNumber:
         """Every write up to it is in sealed memtables or in tables."""
@@ -58,7 +64,7 @@ class Tree:
             return nullcontext()
         if is_same:
             return self.rows.changing(levels, {})
-        return self.rows.changing(levels, flushed.records if flushed else None)
+        return self.rows.changing(levels, flushed.records if flushed and not flushed.ranges else None)
 
     def close(self) -> None:
         with self._lock:

@@ -8,6 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from math import inf
 
 from engine.record import SequenceNumber
 
@@ -24,6 +25,7 @@ class Table:
     smallest     its first key
     largest      its last key
     records      tombstones included
+    expiry_ms    when half of its records have expired; 0: never
     """
 
     number: int
@@ -32,17 +34,19 @@ class Table:
     largest: bytes
     records: int
     tombstones: int
+    expiry_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class VersionEdit:
-    """What changes from one Version to the next; None leaves a number as it is."""
+    """What changes from one Version to the next; None leaves a number as it is, and the clock never goes back."""
 
     added: tuple[tuple[int, Table], ...] = ()
     removed: tuple[tuple[int, int], ...] = ()
     flushed_sequence: SequenceNumber | None = None
     oldest_log: int | None = None
     next_number: int | None = None
+    clock_ms: int | None = None
 
 
 class InvalidEditError(Exception):
@@ -56,16 +60,22 @@ class Version:
     levels             level 0 newest first, its tables overlap; the others sorted by key, disjoint
     flushed_sequence   every write up to it is in these tables
     oldest_log         the first log that holds anything else; 0 if the store has none of its own
+    next_expiry_ms     when a table has reached its `expiry_ms`, for which it is compacted
     next_number        no file has this number or a larger one, except leftovers of a crash
+    clock_ms           what expired up to then may have been dropped
     """
 
     levels: tuple[tuple[Table, ...], ...] = ((),) * LEVELS
     flushed_sequence: SequenceNumber = NOTHING
     oldest_log: int = 0
     next_number: int = 1
+    clock_ms: int = 0
     largest_keys: tuple[tuple[bytes, ...], ...] = field(init=False, compare=False, repr=False)
+    next_expiry_ms: float = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        due = [table.expiry_ms for table in self.tables() if table.expiry_ms]
+        object.__setattr__(self, "next_expiry_ms", min(due, default=inf))
         keys = tuple(tuple(table.largest for table in level) for level in self.levels)
         object.__setattr__(self, "largest_keys", keys)
 
@@ -113,9 +123,10 @@ class Version:
             flushed_sequence=self.flushed_sequence if edit.flushed_sequence is None else edit.flushed_sequence,
             oldest_log=self.oldest_log if edit.oldest_log is None else edit.oldest_log,
             next_number=self.next_number if edit.next_number is None else edit.next_number,
+            clock_ms=max(self.clock_ms, edit.clock_ms or 0),
         )
 
     def as_edit(self) -> VersionEdit:
         """The edit that makes this Version from an empty one."""
         added = tuple((number, table) for number, level in enumerate(self.levels) for table in level)
-        return VersionEdit(added, (), self.flushed_sequence, self.oldest_log, self.next_number)
+        return VersionEdit(added, (), self.flushed_sequence, self.oldest_log, self.next_number, self.clock_ms)

@@ -11,8 +11,8 @@ from itertools import chain, islice
 from engine.bloom import PATTERN_SHIFT, PATTERNS, hash_key
 from engine.errors import ClosedError
 from engine.memtable import Memtable, records_between, sorted_runs
-from engine.merge import clip, merge
-from engine.record import ABSENT, KEY_BYTES_MAX, Found, Run, check_key
+from engine.merge import clip, merge, without_ranges
+from engine.record import ABSENT, KEY_BYTES_MAX, Found, Run, check_key, is_covered, unless_expired
 from engine.rowcache import NO_ROWS, RowCache
 from engine.sstable import SSTableReader
 from engine.version import NOTHING, Version
@@ -43,7 +43,7 @@ class View:
     rows      what may answer a get that they cannot, before `find` is called
     """
 
-    __slots__ = ("_deeper", "_level0", "_rows", "active", "levels", "records", "rows", "sealed")
+    __slots__ = ("_deeper", "_is_layered", "_level0", "_rows", "active", "levels", "records", "rows", "sealed")
 
     def __init__(
         self, active: Memtable, sealed: tuple[Memtable, ...], levels: Levels, rows: RowCache = NO_ROWS
@@ -56,22 +56,18 @@ class View:
         self._level0 = levels.level0
         self._deeper = levels.deeper
         self._rows = rows
-        # What is sealed comes before what is in tables.
-        self.rows = NO_ROWS if sealed else rows
+        # What is sealed, or a deleted range, comes before what is in tables.
+        self._is_layered = bool(sealed or active.ranges)
+        self.rows = NO_ROWS if self._is_layered else rows
 
     def find(self, key: bytes, wait: bool) -> bytes | None:
         """Look up a key that is not in the active memtable.
 
         Raises: InvalidKeyError; WouldBlockError, if not `wait` and the disk is needed.
         """
-        for memtable in self.sealed:
-            value = memtable.records.get(key, ABSENT)
+        if self._is_layered:
+            value = self._find_in_layers(key)
             if value is not ABSENT:
-                return value
-        if self.rows is not self._rows:
-            value = self._rows.young.get(key, ABSENT)
-            if value is not ABSENT:
-                self._rows.hits += 1
                 return value
         if key.__class__ is not bytes or not 0 < len(key) <= KEY_BYTES_MAX:
             check_key(key)
@@ -97,6 +93,20 @@ class View:
             self._rows.add(key, None, self.levels)
         return None
 
+    def _find_in_layers(self, key: bytes) -> Found:
+        """What the memtables and their ranges say of a key, and then the rows."""
+        check_key(key)
+        for memtable in (self.active, *self.sealed):
+            value = memtable.records.get(key, ABSENT)
+            if value is not ABSENT:
+                return value
+            if memtable.ranges and is_covered(key, memtable.ranges):
+                return None
+        value = self._rows.young.get(key, ABSENT)
+        if value is not ABSENT:
+            self._rows.hits += 1
+        return value
+
     def _look_into(self, table: SSTableReader, key: bytes, spot: int, bits: int, wait: bool) -> Found:
         """What a table that may have a key says of it, or the row of an earlier look."""
         rows = self._rows
@@ -109,8 +119,8 @@ class View:
                 rows.add(key, value, self.levels)
         return value
 
-    def multi_get(self, keys: Iterable[bytes]) -> list[bytes | None]:
-        """Look up many keys. Raises: InvalidKeyError."""
+    def multi_get(self, keys: Iterable[bytes], clock_ms: int) -> list[bytes | None]:
+        """Look up many keys, at a time on the clock of the store. Raises: InvalidKeyError."""
         recent, row, find = self.records.get, self.rows.young.get, self.find
         values = []
         rows_found = 0
@@ -124,7 +134,7 @@ class View:
                     rows_found += 1
             values.append(value)
         self.rows.hits += rows_found
-        return values
+        return values if all(values) else [unless_expired(value, clock_ms) for value in values]
 
     def frozen(self) -> "View | None":
         """One whose active memtable is a copy that stands still; None while a write is halfway in."""
@@ -132,7 +142,7 @@ class View:
         return None if copied is None else View(copied, self.sealed, self.levels)
 
     def scan(
-        self, start: bytes, end: bytes | None, *, reverse: bool = False, limit: int | None = None
+        self, start: bytes, end: bytes | None, *, reverse: bool = False, limit: int | None = None, clock_ms: int = 0
     ) -> Iterator[tuple[bytes, bytes]]:
         """The newest value of every key with start <= key < end, of no more than `limit`, as of now."""
         # A dict is copied in one step, which no writer can come between.
@@ -140,8 +150,12 @@ class View:
         streams = [sorted_runs(records_between(records, start, end), reverse=reverse) for records in memtables]
         streams += [_table_runs([table], start, end, reverse) for table in self._level0]
         streams += [_table_runs(tables, start, end, reverse) for _, tables in self._deeper]
+        for number, memtable in enumerate((self.active, *self.sealed)):
+            if memtable.ranges:
+                older = [without_ranges(stream, memtable.ranges) for stream in streams[number + 1 :]]
+                streams[number + 1 :] = older
         # All of it runs in C but for a step per run: that halves the price of handing out a pair.
-        pairs = chain.from_iterable(_present(merge(streams, reverse=reverse), reverse))
+        pairs = chain.from_iterable(_present(merge(streams, reverse=reverse), reverse, clock_ms))
         return pairs if limit is None else islice(pairs, limit)
 
 
@@ -167,6 +181,7 @@ class ClosedView(View):
         *,
         reverse: bool = False,  # noqa: ARG002
         limit: int | None = None,  # noqa: ARG002
+        clock_ms: int = 0,  # noqa: ARG002
     ) -> Iterator[tuple[bytes, bytes]]:
         raise ClosedError(self._reason)
 
@@ -184,11 +199,12 @@ def _table_runs(tables: list[SSTableReader], start: bytes, end: bytes | None, re
         keep = False
 
 
-def _present(runs: Iterator[Run], reverse: bool) -> Iterator[Iterable[tuple[bytes, bytes]]]:
+def _present(runs: Iterator[Run], reverse: bool, clock_ms: int) -> Iterator[Iterable[tuple[bytes, bytes]]]:
     for keys, values in runs:
         pairs = zip(reversed(keys), reversed(values), strict=True) if reverse else zip(keys, values, strict=True)
-        # Looking for None costs twice as much, and hardly any value is empty.
+        # Nothing else finds tombstones and what expires as quickly, and hardly any other value is empty.
         if all(values):
             yield pairs  # type: ignore[misc]  # there is no None among them
         else:
-            yield [(key, value) for key, value in pairs if value is not None]
+            there = [(key, unless_expired(value, clock_ms)) for key, value in pairs]
+            yield [(key, value) for key, value in there if value is not None]

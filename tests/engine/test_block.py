@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from engine.block import Block, encode_block
 from engine.coding import DecodeError
-from engine.record import ABSENT
+from engine.record import ABSENT, Expiring
 from tests.strategies import keys as any_key
 from tests.strategies import records
 
@@ -28,6 +28,11 @@ def test_a_block_answers_as_a_dict_does(content: dict[bytes, bytes | None], othe
     assert keys == sorted(content)
     assert dict(zip(keys, values, strict=True)) == content
     assert len(block) == len(content)
+    for key, value in [*content.items(), *zip(keys, values, strict=True)]:
+        wanted, found = content[key], block.get(key)
+        assert value.__class__ is found.__class__ is wanted.__class__
+        if isinstance(wanted, Expiring):
+            assert value.expires_ms == found.expires_ms == wanted.expires_ms  # type: ignore[union-attr]  # as just seen
 
 
 @given(st.integers(1, 300), st.integers(1, 20), st.integers(0, 400))

@@ -26,8 +26,8 @@ from engine import (
     WriteBatch,
     verify_engine,
 )
-from tests.models import ModelMap
-from tests.strategies import keys, records, scans
+from tests.models import ModelMap, batch_of
+from tests.strategies import keys, ranges, records, scans, values
 
 OPTIONS: dict[str, Any] = {
     "memtable_bytes_max": 4096,
@@ -60,7 +60,9 @@ class EngineMachine(RuleBasedStateMachine):
             **OPTIONS,
         )
         self.model = ModelMap()
-        self.writes: list[tuple[SequenceNumber, dict[bytes, bytes | None]]] = []
+        # What is durable whatever happens, and what was written since.
+        self.base = ModelMap()
+        self.writes: list[tuple[SequenceNumber, WriteBatch]] = []
         self.promised = 0
         self.checkpoints = 0
         self.snapshots: list[tuple[Snapshot, ModelMap]] = []
@@ -68,18 +70,47 @@ class EngineMachine(RuleBasedStateMachine):
 
     def open(self) -> None:
         self.engine = Engine.open("/db", self.options, file_system=self.disk, executor=InlineExecutor())
+        assert self.engine.clock_ms <= self.model.clock_ms
+        self.engine.advance_clock(self.model.clock_ms)
 
     @rule(content=records, sync=st.booleans())
     def write(self, content: dict[bytes, bytes | None], sync: bool) -> None:
-        batch = WriteBatch()
-        for key, value in content.items():
-            batch.delete(key) if value is None else batch.put(key, value)
+        self.write_batch(batch_of(content), sync)
+
+    @rule(before=records, deleted=st.lists(ranges, min_size=1, max_size=2), after=records, sync=st.booleans())
+    def delete_ranges(
+        self,
+        before: dict[bytes, bytes | None],
+        deleted: list[tuple[bytes, bytes | None]],
+        after: dict[bytes, bytes | None],
+        sync: bool,
+    ) -> None:
+        batch = batch_of(before)
+        for start, end in deleted:
+            batch.delete_range(start, end)
+        for key, value in batch_of(after).items():
+            batch.records[key] = value
+        self.write_batch(batch, sync)
+
+    @rule(milliseconds=st.integers(0, 30))
+    def advance_clock(self, milliseconds: int) -> None:
+        self.model.clock_ms += milliseconds
+        self.engine.advance_clock(self.model.clock_ms)
+
+    @rule(content=st.dictionaries(keys, values, max_size=60))
+    def ingest(self, content: dict[bytes, bytes]) -> None:
+        self.engine.ingest(sorted(content.items()))
+        self.model.apply(content.items())
+        if content:
+            self.base, self.writes, self.promised = self.model.copy(), [], 0
+
+    def write_batch(self, batch: WriteBatch, sync: bool) -> None:
         sequence = SequenceNumber(self.engine.applied_sequence + (1 if self.options.own_log else 3))
         # Before it is written: if the power goes meanwhile, it may be there or not.
-        self.writes.append((sequence, content))
+        self.writes.append((sequence, batch))
         given = None if self.options.own_log else sequence
         assert self.engine.write(batch, sequence=given, sync=sync) == sequence == self.engine.applied_sequence
-        self.model.apply(content.items())
+        self.model.write(batch)
         if sync and self.options.own_log:
             self.promised = len(self.writes)
 
@@ -88,11 +119,8 @@ class EngineMachine(RuleBasedStateMachine):
         if not self.options.own_log:
             return
         self.disk.faults = [Fault("write", StorageFullError("/db", 28, "No space left on device"), times=None)]
-        batch = WriteBatch()
-        for key, value in content.items():
-            batch.delete(key) if value is None else batch.put(key, value)
         try:
-            self.engine.write(batch)
+            self.engine.write(batch_of(content))
         except StorageFullError:
             pass
         else:
@@ -115,7 +143,7 @@ class EngineMachine(RuleBasedStateMachine):
     def compact(self) -> None:
         self.engine.compact()
         assert sum(bool(level.tables) for level in self.engine.stats().levels) <= 1
-        assert sum(level.records for level in self.engine.stats().levels) == len(self.model.scan())
+        assert sum(level.records for level in self.engine.stats().levels) <= len(self.model.scan(expired=True))
         self.promised = len(self.writes)
         self.get_everything()
 
@@ -126,6 +154,7 @@ class EngineMachine(RuleBasedStateMachine):
         assert self.engine.checkpoint(directory) == self.engine.applied_sequence
         self.promised = len(self.writes)
         copy = Engine.open(directory, self.options, file_system=self.disk, executor=InlineExecutor())
+        copy.advance_clock(self.model.clock_ms)
         assert list(copy.scan()) == self.model.scan()
         copy.close()
 
@@ -199,9 +228,10 @@ class EngineMachine(RuleBasedStateMachine):
         assert len(kept) >= self.promised, f"{self.promised} writes were promised, {len(kept)} are there"
         self.writes = kept
         self.promised = len(kept) if self.options.own_log else self.promised
-        self.model = ModelMap()
-        for _, content in kept:
-            self.model.apply(content.items())
+        clock_ms, self.model = self.model.clock_ms, self.base.copy()
+        self.model.clock_ms = clock_ms
+        for _, batch in kept:
+            self.model.write(batch)
         assert list(self.engine.scan()) == self.model.scan()
 
     @rule(key=keys)
@@ -211,7 +241,7 @@ class EngineMachine(RuleBasedStateMachine):
     @rule()
     def get_everything(self) -> None:
         """Every key ever written, so that each of them is then in the row cache as it is now."""
-        everything = {key for _, content in self.writes for key in content}
+        everything = {key for _, batch in self.writes for key in batch.records}
         assert {key: self.engine.get(key) for key in everything} == {key: self.model.get(key) for key in everything}
 
     @rule(bounds=scans)

@@ -16,8 +16,8 @@ from engine import (
 )
 from engine.coding import DecodeError
 from engine.ownlog import OwnLog, check_batch, replay
-from engine.record import decode_batch, encode_batch
-from tests.strategies import records
+from engine.record import Expiring, decode_batch, encode_batch
+from tests.strategies import ranges, records
 
 NONE = SequenceNumber(0)
 
@@ -52,9 +52,23 @@ def sequences(disk: MemoryFileSystem, oldest: int, flushed: int = 0) -> list[tup
     return [(number, sequence) for number, sequence, _ in replay(disk, "/db", oldest, SequenceNumber(flushed))]
 
 
-@given(st.integers(0, 1 << 60), records)
-def test_a_batch_is_decoded_as_encoded(sequence: int, content: dict[bytes, bytes | None]) -> None:
-    assert decode_batch(encode_batch(sequence, content)) == (sequence, content)
+@given(st.integers(0, 1 << 60), records, st.lists(ranges, max_size=3))
+def test_a_batch_is_decoded_as_encoded(
+    sequence: int, content: dict[bytes, bytes | None], deleted: list[tuple[bytes, bytes | None]]
+) -> None:
+    written = WriteBatch()
+    for start, end in deleted:
+        written.delete_range(start, end)
+    written.records = content
+
+    number, read = decode_batch(encode_batch(sequence, written))
+
+    assert (number, read.records, read.ranges) == (sequence, content, written.ranges)
+    assert [expiry_of(value) for value in read.records.values()] == [expiry_of(value) for value in content.values()]
+
+
+def expiry_of(value: bytes | None) -> int | None:
+    return value.expires_ms if isinstance(value, Expiring) else None
 
 
 @given(st.binary(max_size=60))

@@ -1,0 +1,98 @@
+"""Overlay: newer records, or deleted ranges, laid over all tables at once.
+
+Level 0 and what it overlaps in level 1 are merged with the newer records into level 1. Of what a range
+covers, whole tables are dropped without a look, and those at its borders are written anew. So no table
+ever carries a range, and a deleted range gives its space back as soon as its memtable is flushed.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from engine.compaction import Compaction
+from engine.jobs import Workshop, discard, without_needless, write_tables
+from engine.merge import merge, without_ranges
+from engine.record import Range, Run, SequenceNumber
+from engine.sstable import SSTableReader
+from engine.version import LEVELS, Table, Version, VersionEdit
+
+Readers = Mapping[int, SSTableReader]
+
+
+def overlay(
+    workshop: Workshop,
+    newest: Iterator[Run],
+    borders: tuple[bytes, bytes] | None,
+    ranges: Sequence[Range],
+    version: Version,
+    readers: Readers,
+    clock_ms: int,
+    sequence: SequenceNumber,
+) -> tuple[VersionEdit, list[SSTableReader]]:
+    """The edit that lays `newest` over a Version, and the durable tables it adds.
+
+    borders   the smallest and the largest key of `newest`, None if it has none
+    ranges    where all that is in tables is deleted
+    sequence  up to which `newest` and the tables have every write
+
+    No other job may change the tables meanwhile.
+    """
+    compaction = _compaction(version, borders, clock_ms)
+    merged = {table.number for table in (*compaction.upper, *compaction.lower)}
+    removed = [(0, table.number) for table in compaction.upper] + [(1, table.number) for table in compaction.lower]
+    added: list[tuple[int, SSTableReader]] = []
+    try:
+        if merged or borders:
+            older = [_runs([table], ranges, readers) for table in compaction.upper]
+            older.append(_runs(compaction.lower, ranges, readers))
+            runs = without_needless(merge([newest, *older]), compaction, version)
+            added += [
+                (1, table)
+                for table in write_tables(workshop, runs, 1, sequence, table_bytes_max=workshop.options.table_bytes_max)
+            ]
+        for level in range(1, LEVELS):
+            for table in version.levels[level]:
+                if table.number in merged or not _is_touched(table, ranges):
+                    continue
+                removed.append((level, table.number))
+                if not _is_gone(table, ranges):
+                    rest = _runs([table], ranges, readers)
+                    added += [
+                        (level, t)
+                        for t in write_tables(
+                            workshop, rest, level, sequence, table_bytes_max=workshop.options.table_bytes_max
+                        )
+                    ]
+    except BaseException:
+        for _, reader in added:
+            discard(workshop.file_system, reader.path)
+        raise
+    edit = VersionEdit(
+        tuple((level, reader.table) for level, reader in added), tuple(removed), clock_ms=clock_ms or None
+    )
+    return edit, [reader for _, reader in added]
+
+
+def _compaction(version: Version, borders: tuple[bytes, bytes] | None, clock_ms: int) -> Compaction:
+    tables = version.levels[0]
+    smallest = [table.smallest for table in tables] + list((borders or ())[:1])
+    largest = [table.largest for table in tables] + list((borders or ())[1:])
+    lower = version.overlapping(1, min(smallest), max(largest)) if smallest else ()
+    return Compaction(0, tables, lower, clock_ms)
+
+
+def _runs(tables: Sequence[Table], ranges: Sequence[Range], readers: Readers) -> Iterator[Run]:
+    """What the ranges leave of some tables, one after the other."""
+    for table in tables:
+        if _is_gone(table, ranges):
+            continue
+        runs = readers[table.number].runs()
+        yield from without_ranges(runs, ranges) if _is_touched(table, ranges) else runs
+
+
+def _is_touched(table: Table, ranges: Sequence[Range]) -> bool:
+    """Whether it may have a record that is deleted."""
+    return any(start <= table.largest and (end is None or table.smallest < end) for start, end in ranges)
+
+
+def _is_gone(table: Table, ranges: Sequence[Range]) -> bool:
+    """Whether all of it is deleted."""
+    return any(start <= table.smallest and (end is None or table.largest < end) for start, end in ranges)
