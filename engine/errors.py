@@ -75,7 +75,7 @@ class StorageError(EngineError):
 
 
 class StorageFullError(StorageError):
-    """No space is left for what had to be written; it was not, and may be tried again."""
+    """No space, or no file descriptor, is left for what had to be done; it was not, and may be tried again."""
 
 
 def is_damage(error: BaseException) -> bool:

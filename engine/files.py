@@ -6,7 +6,7 @@
 
 What was written survives a crash of the machine once `sync` has returned, and the name of a new or
 renamed file once `sync_directory` has. Every method raises StorageError, or StorageFullError where
-no space is left.
+no space is left, or no descriptor for another file.
 """
 
 import errno
@@ -25,7 +25,8 @@ TABLE = "sst"
 MANIFEST = "MANIFEST"
 
 _NUMBERED = re.compile(r"(?:(MANIFEST)-(\d{6,15})|(\d{6,15})\.(log|sst))")
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+# Nothing was begun, and others may give back what is lacking.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
 
 
 def log_name(number: int) -> str:

@@ -61,7 +61,7 @@ class StaleEpochError(RaftGroupError):
 
 
 class StorageFullError(RaftGroupError):
-    """The disk has no room for writes; reads still work."""
+    """The disk has no room for writes, or the process no file descriptor; reads still work."""
 
 
 class DeadlineError(RaftGroupError):

@@ -400,7 +400,7 @@ class RaftGroup(Port):
 
     @staticmethod
     def _no_room() -> StorageFullError:
-        return StorageFullError("this node has no room on its disk for writes; reads still work")
+        return StorageFullError("this node has no room on its disk for writes, or no file descriptor; reads still work")
 
     def _too_many_writes(self) -> OverloadedError:
         return OverloadedError(f"partition {self.partition} has more writes waiting than it can take")

@@ -129,6 +129,24 @@ def test_a_full_disk_is_told_from_a_failing_one(tmp_path: Path, monkeypatch: pyt
     file.close()
 
 
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EACCES])
+def test_that_no_descriptor_is_left_is_told_from_a_failing_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Whoever wanted a file has not got it, and may try again: a flush, say, when others have closed theirs."""
+
+    def fail(*_: Any) -> int:
+        raise OSError(number, os.strerror(number))
+
+    disk = OsFileSystem()
+    monkeypatch.setattr(os, "open", fail)
+    acts: list[Callable[[str], object]] = [disk.open_append, disk.open_read, disk.sync_directory]
+    for act in acts:
+        with pytest.raises(StorageError, match=os.strerror(number)) as caught:
+            act(str(tmp_path / "a"))
+        assert isinstance(caught.value, StorageFullError) == (number != errno.EACCES)
+
+
 def test_a_read_without_waiting_finds_what_is_in_memory_or_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
