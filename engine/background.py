@@ -5,6 +5,7 @@ the next request; anything else closes the engine to writes.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -12,12 +13,14 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from engine.compaction import Compaction, pick, pick_any
+from engine.delegate import Delegate, worker_for
 from engine.errors import ClosedError, EngineError, StorageError, StorageFullError, refusal
 from engine.ingest import place, write_sorted
-from engine.jobs import JobStoppedError, Workshop, compact, discard, flush
+from engine.jobs import JobStoppedError, Workshop, discard
 from engine.memtable import sorted_runs
 from engine.options import Options
 from engine.overlay import overlay
+from engine.pace import Pace
 from engine.sstable import SSTableReader
 from engine.store import Store
 from engine.tree import Tree
@@ -67,17 +70,19 @@ class Background:
         self._options = options
         self._executor = executor
         self._drop_logs_before = drop_logs_before
-        self._workshop: Workshop = store.workshop(options, self._check)
+        self._closing = threading.Event()
+        pace = Pace(options.compaction_bytes_per_second, time.monotonic, self._closing.wait)
+        self._workshop: Workshop = store.workshop(options, self._check, pace.done)
         # Guards what follows, and is notified of every change to it.
         self._changed = threading.Condition()
         self._running: dict[Job, Future[None] | None] = {}
         self._full: dict[Job, StorageFullError] = {}
         self._wants_one_level = False
-        self._is_closing = False
         self._clock_ms = clock_ms
         # What may change tables of every level now, so that no compaction may: an ingest, or a flush with ranges.
         self._holder: Job | None = None
         self._ingesting = threading.Lock()
+        self._delegate = Delegate(self._workshop, worker_for(self._workshop.file_system, executor, options))
 
     @property
     def is_stalled(self) -> bool:
@@ -101,7 +106,7 @@ class Background:
     def request(self) -> None:
         """Start the jobs that are due."""
         with self._changed:
-            if self._is_closing or self.failure is not None:
+            if self._closing.is_set() or self.failure is not None:
                 return
             idle = [job for job in _IN_BACKGROUND if job not in self._running]
             due = [job for job in idle if self._is_due(job)]
@@ -166,7 +171,7 @@ class Background:
             )
 
     def _is_stuck(self, job: Job) -> bool:
-        return self.failure is not None or self._is_closing or job in self._full
+        return self.failure is not None or self._closing.is_set() or job in self._full
 
     def _raise_stuck(self, job: Job) -> None:
         if self.failure is not None:
@@ -281,7 +286,7 @@ class Background:
                 memtable.sequence,
             )
         else:
-            tables = flush(self._workshop, memtable)
+            tables = self._delegate.flush(memtable)
             edit = VersionEdit(tuple((0, reader.table) for reader in tables))
         edit = replace(edit, flushed_sequence=memtable.sequence, oldest_log=memtable.next_log)
         self._install(Job.FLUSH, edit, tables, self._tree.publisher(memtable))
@@ -296,7 +301,7 @@ class Background:
         if compaction.is_move:
             self._install(Job.COMPACT, compaction.edit(compaction.upper), [], self._tree.publisher(is_same=True))
             return
-        tables = compact(self._workshop, compaction, version, readers)
+        tables = self._delegate.compact(compaction, version, readers)
         edit = compaction.edit(tuple(reader.table for reader in tables))
         self._install(Job.COMPACT, edit, tables, self._tree.publisher(is_same=True))
 
@@ -315,24 +320,27 @@ class Background:
         tally.byte_size += sum(reader.table.byte_size for reader in tables)
 
     def _check(self) -> None:
-        if self._is_closing:
+        if self._closing.is_set():
             raise JobStoppedError
 
     def _check_open(self) -> None:
         """Raises: ClosedError, or why the engine is closed to writes."""
-        if self.failure is not None or self._is_closing:
+        if self.failure is not None or self._closing.is_set():
             self._raise_stuck(Job.INGEST)
 
     def close(self) -> None:
         """Return once nothing runs any more."""
         with self._changed:
-            self._is_closing = True
+            self._closing.set()
             for job, future in list(self._running.items()):
                 # What has not begun need not wait for its turn to end.
                 if future is not None and future.cancel():
                     del self._running[job]
             self._changed.notify_all()
+        self._delegate.stop()
+        with self._changed:
             self._changed.wait_for(lambda: not self._running)
         # An ingest finds out by itself, and removes what it made.
         with self._ingesting:
             pass
+        self._delegate.close()

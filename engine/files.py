@@ -25,6 +25,7 @@ TABLE = "sst"
 MANIFEST = "MANIFEST"
 
 _NUMBERED = re.compile(r"(?:(MANIFEST)-(\d{6,15})|(\d{6,15})\.(log|sst))")
+_UNFINISHED = re.compile(r"[0-9a-f]{16}-\d{6,15}\.tmp")
 # Nothing was begun, and others may give back what is lacking.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
 
@@ -44,6 +45,16 @@ def manifest_name(number: int) -> str:
     return f"{MANIFEST}-{number:06}"
 
 
+def unfinished_name(token: str, number: int) -> str:
+    """The name of an SSTable that a worker process makes, until it is finished and gets a number."""
+    return f"{token}-{number:06}{TEMPORARY_SUFFIX}"
+
+
+def is_unfinished(name: str, token: str = "") -> bool:
+    """Whether it is the name of such an SSTable; of a certain task, if its token is given."""
+    return _UNFINISHED.fullmatch(name) is not None and name.startswith(token)
+
+
 def parse_name(name: str) -> tuple[str, int] | None:
     """The kind (LOG, TABLE or MANIFEST) and number of a file, None for any other."""
     match = _NUMBERED.fullmatch(name)
@@ -52,6 +63,11 @@ def parse_name(name: str) -> tuple[str, int] | None:
     if match[1]:
         return MANIFEST, int(match[2])
     return match[4], int(match[3])
+
+
+def absolute(path: str) -> str:
+    """The path as a process with another working directory has to know it."""
+    return os.path.abspath(path)
 
 
 def join(directory: str, name: str) -> str:

@@ -27,12 +27,18 @@ class JobStoppedError(Exception):
     """The engine is closing: what the job made is gone again."""
 
 
+def _at_full_speed(_: int) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Workshop:
     """What every job works with.
 
     next_number   gives each new file its number
     check         raises JobStoppedError when the job is to end early
+    name_table    the name of the file with a number
+    pace          told of bytes that a compaction has written, it may wait
     """
 
     file_system: FileSystem
@@ -41,6 +47,8 @@ class Workshop:
     cache: BlockCache
     next_number: Callable[[], int]
     check: Callable[[], None]
+    name_table: Callable[[int], str] = table_name
+    pace: Callable[[int], None] = _at_full_speed
 
 
 def flush(workshop: Workshop, memtable: Memtable) -> list[SSTableReader]:
@@ -114,12 +122,16 @@ def write_tables(
             workshop.check()
             if writer is None:
                 number = workshop.next_number()
-                path = join(workshop.directory, table_name(number))
+                path = join(workshop.directory, workshop.name_table(number))
                 writer = SSTableWriter(
                     workshop.file_system, path, number, workshop.options, level, sequence, dictionary
                 )
+            before = writer.byte_size
             writer.add(keys, values)
-            if table_bytes_max is not None and writer.byte_size >= table_bytes_max:
+            if table_bytes_max is None:
+                continue
+            workshop.pace(writer.byte_size - before)
+            if writer.byte_size >= table_bytes_max:
                 finished.append(writer.finish(workshop.cache))
                 writer = None
         if writer is not None:

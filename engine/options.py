@@ -25,6 +25,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "level_bytes_ratio": (2, 64),
     "manifest_bytes_max": (256, _GIB),
     "stall_seconds_max": (0, 3600),
+    "compaction_bytes_per_second": (0, 1 << 40),
 }
 
 
@@ -51,6 +52,10 @@ class Options:
     level_bytes_ratio       ... and how much larger each level below it may be
     manifest_bytes_max      size of the manifest from which it is written anew
     stall_seconds_max       how long a write waits for flush and compaction before StallError
+    worker_process          flush and compact in a process of its own, which all engines of this one share,
+                            where that pays and the store is on a real disk
+    compaction_bytes_per_second
+                            of tables that compaction writes, at most; 0: as many as it can
     """
 
     own_log: bool = True
@@ -70,6 +75,8 @@ class Options:
     level_bytes_ratio: int = 10
     manifest_bytes_max: int = _MIB
     stall_seconds_max: float = 10.0
+    worker_process: bool = True
+    compaction_bytes_per_second: int = 0
 
     def __post_init__(self) -> None:
         # Frozen for others; these are only made definite.

@@ -18,6 +18,7 @@ from engine.files import (
     TABLE,
     TEMPORARY_SUFFIX,
     FileSystem,
+    is_unfinished,
     join,
     manifest_name,
     parse_name,
@@ -88,6 +89,7 @@ class Store:
             kind, number = parse_name(name) or ("", 0)
             if (
                 name == CURRENT + TEMPORARY_SUFFIX
+                or is_unfinished(name)
                 or (kind == TABLE and number not in self.readers)
                 or (kind == MANIFEST and number != self._manifest.number)
                 or (kind == LOG and (not oldest_log or number < oldest_log))
@@ -101,9 +103,9 @@ class Store:
             self._next_number += 1
         return number
 
-    def workshop(self, options: Options, check: Callable[[], None]) -> Workshop:
+    def workshop(self, options: Options, check: Callable[[], None], pace: Callable[[int], None]) -> Workshop:
         """What jobs need to make tables for this store."""
-        return Workshop(self._file_system, self._directory, options, self._cache, self.next_number, check)
+        return Workshop(self._file_system, self._directory, options, self._cache, self.next_number, check, pace=pace)
 
     def install(
         self, edit: VersionEdit, added: Iterable[SSTableReader] = (), publish: Callable[[Levels], None] | None = None

@@ -33,6 +33,8 @@ FILE_MODULES = {"os", "pathlib", "shutil", "tempfile", "mmap", "fcntl"}
 # Who else may touch the file system, or the process environment, and why.
 FILE_ACCESS = {
     "engine/files.py": "the FileSystem that everyone else goes through",
+    "engine/process.py": "starts the worker process, and forgets it in a fork",
+    "engine/worker.py": "a process of its own: it sets its priority, and ends without ceremony",
     "app/cli.py": "hands the environment to Settings; reads and writes the user's own files",
     "app/offline.py": "looks which kind of data directory the user named",
     "app/server.py": "knows its process id and says it in node.pid",
