@@ -17,7 +17,6 @@ from engine.delegate import Delegate, worker_for
 from engine.errors import ClosedError, EngineError, StorageError, StorageFullError, refusal
 from engine.ingest import place, write_sorted
 from engine.jobs import JobStoppedError, Workshop, discard
-from engine.memtable import sorted_runs
 from engine.options import Options
 from engine.overlay import overlay
 from engine.pace import Pace
@@ -272,7 +271,7 @@ class Background:
         memtable = self._tree.oldest_sealed()
         assert memtable is not None, "a flush runs only when it is due"
         if memtable.ranges:
-            runs, keys = sorted_runs(memtable.records), memtable.records
+            runs, keys = memtable.runs(), memtable.records
             borders = (min(keys), max(keys)) if keys else None
             store = self._store
             edit, tables = overlay(

@@ -188,7 +188,9 @@ class Engine:
         reverse   the last key first; `start` and `end` mean the same
         limit     no more than so many
 
-        Cost: a copy of the active memtable at the call; tables are read as the iterator advances.
+        Cost: of a short scan in memory 30 us, and 1 us for every key that came since the last one. Where
+        the active memtable has more than a thousand records within the bounds, and the limit is no
+        smaller, its hash table is copied. Tables are read as the iterator advances, each in spans of 128 KiB.
         Raises: InvalidKeyError, InvalidLimitError, ClosedError; CorruptionError, as the iterator advances.
         """
         start, end = intersect(start, end, prefix)

@@ -14,7 +14,7 @@ from engine.compaction import Compaction
 from engine.dictionary import Dictionary
 from engine.errors import StorageError
 from engine.files import FileSystem, join, table_name
-from engine.memtable import Memtable, sorted_runs
+from engine.memtable import Memtable
 from engine.merge import merge
 from engine.options import Options
 from engine.record import Expiring, Run, SequenceNumber
@@ -55,7 +55,7 @@ def flush(workshop: Workshop, memtable: Memtable) -> list[SSTableReader]:
     """Write a sealed memtable into a durable table; none if it holds no records."""
     if not memtable.records:
         return []
-    return write_tables(workshop, sorted_runs(memtable.records), 0, memtable.sequence)
+    return write_tables(workshop, memtable.runs(), 0, memtable.sequence)
 
 
 def compact(

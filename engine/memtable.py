@@ -1,19 +1,19 @@
 """The newest records, in memory: a hash table, sorted when it is read in order.
 
-A put is a dict update at C speed, and most gets end here. The price is paid once per memtable,
-when it is flushed, and by each scan.
+A put is a dict update at C speed, and most gets end here. The price, the order of the keys, is paid
+by the first scan, or when it is flushed.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from weakref import ref
 
 from engine.record import Range, Run, SequenceNumber, WriteBatch, is_covered
+from engine.sortedkeys import SortedKeys
 
 # What a key and its value cost beyond their bytes: two objects, a slot, their share of growth.
 _RECORD_BYTES = 180
+_FIRST_RUN_RECORDS = 16
 _RUN_RECORDS = 1024
-_SAMPLES_PER_RUN = 16
 
 
 class Memtable:
@@ -28,15 +28,17 @@ class Memtable:
     """
 
     __slots__ = (
-        "__weakref__", "_copy", "byte_size", "byte_size_begun", "first_sequence", "next_log", "ranges", "records",
+        "__weakref__", "_copy", "_keys", "byte_size", "byte_size_begun", "first_sequence", "next_log", "ranges",
+        "records",
         "sequence",
     )  # fmt: skip
 
-    def __init__(self, sequence: SequenceNumber) -> None:
+    def __init__(self, sequence: SequenceNumber, records: dict[bytes, bytes | None] | None = None) -> None:
         """`sequence` is that of the last write before."""
-        self.records: dict[bytes, bytes | None] = {}
+        self.records = {} if records is None else records
         self.byte_size = self.byte_size_begun = 0
         self._copy: ref[Memtable] | None = None
+        self._keys = SortedKeys(self.records)
         self.sequence = self.first_sequence = sequence
         self.next_log = 0
         self.ranges: tuple[Range, ...] = ()
@@ -47,9 +49,9 @@ class Memtable:
 
     def after(self, batch: WriteBatch, sequence: SequenceNumber) -> "Memtable":
         """A copy in which a batch with ranges is written: readers change over to it in one step."""
-        copy = Memtable(self.first_sequence)
+        kept = {key: value for key, value in self.records.items() if not is_covered(key, batch.ranges)}
+        copy = Memtable(self.first_sequence, kept)
         copy.ranges = _joined(self.ranges + batch.ranges)
-        copy.records = {key: value for key, value in self.records.items() if not is_covered(key, batch.ranges)}
         copy.byte_size = copy.byte_size_begun = self.byte_size + _RECORD_BYTES * len(batch.ranges)
         copy.write(batch.records, batch.byte_size, sequence)
         return copy
@@ -72,9 +74,7 @@ class Memtable:
             return None
         copied = self._copy() if self._copy else None
         if copied is None or copied.byte_size != size or copied.sequence != self.sequence:
-            copied = Memtable(self.first_sequence)
-            copied.records = self.records.copy()
-            copied.ranges = self.ranges
+            copied = self._copied()
             copied.sequence = self.sequence
             copied.byte_size = copied.byte_size_begun = size
         if self.byte_size_begun != size:
@@ -85,6 +85,75 @@ class Memtable:
     def settle(self) -> None:
         """End a write that was cut short; only its writer, or whoever keeps writers out, can know that."""
         self.byte_size = self.byte_size_begun
+
+    def _copied(self) -> "Memtable":
+        copied = Memtable(self.first_sequence, self.records.copy())
+        copied.ranges = self.ranges
+        # These may come to have more keys than the copy has.
+        copied._keys = self._keys
+        # It will do for a copy of itself.
+        copied._copy = ref(copied)
+        return copied
+
+    def runs(self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False) -> Iterator[Run]:
+        """The records with start <= key < end, if nobody writes any more; with `reverse` the last run first.
+
+        Runs begin short and grow, for those who need only a few.
+        """
+        self._keys.update()
+        limit = _FIRST_RUN_RECORDS
+        while keys := self._some(start, end, limit, reverse):
+            if reverse:
+                end = keys[0]
+            else:
+                start = keys[-1] + b"\0"
+            yield self._with_values(keys)
+            limit = min(4 * limit, _RUN_RECORDS)
+
+    def runs_now(
+        self, start: bytes, end: bytes | None, *, reverse: bool = False, limit: int | None = None
+    ) -> Iterator[Run]:
+        """The same as of this call while others write, up to at least `limit` values.
+
+        Cost: a copy of the hash table, unless there are few records or the limit is small.
+        """
+        # This may take long, and is of use whatever is written meanwhile.
+        self._keys.update()
+        few = self._few(start, end, reverse, _RUN_RECORDS if limit is None else limit)
+        if few is not None:
+            return iter(few)
+        # A copy that falls into a write has all of its records or none: here that is enough.
+        return (self.copy() or self._copied()).runs(start, end, reverse=reverse)
+
+    def _few(self, start: bytes, end: bytes | None, reverse: bool, limit: int) -> list[Run] | None:
+        """What is asked for, None if it is much, or something was written while it was put together."""
+        size = self.byte_size
+        self._keys.update()
+        runs: list[Run] = []
+        taken = 0
+        while limit > 0 and (
+            keys := self._some(start, end, min(max(limit, _FIRST_RUN_RECORDS), _RUN_RECORDS), reverse)
+        ):
+            if reverse:
+                end = keys[0]
+            else:
+                start = keys[-1] + b"\0"
+            taken += len(keys)
+            if taken >= _RUN_RECORDS:
+                return None
+            run = self._with_values(keys)
+            runs.append(run)
+            # Those without an end are certain to be seen, whatever the clock says.
+            limit -= list(map(type, run[1])).count(bytes)
+        return runs if self.byte_size_begun == size else None
+
+    def _some(self, start: bytes, end: bytes | None, limit: int, reverse: bool) -> list[bytes]:
+        return self._keys.last(start, end, limit) if reverse else self._keys.first(start, end, limit)
+
+    def _with_values(self, keys: list[bytes]) -> Run:
+        if self._keys.count > len(self.records):
+            keys = list(filter(self.records.__contains__, keys))
+        return keys, list(map(self.records.__getitem__, keys))
 
 
 def _joined(ranges: tuple[Range, ...]) -> tuple[Range, ...]:
@@ -97,34 +166,3 @@ def _joined(ranges: tuple[Range, ...]) -> tuple[Range, ...]:
         else:
             joined.append((start, end))
     return tuple(joined)
-
-
-def sorted_runs(records: Mapping[bytes, bytes | None], *, reverse: bool = False) -> Iterator[Run]:
-    """All records in the order of their keys, in runs of bounded length; with `reverse` the last run first.
-
-    Cost: no step runs for long without giving other threads a turn, as one large sort would:
-    keys are first dealt out to runs whose borders are a sorted sample of them.
-    """
-    keys = list(records)
-    if len(keys) <= 2 * _RUN_RECORDS:
-        runs = [keys]
-    else:
-        sample = sorted(keys[:: _RUN_RECORDS // _SAMPLES_PER_RUN])
-        borders = sample[_SAMPLES_PER_RUN::_SAMPLES_PER_RUN]
-        runs = [[] for _ in range(len(borders) + 1)]
-        for key in keys:
-            runs[bisect_right(borders, key)].append(key)
-    value_of = records.__getitem__
-    for run in reversed(runs) if reverse else runs:
-        if run:
-            run.sort()
-            yield run, list(map(value_of, run))
-
-
-def records_between(
-    records: Mapping[bytes, bytes | None], start: bytes, end: bytes | None
-) -> Mapping[bytes, bytes | None]:
-    """Those with start <= key < end."""
-    if end is None:
-        return records if not start else {key: records[key] for key in records if key >= start}
-    return {key: records[key] for key in records if start <= key < end}

@@ -25,7 +25,7 @@ class Snapshot:
     __slots__ = ("_clock_ms", "_open", "_view", "sequence")
 
     def __init__(self, view: View, opened: set[int], clock_ms: int) -> None:
-        """Use `Engine.snapshot`. The active memtable of the view stands still; `opened` has who is open."""
+        """Use `Engine.snapshot`. Nobody writes to the view; `opened` has who is open."""
         self._view = view
         self._clock_ms = clock_ms
         self._open = opened

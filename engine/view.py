@@ -10,7 +10,7 @@ from itertools import chain, islice
 
 from engine.bloom import PATTERN_SHIFT, PATTERNS, hash_key
 from engine.errors import ClosedError
-from engine.memtable import Memtable, records_between, sorted_runs
+from engine.memtable import Memtable
 from engine.merge import clip, merge, without_ranges
 from engine.record import ABSENT, KEY_BYTES_MAX, Found, Run, check_key, is_covered, unless_expired
 from engine.rowcache import NO_ROWS, RowCache
@@ -137,7 +137,7 @@ class View:
         return values if all(values) else [unless_expired(value, clock_ms) for value in values]
 
     def frozen(self) -> "View | None":
-        """One whose active memtable is a copy that stands still; None while a write is halfway in."""
+        """One that nobody writes to; None while a write is halfway in."""
         copied = self.active.copy()
         return None if copied is None else View(copied, self.sealed, self.levels)
 
@@ -145,9 +145,8 @@ class View:
         self, start: bytes, end: bytes | None, *, reverse: bool = False, limit: int | None = None, clock_ms: int = 0
     ) -> Iterator[tuple[bytes, bytes]]:
         """The newest value of every key with start <= key < end, of no more than `limit`, as of now."""
-        # A dict is copied in one step, which no writer can come between.
-        memtables = [self.records.copy(), *[memtable.records for memtable in self.sealed]]
-        streams = [sorted_runs(records_between(records, start, end), reverse=reverse) for records in memtables]
+        streams = [self.active.runs_now(start, end, reverse=reverse, limit=limit)]
+        streams += [memtable.runs(start, end, reverse=reverse) for memtable in self.sealed]
         streams += [_table_runs([table], start, end, reverse) for table in self._level0]
         streams += [_table_runs(tables, start, end, reverse) for _, tables in self._deeper]
         for number, memtable in enumerate((self.active, *self.sealed)):

@@ -19,7 +19,7 @@ PURE = {
     *("raftgroups/" + name for name in ("placements.py",)),
     *("engine/" + name for name in ("record.py", "coding.py", "bloom.py", "block.py")),
     *("engine/" + name for name in ("memtable.py", "merge.py", "version.py")),
-    *("engine/" + name for name in ("compaction.py", "cache.py", "rowcache.py")),
+    *("engine/" + name for name in ("compaction.py", "cache.py", "rowcache.py", "sortedkeys.py")),
 }
 DOING = {
     *("asyncio", "concurrent", "datetime", "io", "mmap", "multiprocessing", "os", "pathlib"),
@@ -27,7 +27,7 @@ DOING = {
     *("threading", "time", "uvloop"),
 }
 # Shared by readers of any thread, so they hold a lock and are otherwise pure.
-LOCKING = {"engine/cache.py", "engine/rowcache.py"}
+LOCKING = {"engine/cache.py", "engine/rowcache.py", "engine/sortedkeys.py"}
 FILE_MODULES = {"os", "pathlib", "shutil", "tempfile", "mmap", "fcntl"}
 
 # Who else may touch the file system, or the process environment, and why.

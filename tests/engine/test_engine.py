@@ -68,6 +68,15 @@ def engine(disk: MemoryFileSystem) -> Iterator[Engine]:
     engine.close()
 
 
+@pytest.fixture
+def quick_switches() -> Iterator[None]:
+    """Threads take turns so often that much happens in between."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
 def fill(engine: Engine, count: int, *, value: bytes = b"v" * 100, first: int = 0) -> None:
     for number in range(first, first + count):
         engine.write(batch((b"key%06d" % (number * 7919 % count), value)))
@@ -515,6 +524,44 @@ def test_readers_and_jobs_run_beside_the_writer(tmp_path: Path) -> None:
     assert failures == []
     assert stats.flushes > 10
     assert stats.compactions > 1
+
+
+def test_short_scans_beside_the_writer_see_whole_batches(tmp_path: Path, quick_switches: None) -> None:
+    """Each batch replaces two keys and adds the one that is next to them."""
+    small = Options(memtable_bytes_max=64 << 10, table_bytes_max=64 << 10, level1_bytes_max=128 << 10)
+    engine = Engine.open(str(tmp_path / "db"), small)
+
+    def write(number: int) -> None:
+        value = b"%0100d" % number
+        names = (b"a-%06d" % number, b"b", b"c", b"d-%06d" % (10**6 - number))
+        engine.write(batch(*[(name, value) for name in names]), sync=False)
+
+    write(1)
+    done = threading.Event()
+    failures: list[str] = []
+
+    def read(reverse: bool) -> None:
+        last = 0
+        while not done.is_set():
+            bounds = (b"a", b"d") if reverse else (b"b", None)
+            values = {int(value) for _, value in engine.scan(*bounds, reverse=reverse, limit=3)}
+            if len(values) > 1 or min(values) < last:
+                failures.append(f"after {last} came {values}")
+            last = min(values)
+
+    readers = [threading.Thread(target=read, args=(reverse,)) for reverse in (False, True)]
+    for reader in readers:
+        reader.start()
+    for number in range(2, 1000):
+        write(number)
+    done.set()
+    for reader in readers:
+        reader.join()
+    flushes = engine.stats().flushes
+    engine.close()
+
+    assert failures == []
+    assert flushes > 3
 
 
 def test_closing_ends_what_runs(tmp_path: Path) -> None:

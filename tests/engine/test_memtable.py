@@ -1,6 +1,7 @@
 """The memtable: the last write counts, and it can be read in order."""
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import SequenceNumber, WriteBatch
-from engine.memtable import Memtable, records_between, sorted_runs
+from engine.memtable import Memtable
+from engine.record import Run
 from tests.strategies import keys, records
 
 
@@ -36,28 +38,106 @@ def test_an_empty_write_touches_it() -> None:
     assert not memtable.is_untouched
 
 
-@given(records, st.booleans())
-def test_sorted_runs_hold_everything_in_order(content: dict[bytes, bytes | None], reverse: bool) -> None:
-    runs = list(sorted_runs(content, reverse=reverse))[:: -1 if reverse else 1]
-
-    assert [item for run in runs for item in zip(*run, strict=True)] == sorted(content.items(), key=lambda i: i[0])
+def flat(runs: Iterator[Run], *, reverse: bool = False) -> list[tuple[bytes, bytes | None]]:
+    return [item for keys, values in runs for item in list(zip(keys, values, strict=True))[:: -1 if reverse else 1]]
 
 
-def test_no_run_of_many_records_is_long() -> None:
-    """A long sort would keep other threads from the interpreter."""
-    content: dict[bytes, bytes | None] = {os.urandom(8): b"" for _ in range(20_000)}
-
-    runs = list(sorted_runs(content))
-
-    assert [key for keys, _ in runs for key in keys] == sorted(content)
-    assert max(len(keys) for keys, _ in runs) < 4096
+def made_of(*writes: dict[bytes, bytes | None]) -> Memtable:
+    memtable = Memtable(SequenceNumber(0))
+    for number, content in enumerate(writes, 1):
+        memtable.write(content, 1, SequenceNumber(number))
+    return memtable
 
 
-@given(records, keys, keys)
-def test_records_between_two_keys(content: dict[bytes, bytes | None], start: bytes, end: bytes) -> None:
-    assert records_between(content, start, end) == {k: v for k, v in content.items() if start <= k < end}
-    assert records_between(content, start, None) == {k: v for k, v in content.items() if start <= k}
-    assert records_between(content, b"", None) == content
+bounds = st.tuples(st.one_of(st.just(b""), keys), st.one_of(st.none(), keys))
+
+
+@given(records, bounds, st.booleans())
+def test_runs_hold_everything_within_bounds_in_order(
+    content: dict[bytes, bytes | None], bounds: tuple[bytes, bytes | None], reverse: bool
+) -> None:
+    start, end = bounds
+
+    found = flat(made_of(content).runs(start, end, reverse=reverse), reverse=reverse)
+
+    within = [(k, content[k]) for k in sorted(content) if start <= k and (end is None or k < end)]
+    assert found == within[:: -1 if reverse else 1]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_runs_grow_but_none_is_long(reverse: bool) -> None:
+    """A scan that ends soon pays for little, and no step keeps other threads waiting for long."""
+    memtable = made_of({os.urandom(8): b"" for _ in range(20_000)})
+
+    lengths = [len(keys) for keys, _ in memtable.runs(reverse=reverse)]
+
+    assert sum(lengths) == 20_000
+    assert lengths[0] < 20
+    assert max(lengths) <= 1024
+    assert len(lengths) < 60
+
+
+@given(st.lists(records, min_size=1, max_size=3), records, bounds, st.booleans(), st.integers(0, 40))
+def test_what_is_read_now_does_not_change(
+    writes: list[dict[bytes, bytes | None]],
+    later: dict[bytes, bytes | None],
+    bounds: tuple[bytes, bytes | None],
+    reverse: bool,
+    limit: int,
+) -> None:
+    memtable = made_of(*writes)
+    start, end = bounds
+    expected = [(k, v) for k, v in sorted(memtable.records.items(), key=lambda item: item[0])]
+    within = [(k, v) for k, v in expected if start <= k and (end is None or k < end)][:: -1 if reverse else 1]
+
+    limited = memtable.runs_now(start, end, reverse=reverse, limit=limit)
+    unlimited = memtable.runs_now(start, end, reverse=reverse)
+    memtable.write(later, 1, SequenceNumber(9))
+
+    assert flat(unlimited, reverse=reverse) == within
+    found = flat(limited, reverse=reverse)
+    assert found == within[: len(found)]
+    assert found == within or sum(value is not None for _, value in found) >= limit
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("limit", [None, 1, 100, 2000])
+def test_of_many_records_too(limit: int | None, reverse: bool) -> None:
+    content: dict[bytes, bytes | None] = {b"%05d" % n: None if n % 7 < 5 else b"1" for n in range(5000)}
+    memtable = made_of(content)
+    expected = sorted(content.items(), reverse=reverse, key=lambda item: item[0])
+
+    runs = memtable.runs_now(b"", None, reverse=reverse, limit=limit)
+    memtable.write({b"%05d" % n: b"2" for n in range(0, 9000, 3)}, 1, SequenceNumber(9))
+
+    found = flat(runs, reverse=reverse)
+    assert found == expected[: len(found)]
+    assert len(found) == 5000 or sum(value is not None for _, value in found) >= (limit or 5000)
+
+
+def test_a_few_records_are_read_without_a_copy_of_all() -> None:
+    """As long as nothing is written meanwhile."""
+
+    class Watched(dict[bytes, bytes | None]):
+        copies = 0
+
+        def copy(self) -> dict[bytes, bytes | None]:
+            self.copies += 1
+            return super().copy()
+
+    records = Watched()
+    memtable = Memtable(SequenceNumber(0), records)
+    memtable.write({b"%05d" % n: b"1" for n in range(5000)}, 1, SequenceNumber(1))
+
+    for reverse in (False, True):
+        memtable.runs_now(b"", None, reverse=reverse, limit=100)
+        memtable.runs_now(b"01", b"011", reverse=reverse)
+    assert records.copies == 0
+    memtable.runs_now(b"", None)
+    assert records.copies == 1
+    memtable.byte_size_begun += 1
+    memtable.runs_now(b"", None, limit=1)
+    assert records.copies == 2
 
 
 def test_a_copy_stands_still_and_is_shared_until_the_next_write() -> None:
@@ -93,3 +173,28 @@ def test_there_is_no_copy_of_half_a_write() -> None:
     assert memtable.copy() is None
     memtable.settle()
     assert memtable.copy() is not None
+
+
+def test_a_copy_knows_nothing_of_keys_that_come_later() -> None:
+    memtable = made_of({b"b": b"1", b"d": b"1"})
+    copied = memtable.copy()
+    memtable.write({b"a": b"2", b"b": b"2", b"c": b"2"}, 1, SequenceNumber(2))
+    assert flat(memtable.runs()) == [(b"a", b"2"), (b"b", b"2"), (b"c", b"2"), (b"d", b"1")]
+
+    assert copied is not None
+    assert flat(copied.runs()) == [(b"b", b"1"), (b"d", b"1")]
+    assert flat(copied.runs(b"c", reverse=True)) == [(b"d", b"1")]
+
+
+def test_nor_of_a_write_that_began_meanwhile() -> None:
+    memtable = Memtable(SequenceNumber(4))
+
+    class Overtaken(dict[bytes, bytes | None]):
+        def copy(self) -> dict[bytes, bytes | None]:
+            memtable.byte_size_begun += 100
+            self[b"a"] = b"1"
+            return super().copy()
+
+    memtable.records = Overtaken()
+
+    assert memtable.copy() is None
