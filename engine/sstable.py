@@ -322,6 +322,11 @@ class SSTableReader:
         assert self._index is not None, "loading brings the index"
         return self._index
 
+    def dictionary(self) -> Dictionary | None:
+        """What its blocks may be packed with, and others like them."""
+        self.index()
+        return self._dictionary
+
     def may_contain(self, key: bytes) -> bool:
         self.index()
         return self._has(*probe(key))
