@@ -1,4 +1,4 @@
-"""Memory of an engine with far more data than it may keep: written, reopened, read back.
+"""Memory of an engine with far more data than it may keep: written, reopened, read back, deleted.
 
     python -m tests.benchmarks.engine_memory [--pairs 2000000]
 
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from engine import Engine, Options, WriteBatch
 
@@ -60,19 +61,46 @@ def read(directory: str, count: int) -> None:
 def scan(directory: str, count: int) -> None:
     """Open it again, and read all of it in order."""
     engine = Engine.open(directory, OPTIONS)
-    before = b""
+    check(engine.scan(), count)
+    engine.close()
+
+
+def snapshot(directory: str, count: int) -> None:
+    """Read all of it backward in a snapshot, while another thread deletes all of it."""
+    engine = Engine.open(directory, OPTIONS)
+    with engine.snapshot() as taken, ThreadPoolExecutor(1) as pool:
+        deleting = pool.submit(delete, engine, count)
+        check(taken.scan(reverse=True), count, reverse=True)
+        deleting.result()
+    if list(engine.scan(limit=1)):
+        raise SystemExit("not all is deleted")
+    engine.close()
+
+
+def delete(engine: Engine, count: int) -> None:
+    batch = WriteBatch()
+    for key, _ in pairs(count):
+        batch.delete(key)
+        if len(batch) == BATCH_PAIRS:
+            engine.write(batch, sync=False)
+            batch = WriteBatch()
+    engine.write(batch)
+
+
+def check(scanned: Iterator[tuple[bytes, bytes]], count: int, *, reverse: bool = False) -> None:
+    """All pairs must be there, in order."""
+    before = b"\xff" * 17 if reverse else b""
     found = 0
-    for key, value in engine.scan():
-        if key <= before or value[:16] != key:
+    for key, value in scanned:
+        if (key >= before if reverse else key <= before) or value[:16] != key:
             raise SystemExit(f"{key!r} is wrong")
         before = key
         found += 1
     if found != count:
         raise SystemExit(f"{found} pairs are there, not {count}")
-    engine.close()
 
 
-PHASES = {"write": write, "read": read, "scan": scan}
+PHASES = {"write": write, "read": read, "scan": scan, "snapshot": snapshot}
 
 
 def measure(phase: str, directory: str, count: int) -> int:
@@ -103,7 +131,7 @@ def main() -> None:
             peak = measure(phase, f"{directory}/db", options.pairs)
             elapsed = time.perf_counter() - started
             rate = options.pairs / elapsed
-            print(f"{phase:6} {options.pairs:,} pairs in {elapsed:.1f} s ({rate:,.0f}/s), peak {peak / 2**20:.0f} MiB")
+            print(f"{phase:8} {options.pairs:,} pairs in {elapsed:.1f} s ({rate:,.0f}/s), peak {peak / 2**20:.0f} MiB")
 
 
 if __name__ == "__main__":

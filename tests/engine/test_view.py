@@ -1,10 +1,15 @@
 """A view finds the newest record of a key, wherever it is, and looks no further."""
 
+import random
+from typing import Self
+
 import pytest
 
 from engine import BlockCache, Fault, MemoryFileSystem, Options, SequenceNumber, StorageError
+from engine.block import Block
 from engine.memtable import Memtable
-from engine.sstable import SSTableReader, SSTableWriter
+from engine.record import Run
+from engine.sstable import SPAN_BYTES, SSTableReader, SSTableWriter
 from engine.version import Version, VersionEdit
 from engine.view import Levels, View
 
@@ -104,3 +109,44 @@ def test_a_backward_scan_reads_on_only_as_it_is_consumed(disk: MemoryFileSystem)
     with pytest.raises(StorageError):
         next(scan)
     assert list(view.scan(b"b", None, reverse=True)) == [(b"n", b"1"), (b"m", b"1")]
+
+
+class CountedValue(bytes):
+    """Knows how many there are, and how many there were at most."""
+
+    alive = peak = 0
+
+    def __new__(cls, value: bytes) -> Self:
+        cls.alive += 1
+        cls.peak = max(cls.peak, cls.alive)
+        return super().__new__(cls, value)
+
+    def __del__(self) -> None:
+        type(self).alive -= 1
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_scan_never_has_more_in_memory_than_a_few_spans(
+    disk: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch, reverse: bool
+) -> None:
+    """However much there is: 5 tables of 11 spans each, in 4 streams."""
+    rng = random.Random(1)
+    contents: list[Content] = [{rng.randbytes(16): rng.randbytes(2000) for _ in range(700)} for _ in range(3)]
+    ordered = sorted({rng.randbytes(16): rng.randbytes(2000) for _ in range(1400)}.items())
+    contents += [dict(ordered[:700]), dict(ordered[700:])]
+    view = make_view(disk, {}, [], list(zip((0, 0, 1, 2, 2), contents, strict=True)))
+    read = Block.run
+
+    def run(block: Block) -> Run:
+        keys, values = read(block)
+        return keys, [value and CountedValue(value) for value in values]
+
+    monkeypatch.setattr(Block, "run", run)
+    CountedValue.peak = CountedValue.alive = 0
+
+    found = [key for key, _ in view.scan(b"", None, reverse=reverse)]
+
+    assert found == sorted({key for content in contents for key in content}, reverse=reverse)
+    # Each stream has the span it is in, and may just have read the next.
+    assert 4 * SPAN_BYTES // 4000 < CountedValue.peak < 2 * 4 * SPAN_BYTES // 2000
+    assert CountedValue.alive == 0
