@@ -28,8 +28,10 @@ class Footer:
 
     dictionary_start   where the blocks end; there is a dictionary unless the filter starts there, too
     records            tombstones included
-    sequence           every write up to it is in this table, or in tables there were when it was written
-    level              for which it was written; it may have been moved below since
+    sequence           every write up to it is in this table, or in tables there were when it was written;
+                       0: only the level is known, as it is its own predecessor, less what had expired
+    level              for which it was written, it may have been moved below since; one more than there are
+                       if that was not known, as of what is ingested
     """
 
     dictionary_start: int

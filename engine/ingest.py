@@ -28,7 +28,7 @@ def write_sorted(
     Raises: InvalidBatchError, if a key does not follow the one before; InvalidKeyError, InvalidValueError.
     """
     return write_tables(
-        workshop, _runs(iter(pairs)), LEVELS - 1, sequence, table_bytes_max=workshop.options.table_bytes_max
+        workshop, _runs(iter(pairs)), LEVELS, sequence, table_bytes_max=workshop.options.table_bytes_max
     )
 
 

@@ -20,7 +20,7 @@ from engine.options import Options
 from engine.record import Expiring, Run, SequenceNumber
 from engine.sstable import SPAN_BYTES, SSTableReader, SSTableWriter
 from engine.training import train_dictionary
-from engine.version import Version
+from engine.version import NOTHING, Version
 
 
 class JobStoppedError(Exception):
@@ -72,7 +72,7 @@ def compact(
         workshop,
         runs,
         compaction.target,
-        version.flushed_sequence,
+        NOTHING if compaction.is_in_place else version.flushed_sequence,
         table_bytes_max=workshop.options.table_bytes_max,
         dictionary=dictionary,
     )
