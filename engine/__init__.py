@@ -21,7 +21,7 @@ from engine.errors import (
     WouldBlockError,
     is_damage,
 )
-from engine.files import CURRENT, AppendableFile, DirectoryLock, FileSystem, OsFileSystem, ReadableFile
+from engine.files import CURRENT, AppendableFile, DirectoryLock, FileSystem, OsFileSystem, ReadableFile, is_data
 from engine.inline import InlineExecutor
 from engine.memory_files import Fault, MemoryFileSystem, PowerLostError
 from engine.options import Options
@@ -71,6 +71,7 @@ __all__ = [
     "WriteBatch",
     "crc32c",
     "is_damage",
+    "is_data",
     "read_commit_log",
     "stored_sequence",
     "verify_checkpoint",

@@ -21,14 +21,14 @@ from typing import NamedTuple
 
 from engine.coding import DecodeError, crc32c
 from engine.errors import ClosedError, CorruptionError, StorageError, StorageFullError, uncertain
-from engine.files import AppendableFile, FileSystem, ReadableFile, ReadableFileSystem, parent
+from engine.files import AppendableFile, FileSystem, ReadableFileSystem, parent
+from engine.window import Window
 
 FRAME_BYTES_MAX = 64 << 20
 HEADER_BYTES = 16
 
 _MAGIC = 0x316C6B72  # "rkl1": a new grammar gets a new one
 _MAGIC_BYTES = struct.pack("<I", _MAGIC)
-_READ_BYTES = 1 << 20
 _U32_MAX = (1 << 32) - 1
 _pack_start = struct.Struct("<II").pack
 _pack_rest = struct.Struct("<II").pack
@@ -220,7 +220,7 @@ class CommitLogReader:
         self._path = path
         self._size = file_system.size(path)
         self._file = file_system.open_read(path)
-        self._window = _Window(self._file)
+        self._window = Window(self._file)
         self.end = 0
         self.damage: CorruptionError | None = None
         self.is_torn = False
@@ -285,40 +285,6 @@ class CommitLogReader:
 
     def close(self) -> None:
         self._file.close()
-
-
-class _Window:
-    """The part of a file that is being read."""
-
-    def __init__(self, file: ReadableFile) -> None:
-        self._file = file
-        self._start = 0
-        self._buffer = b""
-
-    def take(self, at: int, length: int) -> bytes:
-        skip = at - self._start
-        if skip < 0 or skip + length > len(self._buffer):
-            self._load(at, length)
-            skip = 0
-        return self._buffer[skip : skip + length]
-
-    def find(self, pattern: bytes, at: int) -> int | None:
-        while True:
-            if not self._start <= at < self._start + len(self._buffer):
-                self._load(at, len(pattern))
-            found = self._buffer.find(pattern, at - self._start)
-            if found >= 0:
-                return self._start + found
-            # The pattern may begin in this window and end in the next.
-            following = self._start + len(self._buffer) - len(pattern) + 1
-            if following <= at:
-                return None
-            at = following
-            self._load(at, len(pattern))
-
-    def _load(self, at: int, length: int) -> None:
-        self._buffer = self._file.read(at, max(length, _READ_BYTES))
-        self._start = at
 
 
 def read_commit_log(file_system: FileSystem, path: str, *, newest: bool) -> Iterator[bytes]:

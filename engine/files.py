@@ -65,6 +65,11 @@ def parse_name(name: str) -> tuple[str, int] | None:
     return match[4], int(match[3])
 
 
+def is_data(name: str) -> bool:
+    """Whether it is the name of an SSTable or a commit log."""
+    return (parse_name(name) or ("", 0))[0] in {TABLE, LOG}
+
+
 def absolute(path: str) -> str:
     """The path as a process with another working directory has to know it."""
     return os.path.abspath(path)

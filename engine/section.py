@@ -22,10 +22,11 @@ from engine.dictionary import Dictionary
 from engine.zstd import RATIO_MAX, Compressor, Decompressor
 
 _STORED, _LZ4, _ZSTD, _ZSTD_WITH_DICTIONARY = b"\0", b"\1", b"\2", b"\3"
-_SEAL_BYTES = 5
+SEAL_BYTES = 5
+_NAMES = ("stored", "lz4", "zstd", "zstd with dictionary")
 _U32_MAX = (1 << 32) - 1
 # A section with its checksum behind it has this checksum, whatever it started from.
-_RESIDUE = 0x48674BC7
+RESIDUE = 0x48674BC7
 _crc = struct.Struct("<I")
 _size = struct.Struct("<I")
 # Once so many contents in a row were not worth packing, ...
@@ -33,6 +34,10 @@ _MISSES = 8
 # ... only one in so many is tried, until one is.
 _TRIED_OF = 16
 _decompressor = Decompressor()
+
+
+class NoDictionaryError(DecodeError):
+    """The section is whole, but its content is packed with a dictionary that was not given."""
 
 
 class Packer:
@@ -72,20 +77,27 @@ def seal(content: bytes, position: int, packer: Packer | None = None) -> bytes:
 
 def unseal(section: bytes, position: int, dictionary: Dictionary | None = None) -> bytes:
     """The content of a section read at `position`. Raises: DecodeError."""
-    if len(section) < _SEAL_BYTES:
+    if len(section) < SEAL_BYTES:
         raise DecodeError("a section is cut off")
-    if crc32c(section, position & _U32_MAX) != _RESIDUE:
+    if crc32c(section, position & _U32_MAX) != RESIDUE:
         raise DecodeError("the checksum of a section does not match")
-    codec, body = section[-_SEAL_BYTES], section[:-_SEAL_BYTES]
+    codec, body = section[-SEAL_BYTES], section[:-SEAL_BYTES]
     if codec == 0:
         return body
     if codec == 1:
         return _unpack_lz4(body)
     if codec == 2:
         return _decompressor.decompress(body)
-    if codec == 3 and dictionary is not None:
+    if codec == 3:
+        if dictionary is None:
+            raise NoDictionaryError("a section cannot be unpacked without its table's dictionary")
         return dictionary.decompressor.decompress(body)
     raise DecodeError(f"a section has the codec {codec}, which is not known here")
+
+
+def codec_of(section: bytes) -> str:
+    """The name of the codec of a section that is whole."""
+    return _NAMES[section[-SEAL_BYTES]]
 
 
 def _unpack_lz4(body: bytes) -> bytes:

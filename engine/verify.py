@@ -1,18 +1,33 @@
 """Reads every byte of a store, and names what is damaged."""
 
+from collections import Counter
 from collections.abc import Iterator
+from itertools import starmap
 
-from engine.block import Block
+from engine.bloom import probe
 from engine.cache import BlockCache
 from engine.coding import DecodeError
 from engine.commitlog import CommitLogReader, Gap
 from engine.errors import CorruptionError, ForeignDirectoryError, StorageError
-from engine.files import CURRENT, LOCK, FileSystem, OsFileSystem, ReadableFileSystem, join, log_name, table_name
+from engine.files import (
+    CURRENT,
+    LOCK,
+    TABLE,
+    FileSystem,
+    OsFileSystem,
+    ReadableFileSystem,
+    is_data,
+    join,
+    log_name,
+    parse_name,
+    table_name,
+)
 from engine.manifest import ManifestReader
 from engine.ownlog import log_numbers
 from engine.record import SequenceNumber, decode_batch
 from engine.sstable import SSTableReader
 from engine.store import check_directory
+from engine.survey import Hole, TableSurvey
 from engine.version import Table
 
 
@@ -23,11 +38,9 @@ def verify_engine(path: str, *, file_system: FileSystem | None = None) -> list[C
     no damage. Raises: LockedError; ForeignDirectoryError or StorageError, if there is no store.
     """
     file_system = file_system or OsFileSystem()
-    try:
+    names = file_system.list_directory(path)
+    if CURRENT not in names and not any(map(is_data, names)):
         check_directory(file_system, path)
-    except CorruptionError as error:
-        return [error]
-    if CURRENT not in file_system.list_directory(path):
         raise ForeignDirectoryError(path, "there is no store")
     lock = file_system.lock(join(path, LOCK))
     try:
@@ -62,74 +75,88 @@ def verify_checkpoint(path: str, current: str, *, file_system: FileSystem) -> No
 
 def _problems(file_system: FileSystem, directory: str) -> Iterator[CorruptionError]:
     try:
+        check_directory(file_system, directory)
         manifest = ManifestReader(file_system, directory)
     except (CorruptionError, StorageError) as error:
         yield _as_damage(error)
+        yield from _problems_of_files(file_system, directory)
         return
     if manifest.damage is not None and not manifest.is_torn:
-        # Which files count is not known, so neither is what is wrong with them.
         yield manifest.damage
+        yield from _problems_of_files(file_system, directory)
         return
-    for table in manifest.version.tables():
-        yield from _problems_of_table(file_system, directory, table)
-    if manifest.version.oldest_log:
-        version = manifest.version
-        yield from _problems_of_logs(file_system, directory, version.oldest_log, version.flushed_sequence)
+    version = manifest.version
+    for table in version.tables():
+        path = join(directory, table_name(table.number))
+        if file_system.exists(path):
+            yield from _problems_of_table(file_system, path, table)
+        else:
+            yield CorruptionError(path, 0, "the table is missing")
+    if version.oldest_log:
+        if not file_system.exists(join(directory, log_name(version.oldest_log))):
+            yield CorruptionError(join(directory, log_name(version.oldest_log)), 0, "the log is missing")
+        expected = _Expected(version.flushed_sequence)
+        yield from _problems_of_logs(file_system, directory, version.oldest_log, expected)
+
+
+def _problems_of_files(file_system: FileSystem, directory: str) -> Iterator[CorruptionError]:
+    """Which files count is not known, so each that is there is judged by itself."""
+    for name in file_system.list_directory(directory):
+        kind, _ = parse_name(name) or ("", 0)
+        if kind == TABLE:
+            yield from _problems_of_table(file_system, join(directory, name), None)
+    yield from _problems_of_logs(file_system, directory, 0, _Expected(None))
 
 
 def _as_damage(error: CorruptionError | StorageError) -> CorruptionError:
     return error if isinstance(error, CorruptionError) else CorruptionError(error.path, 0, error.reason)
 
 
-def _problems_of_table(file_system: FileSystem, directory: str, table: Table) -> Iterator[CorruptionError]:
-    path = join(directory, table_name(table.number))
+def _problems_of_table(file_system: ReadableFileSystem, path: str, table: Table | None) -> Iterator[CorruptionError]:
     try:
-        reader = SSTableReader(file_system, path, table, BlockCache(0))
-        index = reader.index()
-    except (CorruptionError, StorageError) as error:
+        survey = TableSurvey(file_system, path, table)
+    except StorageError as error:
         yield _as_damage(error)
         return
-    last = b""
-    records = 0
-    start = 0
-    is_readable = True
-    for number, last_key in enumerate(index.last_keys):
-        try:
-            block = reader.read_block(number)
-        except (CorruptionError, StorageError) as error:
-            yield _as_damage(error)
-            is_readable = False
-        else:
-            records += len(block)
-            problem = _problem_of_block(reader, block, last, last_key)
-            if not number and block.run()[0][0] != table.smallest:
-                problem = "it does not begin with the smallest key"
-            if problem:
-                yield CorruptionError(path, start, problem)
-        last = last_key
-        start = index.block_ends[number]
-    if is_readable and records != table.records:
-        yield CorruptionError(path, 0, f"it has {records} of {table.records} records")
+    holes = list(survey.holes)
+    contradictions: list[CorruptionError] = []
+    found: Counter[str] = Counter()
+    for number, part in enumerate(survey.blocks()):
+        if isinstance(part, Hole):
+            found["holes"] += 1
+            if not part.is_consequence:
+                holes.append(part)
+            continue
+        found["records"] += len(part.keys)
+        found["tombstones"] += part.values.count(None)
+        if table is not None and not number and part.keys[0] != table.smallest:
+            contradictions.append(CorruptionError(path, part.start, "it does not begin with the smallest key"))
+        if survey.index is not None and part.keys[-1] != survey.index.last_keys[number]:
+            contradictions.append(CorruptionError(path, part.start, "the index has another last key"))
+        if survey.bloom is not None and not all(starmap(survey.bloom.may_contain, map(probe, part.keys))):
+            contradictions.append(CorruptionError(path, part.start, "the filter denies a key that is there"))
+    yield from _name(path, holes)
+    yield from contradictions
+    there = found["records"], found["tombstones"]
+    for who, said in (("the manifest", table), ("the footer", survey.footer)):
+        if said is not None and not found["holes"] and (said.records, said.tombstones) != there:
+            reason = f"{who} speaks of {said.records} records, {said.tombstones} of them tombstones"
+            yield CorruptionError(path, 0, f"{reason}; there are {there[0]}, and {there[1]}")
 
 
-def _problem_of_block(reader: SSTableReader, block: Block, before: bytes, last: bytes) -> str | None:
-    keys, _ = block.run()
-    for key in keys:
-        if key <= before:
-            return "keys are out of order"
-        if not reader.may_contain(key):
-            return "the filter denies a key that is there"
-        before = key
-    return None if keys[-1] == last else "the index has another last key"
+def _name(path: str, holes: list[Hole]) -> Iterator[CorruptionError]:
+    """Each hole once, the one that has another in it alone."""
+    end = -1
+    for hole in sorted(holes, key=lambda hole: (hole.start, -hole.end)):
+        if hole.end > end:
+            yield CorruptionError(path, hole.start, hole.reason)
+            end = hole.end
 
 
 def _problems_of_logs(
-    file_system: ReadableFileSystem, directory: str, oldest: int, flushed: SequenceNumber
+    file_system: ReadableFileSystem, directory: str, oldest: int, expected: "_Expected"
 ) -> Iterator[CorruptionError]:
     numbers = [number for number in log_numbers(file_system, directory) if number >= oldest]
-    if oldest not in numbers:
-        yield CorruptionError(join(directory, log_name(oldest)), 0, "the log is missing")
-    expected = _Expected(flushed)
     for number in numbers:
         path = join(directory, log_name(number))
         try:
@@ -145,8 +172,8 @@ class _Expected:
     Before the first batch is read it may also be an older one.
     """
 
-    def __init__(self, flushed: SequenceNumber) -> None:
-        self.following: int | None = flushed + 1
+    def __init__(self, flushed: SequenceNumber | None) -> None:
+        self.following = None if flushed is None else flushed + 1
         self._is_first = True
 
     def misses(self, sequence: int) -> bool:

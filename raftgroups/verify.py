@@ -13,6 +13,7 @@ from engine import (
     FileSystem,
     Gap,
     SequenceNumber,
+    is_data,
     stored_sequence,
     verify_engine,
 )
@@ -86,7 +87,7 @@ def _problems_of_replica(
     """Reads the replica in force, and notes up to where its tables go if they are whole."""
     path = directory.replica_path(partition)
     names = directory.file_system.list_directory(path) if directory.file_system.exists(path) else []
-    if CURRENT not in names and (directory.has_joined(partition) or not any(map(_is_data, names))):
+    if CURRENT not in names and (directory.has_joined(partition) or not any(map(is_data, names))):
         # It was being made, or removed.
         sequences[partition] = SequenceNumber(0)
         return
@@ -97,10 +98,6 @@ def _problems_of_replica(
             sequences[partition] = stored_sequence(path, file_system=directory.file_system)
     except EngineError as error:
         yield str(error)
-
-
-def _is_data(name: str) -> bool:
-    return name.endswith((".sst", ".log"))
 
 
 def _problems_between(

@@ -1,6 +1,7 @@
 """verify_engine finds every damage there is, and no other."""
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from engine import (
     verify_engine,
 )
 from engine.footer import FOOTER_BYTES, Footer
+from engine.manifest import ManifestReader, ManifestWriter
+from engine.version import Version, VersionEdit
 from tests.engine.contents import documents
 from tests.engine.test_engine import batch, open_engine
 
@@ -124,6 +127,57 @@ def test_every_damaged_block_is_named() -> None:
 
     assert len(offsets) == 2
     assert offsets[0] == 0 < offsets[1] <= 150
+
+
+def table_of(disk: MemoryFileSystem) -> str:
+    return next(path for path in disk.paths if path.endswith(".sst"))
+
+
+def test_damage_behind_damage_is_named() -> None:
+    """Without its index, a table's other blocks are read all the same."""
+    disk = made(own_log=False)
+    path = table_of(disk)
+    data = bytearray(disk.content(path))
+    index_start = Footer.decode(bytes(data[-FOOTER_BYTES:])).index_start
+    data[0] ^= 1
+    data[index_start] ^= 1
+    disk.replace(path, bytes(data))
+
+    assert [problem.offset for problem in verify_engine("/db", file_system=disk)] == [0, index_start]
+
+
+@pytest.mark.parametrize("name", ["CURRENT", "MANIFEST-000001"])
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_without_a_manifest_every_file_is_judged_by_itself(name: str, is_gone: bool) -> None:
+    disk = made()
+    log = next(path for path in disk.paths if path.endswith(".log"))
+    for path in (table_of(disk), log, f"/db/{name}"):
+        data = bytearray(disk.content(path))
+        data[5] ^= 1
+        disk.replace(path, bytes(data))
+    if is_gone:
+        disk.remove(f"/db/{name}")
+
+    paths = [problem.path for problem in verify_engine("/db", file_system=disk)]
+
+    assert paths == [f"/db/{name}", table_of(disk), log]
+
+
+def test_a_table_that_contradicts_the_manifest_is_named() -> None:
+    disk = made(own_log=False)
+    described = ManifestReader(disk, "/db").version
+    (table,) = described.tables()
+    wrong = replace(table, records=table.records + 1, smallest=b"a", tombstones=0)
+    disk.remove("/db/MANIFEST-000001")
+    version = Version().apply(VersionEdit(((1, wrong),)))
+    ManifestWriter.create(disk, "/db", 1, version).close()
+
+    problems = verify_engine("/db", file_system=disk)
+
+    assert [problem.reason for problem in problems] == [
+        "it does not begin with the smallest key",
+        "the manifest speaks of 9 records, 0 of them tombstones; there are 8, and 1",
+    ]
 
 
 def test_a_file_that_cannot_be_read_is_a_problem() -> None:

@@ -424,7 +424,7 @@ def lose_a_command_of_a_batch(stack: ExitStack) -> None:
 @mutation(15, storm=("flip-table-bit", "kill", "compact"), gap_seconds=0.2)
 def ignore_checksums(stack: ExitStack) -> None:
     """What is read from a table is taken for what was written to it."""
-    stack.enter_context(patch.object(section, "crc32c", lambda *_: section._RESIDUE))
+    stack.enter_context(patch.object(section, "crc32c", lambda *_: section.RESIDUE))
 
 
 @mutation(5)
