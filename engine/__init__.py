@@ -27,7 +27,7 @@ from engine.memory_files import Fault, MemoryFileSystem, PowerLostError
 from engine.options import Options
 from engine.record import KEY_BYTES_MAX, VALUE_BYTES_MAX, SequenceNumber, WriteBatch
 from engine.snapshot import Snapshot
-from engine.stats import LevelStats, Stats
+from engine.stats import CacheStats, LevelStats, LookupStats, Stats
 from engine.verify import stored_sequence, verify_checkpoint, verify_engine
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "VALUE_BYTES_MAX",
     "AppendableFile",
     "BlockCache",
+    "CacheStats",
     "ClosedError",
     "CommitLogReader",
     "CommitLogWriter",
@@ -56,6 +57,7 @@ __all__ = [
     "InvalidValueError",
     "LevelStats",
     "LockedError",
+    "LookupStats",
     "MemoryFileSystem",
     "Options",
     "OsFileSystem",

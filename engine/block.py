@@ -68,12 +68,12 @@ class Block:
 
     raw           the block itself
     byte_size     memory it takes
-    referenced    set by every use; the cache clears it when it looks for what to drop
+    hits          uses since the cache looked at it for what to drop
     """
 
     __slots__ = (
         "_count", "_expiries", "_key_ends", "_key_length", "_keys_end", "_tombstones", "_value_ends", "_value_length",
-        "byte_size", "raw", "referenced",
+        "byte_size", "hits", "raw",
     )  # fmt: skip
 
     def __init__(self, raw: bytes) -> None:
@@ -82,7 +82,7 @@ class Block:
             raise DecodeError("a block is shorter than its tail")
         key_length, value_length, count, tombstones, expiries, width = _tail.unpack_from(raw, len(raw) - _tail.size)
         self.raw = raw
-        self.referenced = False
+        self.hits = 0
         self.byte_size = len(raw) + _OBJECT_BYTES
         self._count: int = count
         self._key_length: int = key_length

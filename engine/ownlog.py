@@ -59,6 +59,13 @@ class OwnLog:
         self._file_system = file_system
         self._directory = directory
         self._log = CommitLogWriter(file_system, join(directory, log_name(number)))
+        # Of the logs before this one, less what this one had when it was opened.
+        self._earlier_bytes = -self._log.position
+
+    @property
+    def byte_size(self) -> int:
+        """Of everything that was written to it, headers included."""
+        return self._earlier_bytes + self._log.position
 
     def write(self, first: int, batches: Sequence[WriteBatch]) -> None:
         """Let the batches survive the process. Raises: StorageFullError, with none of them written."""
@@ -83,6 +90,7 @@ class OwnLog:
                 self._file_system.remove(path)
             raise
         self._log.close()
+        self._earlier_bytes += self._log.position
         self._log = following
 
     def drop_before(self, number: int) -> None:

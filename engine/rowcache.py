@@ -33,7 +33,7 @@ class RowCache:
 
     young    the rows that were used lately, for the lookup in engine.py
     hits     gets answered by a row
-    misses   gets for which a block was asked instead
+    misses   looks into a table, as there was no row
 
     Invariant: the rows take no more than `bytes_max`.
     """

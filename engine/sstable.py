@@ -271,7 +271,7 @@ class SSTableReader:
         if block is None:
             block = self._read_block(number, wait)
         else:
-            block.referenced = True
+            block.hits += 1
         return block.get(key)
 
     def runs(

@@ -4,9 +4,11 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
+from engine.lookups import Lookups
 from engine.memtable import Memtable
 from engine.record import SequenceNumber
 from engine.rowcache import NO_ROWS, RowCache
+from engine.stats import LookupStats
 from engine.view import ClosedView, Levels, View
 
 
@@ -16,8 +18,17 @@ class Tree:
     def __init__(self, active: Memtable, levels: Levels, row_cache_bytes_max: int = 0) -> None:
         """Of what gets find in tables up to `row_cache_bytes_max` are kept at hand."""
         self.rows = RowCache(row_cache_bytes_max, levels) if row_cache_bytes_max else NO_ROWS
-        self.view = View(active, (), levels, self.rows)
+        self._lookups: dict[int, Lookups] = {}
+        self.view = self._view(active, (), levels)
         self._lock = threading.Lock()
+
+    def _view(self, active: Memtable, sealed: tuple[Memtable, ...], levels: Levels) -> View:
+        lookups = self._lookups.setdefault(levels.depth, Lookups(levels.depth))
+        return View(active, sealed, levels, self.rows, lookups)
+
+    @property
+    def lookups(self) -> LookupStats:
+        return Lookups.total(list(self._lookups.values()))
 
     def seal(self, next_log: int) -> Memtable:
         """Replace the active memtable by an empty one, which is returned."""
@@ -25,14 +36,14 @@ class Tree:
             view = self.view
             view.active.next_log = next_log
             active = Memtable(view.active.sequence)
-            self.view = View(active, (view.active, *view.sealed), view.levels, self.rows)
+            self.view = self._view(active, (view.active, *view.sealed), view.levels)
         return active
 
     def replace_active(self, active: Memtable) -> None:
         """Let another memtable, with all that is in it, take the place of the active one."""
         with self._lock:
             view = self.view
-            self.view = View(active, view.sealed, view.levels)
+            self.view = self._view(active, view.sealed, view.levels)
 
     @property
     def sealed_sequence(self) -> SequenceNumber:
@@ -55,7 +66,7 @@ class Tree:
             with self._changing_rows(levels, flushed, is_same), self._lock:
                 view = self.view
                 sealed = tuple(memtable for memtable in view.sealed if memtable is not flushed)
-                self.view = View(view.active, sealed, levels, self.rows)
+                self.view = self._view(view.active, sealed, levels)
 
         return publish
 

@@ -4,12 +4,14 @@ Only the active memtable still grows; whoever needs it to stand still copies it.
 compaction replaced stay readable as long as a View refers to them.
 """
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 
 from engine.bloom import PATTERN_SHIFT, PATTERNS, hash_key
 from engine.errors import ClosedError
+from engine.lookups import Lookups
 from engine.memtable import Memtable
 from engine.merge import clip, merge, without_ranges
 from engine.record import ABSENT, KEY_BYTES_MAX, Found, Run, check_key, is_covered, unless_expired
@@ -22,18 +24,36 @@ class Levels:
     """The open tables of a Version; empty levels are left out.
 
     level0    newest first
-    deeper    per level its largest keys, and the tables they are of
+    deeper    the tables of every other level
+    ladder    for gets, per level of these: the largest keys; the tables they are of, and one more for what is
+              above them; how many tables a get has asked once it has asked here
+    depth     how many tables the longest get asks
     """
 
-    __slots__ = ("deeper", "level0")
+    __slots__ = ("deeper", "depth", "ladder", "level0")
 
     def __init__(self, version: Version, readers: Mapping[int, SSTableReader]) -> None:
         self.level0 = [readers[table.number] for table in version.levels[0]]
-        self.deeper = [
-            (list(largest_keys), [readers[table.number] for table in tables])
-            for largest_keys, tables in zip(version.largest_keys[1:], version.levels[1:], strict=True)
-            if tables
+        filled = [number for number, tables in enumerate(version.levels) if tables and number]
+        self.deeper = [[readers[table.number] for table in version.levels[number]] for number in filled]
+        self.depth = len(self.level0) + len(filled)
+        self.ladder: list[tuple[list[bytes], list[SSTableReader | _NoTable], int]] = [
+            (list(version.largest_keys[number]), [*tables, _NO_TABLE], depth)
+            for depth, (number, tables) in enumerate(zip(filled, self.deeper, strict=True), len(self.level0) + 1)
         ]
+
+
+class _NoTable:
+    """What a get finds above the last table of a level: quicker than asking whether it is above."""
+
+    words = array("Q", [(1 << 64) - 1])
+    word_count = 1
+
+    def get(self, key: bytes, spot: int, bits: int, wait: bool) -> Found:  # noqa: ARG002  # as a table has it
+        raise AssertionError("no key passes the filter of no table")
+
+
+_NO_TABLE = _NoTable()
 
 
 class View:
@@ -43,10 +63,17 @@ class View:
     rows      what may answer a get that they cannot, before `find` is called
     """
 
-    __slots__ = ("_deeper", "_is_layered", "_level0", "_rows", "active", "levels", "records", "rows", "sealed")
+    __slots__ = (
+        "_is_layered", "_ladder", "_level0", "_lookups", "_rows", "active", "levels", "records", "rows", "sealed",
+    )  # fmt: skip
 
     def __init__(
-        self, active: Memtable, sealed: tuple[Memtable, ...], levels: Levels, rows: RowCache = NO_ROWS
+        self,
+        active: Memtable,
+        sealed: tuple[Memtable, ...],
+        levels: Levels,
+        rows: RowCache = NO_ROWS,
+        lookups: Lookups | None = None,
     ) -> None:
         """`sealed` has the newest first. A View that is kept has no `rows`: they follow the tables."""
         self.active = active
@@ -54,11 +81,12 @@ class View:
         self.sealed = sealed
         self.levels = levels
         self._level0 = levels.level0
-        self._deeper = levels.deeper
+        self._ladder = levels.ladder
         self._rows = rows
         # What is sealed, or a deleted range, comes before what is in tables.
         self._is_layered = bool(sealed or active.ranges)
         self.rows = NO_ROWS if self._is_layered else rows
+        self._lookups = lookups or Lookups(levels.depth)
 
     def find(self, key: bytes, wait: bool) -> bytes | None:
         """Look up a key that is not in the active memtable.
@@ -77,17 +105,28 @@ class View:
         # The filters are asked here: a call for each would cost as much again.
         for table in self._level0:
             if not table.words[spot % table.word_count] & bits and key <= table.largest:
-                value = self._look_into(table, key, spot, bits, wait)
+                value = (
+                    table.get(key, spot, bits, wait)
+                    if self._rows is NO_ROWS
+                    else self._find_row(table, key, spot, bits, wait)
+                )
                 if value is not ABSENT:
+                    self._lookups.answered[self._level0.index(table) + 1] += 1
                     return value
-        for largest_keys, tables in self._deeper:
-            number = bisect_left(largest_keys, key)
-            if number < len(tables):
-                table = tables[number]
-                if not table.words[spot % table.word_count] & bits:
-                    value = self._look_into(table, key, spot, bits, wait)
-                    if value is not ABSENT:
-                        return value
+                self._lookups.false_positives += 1
+        for largest_keys, tables, depth in self._ladder:
+            lower = tables[bisect_left(largest_keys, key)]
+            if not lower.words[spot % lower.word_count] & bits:
+                value = (
+                    lower.get(key, spot, bits, wait)
+                    if self._rows is NO_ROWS
+                    else self._find_row(lower, key, spot, bits, wait)
+                )
+                if value is not ABSENT:
+                    self._lookups.answered[depth] += 1
+                    return value
+                self._lookups.false_positives += 1
+        self._lookups.unanswered += 1
         if value is ABSENT and self._rows is not NO_ROWS:
             # The next get need not look in vain.
             self._rows.add(key, None, self.levels)
@@ -107,11 +146,9 @@ class View:
             self._rows.hits += 1
         return value
 
-    def _look_into(self, table: SSTableReader, key: bytes, spot: int, bits: int, wait: bool) -> Found:
-        """What a table that may have a key says of it, or the row of an earlier look."""
+    def _find_row(self, table: SSTableReader | _NoTable, key: bytes, spot: int, bits: int, wait: bool) -> Found:
+        """The row of an earlier look, or what a table that may have the key says of it, kept as a row."""
         rows = self._rows
-        if rows is NO_ROWS:
-            return table.get(key, spot, bits, wait)
         value = rows.find(key)
         if value is ABSENT:
             value = table.get(key, spot, bits, wait)
@@ -139,7 +176,7 @@ class View:
     def frozen(self) -> "View | None":
         """One that nobody writes to; None while a write is halfway in."""
         copied = self.active.copy()
-        return None if copied is None else View(copied, self.sealed, self.levels)
+        return None if copied is None else View(copied, self.sealed, self.levels, lookups=self._lookups)
 
     def scan(
         self, start: bytes, end: bytes | None, *, reverse: bool = False, limit: int | None = None, clock_ms: int = 0
@@ -148,7 +185,7 @@ class View:
         streams = [self.active.runs_now(start, end, reverse=reverse, limit=limit)]
         streams += [memtable.runs(start, end, reverse=reverse) for memtable in self.sealed]
         streams += [_table_runs([table], start, end, reverse) for table in self._level0]
-        streams += [_table_runs(tables, start, end, reverse) for _, tables in self._deeper]
+        streams += [_table_runs(tables, start, end, reverse) for tables in self.levels.deeper]
         for number, memtable in enumerate((self.active, *self.sealed)):
             if memtable.ranges:
                 older = [without_ranges(stream, memtable.ranges) for stream in streams[number + 1 :]]

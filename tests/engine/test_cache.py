@@ -32,7 +32,7 @@ def test_what_was_used_stays_longer() -> None:
     cache.add(places, 0, used)
     for number in range(1, 10):
         cache.add(places, number, block())
-    used.referenced = True
+    used.hits += 1
 
     for number in range(10, 15):
         cache.add(places, number, block())
@@ -83,7 +83,7 @@ def test_many_threads_may_add_at_once() -> None:
         for number in range(first, first + 500):
             cache.add(places, number, block())
             for used in kept(places)[:3]:
-                used.referenced = True
+                used.hits += 1
 
     threads = [threading.Thread(target=add, args=(i * 300,)) for i in range(4)]
     for thread in threads:
@@ -92,3 +92,16 @@ def test_many_threads_may_add_at_once() -> None:
         thread.join()
 
     assert cache.byte_size == sum(b.byte_size for b in kept(places)) <= 50_000
+
+
+def test_every_hit_is_counted_also_those_of_blocks_that_are_gone() -> None:
+    cache = BlockCache(2 * block().byte_size)
+    places: Places = [None] * 10
+    for number in range(10):
+        used = block()
+        used.hits = number
+        cache.add(places, number, used)
+
+    assert cache.hits == sum(range(10))
+    assert cache.misses == 10
+    assert len(kept(places)) == 2

@@ -261,7 +261,7 @@ class EngineMachine(RuleBasedStateMachine):
     @invariant()
     def memory_is_bounded(self) -> None:
         if hasattr(self, "engine"):
-            assert self.engine.stats().cache_bytes <= OPTIONS["cache_bytes_max"]
+            assert self.engine.stats().block_cache.byte_size <= OPTIONS["cache_bytes_max"]
 
 
 EngineMachine.TestCase.settings = settings(stateful_step_count=40)
