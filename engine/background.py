@@ -227,27 +227,30 @@ class Background:
             self.request()
 
     def ingest(self, pairs: Iterable[tuple[bytes, bytes]], flush_older: Callable[[], None]) -> None:
-        """Raises: what keeps it from happening."""
+        """Lay sorted pairs over what was written before. Raises: what keeps it from happening."""
         with self._ingesting:
-            tables = write_sorted(self._workshop, pairs, self._tree.view.active.sequence)
-            if not tables:
-                return
             try:
-                flush_older()
-                with self._whole_tree():
-                    store = self._store
-                    edit, tables = place(self._workshop, tables, store.version, store.readers, self._clock_ms)
-                    self._install(Job.INGEST, edit, tables, self._tree.publisher())
-            except BaseException as error:
-                if isinstance(error, StorageError) and not isinstance(error, StorageFullError):
-                    # The manifest may speak of them.
-                    self.fail(error)
-                else:
-                    for reader in tables:
-                        discard(self._workshop.file_system, reader.path)
-                if isinstance(error, JobStoppedError):
-                    raise ClosedError("the engine is closed") from None
-                raise
+                tables = write_sorted(self._workshop, pairs, self._tree.view.active.sequence)
+                if tables:
+                    self._lay_over(tables, flush_older)
+            except JobStoppedError:
+                raise ClosedError("the engine is closed") from None
+
+    def _lay_over(self, tables: list[SSTableReader], flush_older: Callable[[], None]) -> None:
+        try:
+            flush_older()
+            with self._whole_tree():
+                store = self._store
+                edit, tables = place(self._workshop, tables, store.version, store.readers, self._clock_ms)
+                self._install(Job.INGEST, edit, tables, self._tree.publisher())
+        except BaseException as error:
+            if isinstance(error, StorageError) and not isinstance(error, StorageFullError):
+                # The manifest may speak of them.
+                self.fail(error)
+            else:
+                for reader in tables:
+                    discard(self._workshop.file_system, reader.path)
+            raise
 
     @contextmanager
     def _whole_tree(self) -> Iterator[None]:

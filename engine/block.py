@@ -17,6 +17,7 @@ may also turn up within another key or across two.
 import struct
 from array import array
 from bisect import bisect_left
+from functools import lru_cache
 from itertools import accumulate, chain, pairwise
 
 from engine.coding import DecodeError, decode_integers, encode_integers
@@ -26,6 +27,11 @@ _tail = struct.Struct("<IIIIIB")
 _TYPECODES = {2: "H", 4: "I"}
 _OBJECT_BYTES = 400  # of a Block with its parts, beyond their contents
 _EXPIRY_BYTES = 120
+
+
+@lru_cache(256)
+def _fields(length: int, count: int) -> struct.Struct:
+    return struct.Struct(f"{length}s" * count)
 
 
 def encode_block(keys: list[bytes], values: list[bytes | None]) -> bytes:
@@ -188,12 +194,12 @@ class Block:
         # One unpack is 7 times as quick as slices.
         keys: list[bytes]
         if self._key_ends is None:
-            keys = list(struct.unpack_from(f"{self._key_length}s" * count, raw))
+            keys = list(_fields(self._key_length, count).unpack_from(raw))
         else:
             keys = [raw[start:end] for start, end in pairwise(chain((0,), self._key_ends))]
         values: list[bytes | None]
         if self._value_ends is None:
-            values = list(struct.unpack_from(f"{self._value_length}s" * count, raw, self._keys_end))
+            values = list(_fields(self._value_length, count).unpack_from(raw, self._keys_end))
         else:
             values = [raw[start:end] for start, end in pairwise(chain((self._keys_end,), self._value_ends))]
         for number in self._tombstones or ():

@@ -10,8 +10,9 @@ from weakref import WeakValueDictionary
 from engine.zstd import Compressor, Decompressor, train
 
 _MAGIC = bytes.fromhex("37a430ec")  # RFC 8878, section 5
-# So much of the samples as is held back to see what the dictionary saves.
+# One sample in so many is held back to see what the dictionary saves.
 _HELD_BACK = 4
+_NOISE = 7 / 8
 
 
 class Dictionary:
@@ -39,12 +40,16 @@ class Dictionary:
     @classmethod
     def train(cls, samples: list[bytes], byte_size: int, level: int) -> tuple["Dictionary", float] | None:
         """A dictionary for contents like these, and the share that it saves; None if it saves nothing."""
-        seen = [sample for number, sample in enumerate(samples) if number % _HELD_BACK]
-        content = train(seen, byte_size)
+        plain = Compressor(level).compress
+        unseen = samples[::_HELD_BACK]
+        joined = b"".join(unseen)
+        # Noise has nothing in common, and need not be searched for it.
+        if len(plain(joined)) > len(joined) * _NOISE:
+            return None
+        content = train([sample for number, sample in enumerate(samples) if number % _HELD_BACK], byte_size)
         if content is None:
             return None
-        plain, helped = Compressor(level).compress, Compressor(level, content).compress
-        unseen = samples[::_HELD_BACK]
+        helped = Compressor(level, content).compress
         before = sum(len(plain(sample)) for sample in unseen)
         after = sum(len(helped(sample)) for sample in unseen)
         return (cls.of(content), 1 - after / before) if after < before else None

@@ -6,9 +6,8 @@ descending ones. A run itself is ascending in both.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import compress
 
-from engine.record import Range, Run, is_covered
+from engine.record import Range, Run
 
 
 class _Head:
@@ -96,10 +95,21 @@ def clip(stream: Iterator[Run], start: bytes, end: bytes | None, *, reverse: boo
 
 
 def without_ranges(runs: Iterator[Run], ranges: Sequence[Range]) -> Iterator[Run]:
-    """The records that no range covers."""
+    """The records that no range covers; the ranges are in order, and do not touch."""
+    starts = [start for start, _ in ranges]
     for keys, values in runs:
-        kept = [not is_covered(key, ranges) for key in keys]
-        if all(kept):
+        if not keys:
+            continue
+        # The one that begins at the first key or before it, and those up to the last key.
+        near = ranges[max(bisect_right(starts, keys[0]) - 1, 0) : bisect_right(starts, keys[-1])]
+        kept: Run = [], []
+        at = 0
+        for start, end in near:
+            low = bisect_left(keys, start, at)
+            kept[0].extend(keys[at:low])
+            kept[1].extend(values[at:low])
+            at = len(keys) if end is None else bisect_left(keys, end, low)
+        if at == 0:
             yield keys, values
-        elif any(kept):
-            yield list(compress(keys, kept)), list(compress(values, kept))
+        elif kept[0] or at < len(keys):
+            yield kept[0] + keys[at:], kept[1] + values[at:]

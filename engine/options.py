@@ -42,10 +42,11 @@ class Options:
     filter_bits_per_key     memory and disk for Bloom filters: 12 let 1.2 % of absent keys through
     table_bytes_max         size at which compaction begins its next SSTable; 0: a quarter of level 1,
                             but 1 to 8 MiB
-    zstd_from_level         the first level whose SSTables are packed with zstd, not with LZ4; 7: none
-    zstd_compression_level  of zstd: a higher one makes smaller tables, and takes longer
-    dictionary_bytes        size of the dictionary that compaction trains zstd with, for small values that
-                            are alike; 0: none is made
+    zstd_from_level         the first level whose SSTables are written with zstd, not with LZ4; 7: none.
+                            One that a compaction only moves down stays as it is
+    zstd_compression_level  of zstd: a higher one makes smaller SSTables, and takes longer to read them
+    dictionary_bytes        size of the dictionary that a compaction makes for zstd, for small values that
+                            are alike: 16 KiB will do; 0: none
     level0_tables_compact   SSTables in level 0 from which they are compacted into level 1
     level0_tables_max       SSTables in level 0 from which writes stall
     level1_bytes_max        size of level 1 ...; 0: four memtables
@@ -66,7 +67,10 @@ class Options:
     block_bytes: int = 4 * _KIB
     filter_bits_per_key: int = 12
     table_bytes_max: int = 0
-    zstd_from_level: int = 7
+    # Of JSON of 100 bytes zstd takes 9 % less space than LZ4, and 17 % with a dictionary, but 2 us more
+    # for each block that is read: worth it where there is too much for the page cache. A level of 1 takes
+    # 16 % less space, and 5 us more.
+    zstd_from_level: int = 3
     zstd_compression_level: int = -1
     dictionary_bytes: int = 0
     level0_tables_compact: int = 6

@@ -54,13 +54,15 @@ def overlay(
                     continue
                 removed.append((level, table.number))
                 if not _is_gone(table, ranges):
-                    rest = _runs([table], ranges, readers)
-                    added += [
-                        (level, t)
-                        for t in write_tables(
-                            workshop, rest, level, sequence, table_bytes_max=workshop.options.table_bytes_max
-                        )
-                    ]
+                    rest = write_tables(
+                        workshop,
+                        _runs([table], ranges, readers),
+                        level,
+                        sequence,
+                        table_bytes_max=workshop.options.table_bytes_max,
+                        dictionary=readers[table.number].dictionary(),
+                    )
+                    added += [(level, reader) for reader in rest]
     except BaseException:
         for _, reader in added:
             discard(workshop.file_system, reader.path)

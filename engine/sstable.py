@@ -322,6 +322,11 @@ class SSTableReader:
         assert self._index is not None, "loading brings the index"
         return self._index
 
+    def dictionary(self) -> Dictionary | None:
+        """What its blocks may be packed with, and others like them."""
+        self.index()
+        return self._dictionary
+
     def may_contain(self, key: bytes) -> bool:
         self.index()
         return self._has(*probe(key))
@@ -391,16 +396,20 @@ class SSTableReader:
             raise CorruptionError(self._path, start, str(error)) from error
 
     def _read_span(self, index: Index, first: int, end: int) -> Run:
+        """What lies in one stretch of the file, or in the cache; the cache stays as it is."""
         ends, dictionary = index.block_ends, self._dictionary
         start = at = ends[first - 1] if first else 0
-        data = self._file.read(start, ends[end - 1] - start)
+        blocks = self._blocks[first:end]
+        data = self._file.read(start, ends[end - 1] - start) if None in blocks else b""
         keys: list[bytes] = []
         values: list[bytes | None] = []
-        for number in range(first, end):
-            try:
-                run = Block(unseal(data[at - start : ends[number] - start], at, dictionary)).run()
-            except DecodeError as error:
-                raise CorruptionError(self._path, at, str(error)) from error
+        for number, block in enumerate(blocks, first):
+            if block is None:
+                try:
+                    block = Block(unseal(data[at - start : ends[number] - start], at, dictionary))  # noqa: PLW2901
+                except DecodeError as error:
+                    raise CorruptionError(self._path, at, str(error)) from error
+            run = block.run()
             keys += run[0]
             values += run[1]
             at = ends[number]

@@ -30,11 +30,27 @@ def test_what_is_alike_makes_a_dictionary() -> None:
     assert list(map(dictionary.decompressor.decompress, frames)) == unseen
 
 
-def test_what_has_nothing_in_common_makes_none() -> None:
+def test_noise_is_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take as long as anything else, and come to nothing."""
     rng = random.Random(1)
+    monkeypatch.setattr("engine.dictionary.train", lambda *_: pytest.fail("it was"))
 
     assert Dictionary.train([rng.randbytes(2000) for _ in range(40)], 2048, 1) is None
+
+
+def test_what_has_nothing_in_common_makes_none() -> None:
+    """Each can be packed, but one says nothing about the next."""
+    rng = random.Random(1)
+
+    assert Dictionary.train([rng.randbytes(40) * 50 for _ in range(40)], 2048, 1) is None
     assert Dictionary.train([], 2048, 1) is None
+
+
+def test_short_contents_may_have_more_in_common_than_in_themselves() -> None:
+    trained = Dictionary.train(documents(600), 2048, 1)
+
+    assert trained is not None
+    assert trained[1] > 0.3
 
 
 def test_tables_share_a_dictionary_as_long_as_one_needs_it() -> None:

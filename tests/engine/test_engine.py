@@ -34,6 +34,7 @@ from engine import (
     WriteBatch,
     verify_engine,
 )
+from engine.footer import FOOTER_BYTES, Footer
 from tests.engine.contents import documents
 
 FULL = StorageFullError("/db/x", 28, "No space left on device")
@@ -181,6 +182,25 @@ def test_a_store_may_be_reopened_with_other_codecs(disk: MemoryFileSystem) -> No
         assert dict(engine.scan()) == expected
         engine.close()
     assert verify_engine("/db", file_system=disk) == []
+
+
+def test_what_a_deleted_range_leaves_keeps_its_dictionary(disk: MemoryFileSystem) -> None:
+    engine = open_engine(disk, zstd_from_level=1, dictionary_bytes=1024, block_bytes=1024, table_bytes_max=1 << 20)
+    values = {b"key%03d" % (number * 7 % 1000): value for number, value in enumerate(documents(1000))}
+    for key, value in values.items():
+        engine.write(batch((key, value)))
+    engine.compact()
+    deletion = WriteBatch()
+    deletion.delete_range(b"key300", b"key700")
+
+    engine.write(deletion)
+    engine.flush()
+
+    (name,) = [name for name in disk.list_directory("/db") if name.endswith(".sst")]
+    footer = Footer.decode(disk.content(f"/db/{name}")[-FOOTER_BYTES:])
+    assert footer.records == 600
+    assert footer.dictionary_start < footer.filter_start
+    assert dict(engine.scan()) == {key: value for key, value in values.items() if not b"key300" <= key < b"key700"}
 
 
 def test_reopening_gives_what_was_written(disk: MemoryFileSystem) -> None:

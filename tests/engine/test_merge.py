@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.merge import clip, merge
-from engine.record import Run
+from engine.merge import clip, merge, without_ranges
+from engine.record import Range, Run, is_covered
 from tests.strategies import keys, records
 
 
@@ -68,3 +68,26 @@ def test_a_clipped_stream_has_what_is_within(
     assert clipped == within[:: -1 if reverse else 1]
     kept = [key for key, _ in flat(runs)]
     assert all(key < start if reverse else end is not None and key >= end for key in kept)
+
+
+@given(records, st.integers(1, 9), st.lists(keys, unique=True, max_size=7), st.booleans(), st.booleans())
+def test_what_a_range_covers_is_left_out(
+    content: dict[bytes, bytes | None], run_length: int, borders: list[bytes], is_endless: bool, reverse: bool
+) -> None:
+    borders.sort()
+    ranges: list[Range] = list(zip(borders[::2], borders[1::2], strict=False))
+    if is_endless and len(borders) % 2:
+        ranges.append((borders[-1], None))
+
+    left = flat(without_ranges(stream(content, run_length, reverse=reverse), ranges), reverse=reverse)
+
+    kept = {key: value for key, value in content.items() if not is_covered(key, ranges)}
+    assert left == sorted(kept.items(), key=lambda item: item[0], reverse=reverse)
+
+
+def test_a_run_without_covered_records_is_passed_on_as_it_is() -> None:
+    run: Run = [b"b", b"c"], [b"1", None]
+
+    assert next(without_ranges(iter([run]), [(b"a", b"b"), (b"bb", b"bc"), (b"d", None)])) == run
+    assert next(without_ranges(iter([run]), [(b"x", None)]))[0] is run[0]
+    assert list(without_ranges(iter([run, ([], [])]), [(b"", None)])) == []

@@ -125,6 +125,25 @@ def test_spans_grow_up_to_their_bound(reverse: bool) -> None:
     assert len(sizes) < 15
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_scan_takes_from_the_cache_what_is_there_and_leaves_it_as_it_is(reverse: bool) -> None:
+    disk = MemoryFileSystem()
+    content = some(400)
+    cache = BlockCache(1 << 20)
+    table = SSTableReader(disk, PATH, write(disk, content).table, cache)
+    cached = [number for number in range(len(table.index().last_keys)) if number % 3]
+    for number in cached:
+        get(table, table.index().last_keys[number])
+    kept = cache.byte_size
+
+    assert content_of(table, reverse=reverse) == content
+    assert cache.byte_size == kept
+    for number in range(len(table.index().last_keys)):
+        get(table, table.index().last_keys[number])
+    disk.faults.append(Fault("read", StorageError(PATH, 5, "not to be read"), times=None))
+    assert content_of(table, reverse=reverse) == content
+
+
 def test_it_is_opened_without_being_read() -> None:
     disk = MemoryFileSystem()
     written = write(disk, some(100))
