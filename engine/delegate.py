@@ -14,7 +14,7 @@ from engine.compaction import Compaction
 from engine.files import FileSystem, OsFileSystem, absolute, is_unfinished, join, table_name, unfinished_name
 from engine.inline import InlineExecutor
 from engine.jobs import JobStoppedError, Workshop, compact, discard, flush
-from engine.memtable import Memtable
+from engine.memtable import RECORD_BYTES, Memtable
 from engine.options import Options
 from engine.orders import (
     COMPACTION,
@@ -36,8 +36,6 @@ from engine.version import Table, Version
 
 # Less is done here before the worker would have begun.
 WORTH_BYTES = 1 << 20
-# What a record costs beyond its bytes, as a memtable counts it.
-_RECORD_BYTES = 180
 _ATTEMPTS = 2
 
 
@@ -70,7 +68,7 @@ class Delegate:
         """As jobs.compact."""
         made = None
         tables = (*compaction.upper, *compaction.lower)
-        if sum(table.byte_size + _RECORD_BYTES * table.records for table in tables) >= WORTH_BYTES:
+        if sum(table.byte_size + RECORD_BYTES * table.records for table in tables) >= WORTH_BYTES:
             order = encode_compaction(compaction, version)
             made = self._in_worker(lambda task: [(COMPACTION, task.encode() + order)])
         return compact(self._workshop, compaction, version, readers) if made is None else made
@@ -112,6 +110,12 @@ class Delegate:
             self._workshop.check()
             errand.send(messages)
             return errand.answer()
+        except WorkerLostError:
+            raise
+        except BaseException:
+            # Others wait for a flush that was begun.
+            errand.stop()
+            raise
         finally:
             self._errands.discard(errand)
 

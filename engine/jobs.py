@@ -48,7 +48,7 @@ class Workshop:
     next_number: Callable[[], int]
     check: Callable[[], None]
     name_table: Callable[[int], str] = table_name
-    pace: Callable[[int], None] = _at_full_speed
+    pace: Callable[[int], object] = _at_full_speed
 
 
 def flush(workshop: Workshop, memtable: Memtable) -> list[SSTableReader]:

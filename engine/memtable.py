@@ -11,7 +11,7 @@ from engine.record import Range, Run, SequenceNumber, WriteBatch, is_covered
 from engine.sortedkeys import SortedKeys
 
 # What a key and its value cost beyond their bytes: two objects, a slot, their share of growth.
-_RECORD_BYTES = 180
+RECORD_BYTES = 180
 _FIRST_RUN_RECORDS = 16
 _RUN_RECORDS = 1024
 
@@ -52,14 +52,14 @@ class Memtable:
         kept = {key: value for key, value in self.records.items() if not is_covered(key, batch.ranges)}
         copy = Memtable(self.first_sequence, kept)
         copy.ranges = _joined(self.ranges + batch.ranges)
-        copy.byte_size = copy.byte_size_begun = self.byte_size + _RECORD_BYTES * len(batch.ranges)
+        copy.byte_size = copy.byte_size_begun = self.byte_size + RECORD_BYTES * len(batch.ranges)
         copy.write(batch.records, batch.byte_size, sequence)
         return copy
 
     def write(self, records: dict[bytes, bytes | None], byte_size: int, sequence: SequenceNumber) -> None:
         """Invariant: readers see all of the records or none, as dict.update runs no other thread."""
         # The sizes before and after let `copy` tell whether it came between records and sequence.
-        size = self.byte_size_begun = self.byte_size + byte_size + _RECORD_BYTES * len(records)
+        size = self.byte_size_begun = self.byte_size + byte_size + RECORD_BYTES * len(records)
         self.records.update(records)
         self.sequence = sequence
         self.byte_size = size

@@ -22,13 +22,14 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Protocol
 
+from engine.block import Block, encode_block
 from engine.coding import DecodeError, Decoder, encode_bytes, encode_varint
 from engine.compaction import Compaction
 from engine.errors import CorruptionError, EngineError, StorageError, StorageFullError
 from engine.manifest import decode_edit, encode_edit
 from engine.memtable import Memtable
 from engine.options import Options
-from engine.record import SequenceNumber, WriteBatch, encode_batch
+from engine.record import SequenceNumber
 from engine.version import LEVELS, Table, Version, VersionEdit
 
 FLUSH, RECORDS, RECORDS_END, COMPACTION, STOP, MADE, STOPPED, FAILED = range(1, 9)
@@ -126,11 +127,14 @@ def encode_records(memtable: Memtable) -> Iterator[bytes]:
     """The records of a sealed memtable in pieces, none of which takes long to make."""
     count = len(memtable.records)
     step = min(max(_RECORDS_BYTES * count // max(memtable.byte_size, 1), 1), _RECORDS_MAX)
-    items = iter(memtable.records.items())
-    piece = WriteBatch()
-    while records := dict(islice(items, step)):
-        piece.records = records
-        yield encode_batch(0, piece)
+    keys, values = iter(memtable.records), iter(memtable.records.values())
+    while some := list(islice(keys, step)):
+        yield encode_block(some, list(islice(values, step)))
+
+
+def decode_records(payload: bytes) -> dict[bytes, bytes | None]:
+    """The reverse, of one piece. Raises: DecodeError."""
+    return dict(zip(*Block(payload).run(), strict=True))
 
 
 def encode_made(tables: list[Table]) -> bytes:

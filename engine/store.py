@@ -103,7 +103,7 @@ class Store:
             self._next_number += 1
         return number
 
-    def workshop(self, options: Options, check: Callable[[], None], pace: Callable[[int], None]) -> Workshop:
+    def workshop(self, options: Options, check: Callable[[], None], pace: Callable[[int], object]) -> Workshop:
         """What jobs need to make tables for this store."""
         return Workshop(self._file_system, self._directory, options, self._cache, self.next_number, check, pace=pace)
 

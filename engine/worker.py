@@ -31,13 +31,13 @@ from engine.orders import (
     Task,
     decode_compaction,
     decode_flush,
+    decode_records,
     encode_failure,
     encode_made,
     encode_message,
     read_message,
 )
 from engine.pace import Pace
-from engine.record import decode_batch
 from engine.sstable import SSTableReader
 from engine.version import NOTHING
 
@@ -45,27 +45,29 @@ from engine.version import NOTHING
 _NICENESS = 5
 # Messages are read, and a flush goes on, within this time, whatever a compaction does.
 _SWITCH_SECONDS = 0.0005
+# A step of a compaction takes a third of this: what is left for it keeps level 0 from filling up meanwhile.
+GIVE_WAY_SECONDS = 0.05
 
 
 class Priority:
-    """Lets compactions wait while there is a flush: a writer may already wait for that."""
+    """Lets a flush go first, as a writer may already wait for it; a compaction still gets a step in now and then."""
 
     def __init__(self) -> None:
         self._flushes = 0
         self._changed = threading.Condition()
 
-    def __enter__(self) -> None:
+    def begin(self) -> None:
         with self._changed:
             self._flushes += 1
 
-    def __exit__(self, *_: object) -> None:
+    def end(self) -> None:
         with self._changed:
             self._flushes -= 1
             self._changed.notify_all()
 
     def give_way(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: not self._flushes)
+            self._changed.wait_for(lambda: not self._flushes, GIVE_WAY_SECONDS)
 
 
 class _Job:
@@ -82,9 +84,11 @@ class _Job:
 
     def flush(self) -> bytes:
         """The tables made, encoded. Raises: JobStoppedError, EngineError."""
-        self._check()
-        with self._priority:
+        try:
+            self._check()
             readers = flush(self._workshop(self._check, lambda _: None), self.memtable)
+        finally:
+            self._priority.end()
         return encode_made([reader.table for reader in readers])
 
     def compact(self, decoder: Decoder) -> bytes:
@@ -102,7 +106,7 @@ class _Job:
         made = compact(workshop, compaction, version, readers)
         return encode_made([reader.table for reader in made])
 
-    def _workshop(self, check: Callable[[], None], pace: Callable[[int], None]) -> Workshop:
+    def _workshop(self, check: Callable[[], None], pace: Callable[[int], object]) -> Workshop:
         task = self._task
         return Workshop(
             self._file_system,
@@ -148,14 +152,14 @@ class Worker:
                 self._start(number, job, lambda: job.compact(decoder))
             else:
                 job.memtable = decode_flush(decoder)
+                self._priority.begin()
             return
         waiting = self._jobs.get(number)
         if waiting is None:
             # It has ended by now.
             return
         if kind == RECORDS:
-            _, batch = decode_batch(payload)
-            waiting.memtable.records.update(batch.records)
+            waiting.memtable.records.update(decode_records(payload))
             return
         if kind == STOP:
             waiting.stopping.set()

@@ -28,13 +28,15 @@ from engine import (
     StorageFullError,
     WriteBatch,
 )
+from engine.compaction import Compaction
 from engine.delegate import Delegate
 from engine.files import is_unfinished, table_name, unfinished_name
 from engine.jobs import JobStoppedError, Workshop
 from engine.memtable import Memtable
+from engine.orders import encode_records
 from engine.process import SHARED, WorkerProcess
 from tests.engine.test_engine import FAILED
-from tests.engine.test_jobs import content, memtable
+from tests.engine.test_jobs import content, leveled, memtable
 from tests.engine.test_process import DIES, pid, starter
 
 # Large enough to be worth a process, and small enough to be quick.
@@ -345,6 +347,30 @@ def test_a_job_is_not_given_to_a_worker_once_it_is_to_stop(path: str) -> None:
 
     delegate.close()
     assert os.listdir(path) == []
+
+
+def test_a_flush_that_fails_here_is_ended_there(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or compactions would give way to it for ever."""
+
+    def fail(_: Memtable) -> Iterator[bytes]:
+        yield from encode_records(memtable({b"a": b"1"}))
+        raise MemoryError
+
+    worker = WorkerProcess()
+    delegate = Delegate(make_workshop(path, OsFileSystem()), worker)
+    tables = delegate.flush(large_memtable()) + delegate.flush(large_memtable())
+    monkeypatch.setattr("engine.delegate.encode_records", fail)
+    with pytest.raises(MemoryError):
+        delegate.flush(large_memtable())
+    first = worker.pid
+
+    version = leveled({0: tables})
+    readers = {reader.table.number: reader for reader in tables}
+    merged = delegate.compact(Compaction(0, version.levels[0], ()), version, readers)
+
+    assert content(merged) == large_memtable().records
+    assert worker.pid == first
+    delegate.close()
 
 
 def test_leftovers_of_a_worker_are_removed_by_the_next_open(path: str) -> None:

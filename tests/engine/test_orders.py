@@ -16,6 +16,7 @@ from engine.orders import (
     decode_failure,
     decode_flush,
     decode_made,
+    decode_records,
     encode_compaction,
     encode_failure,
     encode_flush,
@@ -24,7 +25,7 @@ from engine.orders import (
     encode_records,
     read_message,
 )
-from engine.record import Expiring, decode_batch
+from engine.record import Expiring
 from engine.version import Table, Version, VersionEdit
 
 
@@ -102,7 +103,7 @@ def test_records_go_in_pieces_of_bounded_size(value_bytes: int) -> None:
     assert len(pieces) > 2
     decoded: dict[bytes, bytes | None] = {}
     for piece in pieces:
-        decoded.update(decode_batch(piece)[1].records)
+        decoded.update(decode_records(piece))
     assert decoded == records
 
 
@@ -112,7 +113,7 @@ def test_records_keep_the_time_at_which_they_expire() -> None:
 
     (piece,) = encode_records(memtable)
 
-    decoded = decode_batch(piece)[1].records[b"a"]
+    decoded = decode_records(piece)[b"a"]
     assert isinstance(decoded, Expiring)
     assert (decoded, decoded.expires_ms) == (b"v", 5000)
 
