@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from engine.backpressure import Backpressure
 from engine.compaction import Compaction, pick, pick_any
 from engine.delegate import Delegate, worker_for
 from engine.errors import ClosedError, EngineError, StorageError, StorageFullError, refusal
@@ -49,8 +50,9 @@ class Tally:
 class Background:
     """The jobs of one engine.
 
-    failure   why the engine is closed to writes, None if it is not
-    tallies   what has been done since it was opened
+    failure        why the engine is closed to writes, None if it is not
+    tallies        what has been done since it was opened
+    backpressure   how far behind they are
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class Background:
         self._drop_logs_before = drop_logs_before
         self._closing = threading.Event()
         pace = Pace(options.compaction_bytes_per_second, time.monotonic, self._closing.wait)
+        self.backpressure = Backpressure(options, time.monotonic, time.sleep)
+        self.backpressure.changed(store.version, by_writes=False)
         self._workshop: Workshop = store.workshop(options, self._check, pace.done)
         # Guards what follows, and is notified of every change to it.
         self._changed = threading.Condition()
@@ -84,13 +88,10 @@ class Background:
         self._delegate = Delegate(self._workshop, worker_for(self._workshop.file_system, executor, options))
 
     @property
-    def is_stalled(self) -> bool:
-        """Whether a memtable that is full now could not be sealed."""
+    def stall_reason(self) -> str:
+        """Why a memtable that is full now could not be sealed, "" if it could."""
         view = self._tree.view
-        return (
-            len(view.sealed) >= self._options.sealed_memtables_max
-            or len(view.levels.level0) >= self._options.level0_tables_max
-        )
+        return self.backpressure.stall_reason(len(view.sealed), len(view.levels.level0))
 
     @property
     def is_full(self) -> bool:
@@ -166,7 +167,7 @@ class Background:
         """Whether a memtable may be sealed now, or within the timeout."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: not self.is_stalled or self.failure is not None or bool(self._full), timeout_seconds
+                lambda: not self.stall_reason or self.failure is not None or bool(self._full), timeout_seconds
             )
 
     def _is_stuck(self, job: Job) -> bool:
@@ -317,6 +318,8 @@ class Background:
             for reader in tables:
                 discard(self._workshop.file_system, reader.path)
             raise
+        with self._changed:
+            self.backpressure.changed(self._store.version, by_writes=job is not Job.INGEST)
         tally = self.tallies[job]
         tally.count += 1
         tally.byte_size += sum(reader.table.byte_size for reader in tables)

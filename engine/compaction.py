@@ -61,6 +61,16 @@ def pick(version: Version, options: Options, clock_ms: int = 0) -> Compaction | 
     return _expired(version, clock_ms) if clock_ms >= version.next_expiry_ms else None
 
 
+def debt_bytes(version: Version, options: Options) -> int:
+    """What levels hold beyond their limits; of level 0 all, once it is to be compacted."""
+    debt = version.level_bytes(0) if len(version.levels[0]) >= options.level0_tables_compact else 0
+    limit = options.level1_bytes_max
+    for level in range(1, LEVELS - 1):
+        debt += max(version.level_bytes(level) - limit, 0)
+        limit *= options.level_bytes_ratio
+    return debt
+
+
 def pick_any(version: Version, clock_ms: int = 0) -> Compaction | None:
     """A compaction on the way to a single level that holds nothing needless, None once it is so."""
     filled = [level for level in range(LEVELS) if version.levels[level]]

@@ -26,7 +26,7 @@ from engine.errors import (
     refusal,
 )
 from engine.files import FileSystem, OsFileSystem
-from engine.memtable import Memtable
+from engine.memtable import RECORD_BYTES, Memtable
 from engine.options import Options
 from engine.ownlog import OwnLog, check_batch, log_numbers, replay
 from engine.record import ABSENT, Expiring, SequenceNumber, WriteBatch, unless_expired
@@ -79,7 +79,6 @@ class Engine:
         self._write_lock = threading.Lock()
         self._waiting: deque[_Write] = deque()
         self._snapshots: set[int] = set()
-        self._stalls = 0
         self._written_bytes = 0
         self._is_closed = False
         self._log: OwnLog | None = None
@@ -99,6 +98,7 @@ class Engine:
         except BaseException:
             self._store.close()
             raise
+        self._backpressure = self._background.backpressure
         self._background.request()
 
     @classmethod
@@ -311,6 +311,8 @@ class Engine:
     def _commit(self, batches: list[WriteBatch], sync: bool) -> tuple[SequenceNumber, bool]:
         """Log the batches and make them visible: the sequence of the first, and whether a memtable was sealed."""
         self._check_writable()
+        if self._backpressure.is_slowing:
+            self._backpressure.slow_down(sum(batch.byte_size + RECORD_BYTES * len(batch) for batch in batches))
         is_full = self._active.byte_size >= self._memtable_bytes_max
         if is_full:
             self._wait_for_room()
@@ -333,16 +335,16 @@ class Engine:
         return first, is_full
 
     def _wait_for_room(self) -> None:
-        if not self._background.is_stalled:
+        background, seconds = self._background, self._options.stall_seconds_max
+        if not background.stall_reason:
             return
-        self._stalls += 1
         # A job that a full disk has stopped gets another chance.
-        self._background.request()
-        if not self._background.wait_for_room(self._options.stall_seconds_max):
-            raise StallError(f"flush and compaction were behind for {self._options.stall_seconds_max} seconds")
+        background.request()
+        if not self._backpressure.stop(lambda: background.wait_for_room(seconds)):
+            raise StallError(f"flush and compaction were behind for {seconds} seconds: {background.stall_reason}")
         self._check_writable()
-        full = self._background.full
-        if full is not None and self._background.is_stalled:
+        full = background.full
+        if full is not None and background.stall_reason:
             raise StorageFullError(full.path, full.number, full.reason)
 
     def _seal(self) -> None:
@@ -400,7 +402,13 @@ class Engine:
     @property
     def is_stalled(self) -> bool:
         """Whether flush or compaction is so far behind that the caller should write less."""
-        return self._background.is_stalled or self.is_full
+        return bool(self._background.stall_reason) or self.is_full
+
+    @property
+    def stall_reason(self) -> str:
+        """Why, "" if it is not."""
+        full = self._background.full
+        return self._background.stall_reason or (str(full) if full else "")
 
     @property
     def is_full(self) -> bool:
@@ -456,6 +464,7 @@ class Engine:
         view = self._tree.view
         version = self._store.version
         background, rows, cache = self._background, self._tree.rows, self._cache
+        backpressure = self._backpressure
         flushes, compactions = background.tallies[Job.FLUSH], background.tallies[Job.COMPACT]
         return Stats(
             applied_sequence=self.applied_sequence,
@@ -482,8 +491,14 @@ class Engine:
             block_cache=CacheStats(cache.byte_size, cache.bytes_max, cache.hits, cache.misses),
             lookups=self._tree.lookups,
             snapshots=len(self._snapshots),
-            stalls=self._stalls,
+            stalls=backpressure.stalls,
+            stalled_seconds=backpressure.stalled_seconds,
+            slowdowns=backpressure.slowdowns,
+            slowed_seconds=backpressure.slowed_seconds,
+            debt_bytes=backpressure.debt_bytes,
+            pressure=backpressure.pressure,
             is_stalled=self.is_stalled,
+            stall_reason=self.stall_reason,
             failure=str(background.failure or ""),
         )
 

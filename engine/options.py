@@ -25,6 +25,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "level_bytes_ratio": (2, 64),
     "manifest_bytes_max": (256, _GIB),
     "stall_seconds_max": (0, 3600),
+    "debt_bytes_max": (4 * _KIB, 1 << 50),
     "compaction_bytes_per_second": (0, 1 << 40),
 }
 
@@ -48,9 +49,11 @@ class Options:
     dictionary_bytes        size of the dictionary that a compaction makes for zstd, for small values that
                             are alike: 16 KiB will do; 0: none
     level0_tables_compact   SSTables in level 0 from which they are compacted into level 1
-    level0_tables_max       SSTables in level 0 from which writes stall
+    level0_tables_max       SSTables in level 0 from which writes stall; halfway there they become slower
     level1_bytes_max        size of level 1 ...; 0: four memtables
     level_bytes_ratio       ... and how much larger each level below it may be
+    debt_bytes_max          what levels may hold beyond their limits, altogether, before writes stall; from
+                            half of it on they become slower; 0: 64 memtables
     manifest_bytes_max      size of the manifest from which it is written anew
     stall_seconds_max       how long a write waits for flush and compaction before StallError
     worker_process          flush and compact in a process of its own, which all engines of this one share,
@@ -77,6 +80,7 @@ class Options:
     level0_tables_max: int = 18
     level1_bytes_max: int = 0
     level_bytes_ratio: int = 10
+    debt_bytes_max: int = 0
     manifest_bytes_max: int = _MIB
     stall_seconds_max: float = 10.0
     worker_process: bool = True
@@ -86,6 +90,8 @@ class Options:
         # Frozen for others; these are only made definite.
         if not self.level1_bytes_max:
             object.__setattr__(self, "level1_bytes_max", 4 * self.memtable_bytes_max)
+        if not self.debt_bytes_max:
+            object.__setattr__(self, "debt_bytes_max", 64 * self.memtable_bytes_max)
         if not self.table_bytes_max:
             object.__setattr__(self, "table_bytes_max", min(max(self.level1_bytes_max // 4, _MIB), 8 * _MIB))
         for name, (low, high) in _BOUNDS.items():

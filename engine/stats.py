@@ -70,7 +70,13 @@ class Stats:
     row_cache          its misses are looks into a table
     block_cache        the cache may be shared by other engines, and so are these counts
     snapshots          that are open
-    stalls             writes that had to wait for flush or compaction
+    stalls             writes that had to stop until flush or compaction made room, ...
+    stalled_seconds    ... and for how long altogether
+    slowdowns          writes that were held back a little so that they need not stop, ...
+    slowed_seconds     ... and for how long altogether
+    debt_bytes         what levels hold beyond their limits, for compaction to work off
+    pressure           0: writes are as quick as they can be; then they become slower; 1: they stop
+    stall_reason       why writes stop now, "" if they do not
     failure            why the engine is closed to writes, "" if it is not
     """
 
@@ -91,7 +97,13 @@ class Stats:
     lookups: LookupStats
     snapshots: int
     stalls: int
+    stalled_seconds: float
+    slowdowns: int
+    slowed_seconds: float
+    debt_bytes: int
+    pressure: float
     is_stalled: bool
+    stall_reason: str
     failure: str
 
     @property
@@ -152,7 +164,10 @@ class Stats:
         )
         yield "filters", f"{lookups.false_positives:,} false positives, {lookups.false_positive_share:.2%}"
         yield "snapshots", f"{self.snapshots}"
-        yield "stalls", f"{self.stalls:,}{', and now' if self.is_stalled else ''}"
+        yield "debt", f"{_mib(self.debt_bytes)}, pressure {self.pressure:.2f}"
+        yield "slowdowns", f"{self.slowdowns:,} in {self.slowed_seconds:.1f} s"
+        now = f", and now: {self.stall_reason}" if self.is_stalled else ""
+        yield "stalls", f"{self.stalls:,} in {self.stalled_seconds:.1f} s{now}"
 
 
 def _mib(byte_size: int) -> str:

@@ -1,11 +1,23 @@
 """Background jobs: what stops them is heard of, and nothing of them is left."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from engine import Engine, EngineError, Fault, InlineExecutor, MemoryFileSystem, Options, StorageFullError
+from engine import (
+    Engine,
+    EngineError,
+    Fault,
+    InlineExecutor,
+    MemoryFileSystem,
+    Options,
+    SequenceNumber,
+    StallError,
+    StorageFullError,
+)
+from engine.background import Job
 from tests.engine.test_engine import FULL, batch, fill, open_engine
 
 
@@ -95,4 +107,62 @@ def test_a_job_that_has_not_begun_does_not_keep_the_engine_open() -> None:
     fill(engine, 30)
     assert engine.stats().sealed_memtables
 
+    engine.close()
+
+
+class OnlyFlushes(InlineExecutor):
+    """Never comes to a compaction, unless it is told to."""
+
+    compacts = False
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        from concurrent.futures import Future
+
+        return super().submit(fn, *args, **kwargs) if self.compacts or args == (Job.FLUSH,) else Future()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"level0_tables_max": 7}, "level 0 has 7 tables"),
+        ({"debt_bytes_max": 4096}, "compaction is [0-9]+ bytes behind"),
+    ],
+)
+def test_writes_stop_when_compaction_is_behind_and_say_why(options: dict[str, Any], reason: str) -> None:
+    engine = Engine.open(
+        "/db",
+        Options(memtable_bytes_max=8192, stall_seconds_max=0, **options),
+        file_system=MemoryFileSystem(),
+        executor=OnlyFlushes(),
+    )
+    with pytest.raises(StallError, match=reason):
+        fill(engine, 100_000)
+
+    stats = engine.stats()
+
+    assert re.fullmatch(reason, stats.stall_reason)
+    assert (stats.is_stalled, stats.stalls, stats.pressure) == (True, 1, 1)
+    assert stats.debt_bytes == stats.levels[0].byte_size
+    assert f", and now: {stats.stall_reason}" in str(stats)
+    assert engine.get(b"key000000") is not None
+    engine.close()
+
+
+def test_an_engine_without_a_log_shows_that_it_should_get_less() -> None:
+    disk, executor = MemoryFileSystem(), OnlyFlushes()
+    options = Options(own_log=False, memtable_bytes_max=8192, debt_bytes_max=4096)
+    engine = Engine.open("/db", options, file_system=disk, executor=executor)
+    sequence = SequenceNumber(0)
+    while not engine.is_stalled:
+        sequence = SequenceNumber(sequence + 1)
+        engine.write(batch((b"%06d" % sequence, b"v" * 100)), sequence=sequence)
+
+    behind = engine.stats()
+    executor.compacts = True
+    # It was given to the executor, which has lost it: another engine begins anew.
+    engine.close()
+    engine = Engine.open("/db", options, file_system=disk, executor=executor)
+
+    assert (behind.pressure, behind.stalls, behind.slowdowns) == (1, 0, 0)
+    assert (engine.stats().pressure, engine.stats().debt_bytes, engine.is_stalled) == (0, 0, False)
     engine.close()

@@ -14,6 +14,8 @@ from engine import InvalidOptionError, Options
         {"block_bytes": 1 << 20},
         {"level_bytes_ratio": 1},
         {"stall_seconds_max": -1},
+        {"debt_bytes_max": 100},
+        {"compaction_bytes_per_second": -1},
         {"zstd_from_level": 8},
         {"zstd_compression_level": 20},
         {"dictionary_bytes": 100},
@@ -32,5 +34,5 @@ def test_the_defaults_are_within_bounds() -> None:
 def test_sizes_that_are_not_given_follow_the_memtable() -> None:
     small = Options(memtable_bytes_max=1 << 20)
 
-    assert (small.level1_bytes_max, small.table_bytes_max) == (4 << 20, 1 << 20)
+    assert (small.level1_bytes_max, small.table_bytes_max, small.debt_bytes_max) == (4 << 20, 1 << 20, 64 << 20)
     assert Options(memtable_bytes_max=64 << 20).table_bytes_max == 8 << 20
