@@ -231,7 +231,7 @@ class Background:
         """Lay sorted pairs over what was written before. Raises: what keeps it from happening."""
         with self._ingesting:
             try:
-                tables = write_sorted(self._workshop, pairs, self._tree.view.active.sequence)
+                tables = write_sorted(self._workshop, pairs)
                 if tables:
                     self._lay_over(tables, flush_older)
             except JobStoppedError:

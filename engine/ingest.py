@@ -13,22 +13,21 @@ from operator import ge
 from engine.errors import InvalidBatchError
 from engine.jobs import Workshop, discard, write_tables
 from engine.overlay import Readers, overlay
-from engine.record import Run, SequenceNumber, WriteBatch
+from engine.record import Run, WriteBatch
 from engine.sstable import SSTableReader
 from engine.version import LEVELS, Version, VersionEdit
 
 _RUN_RECORDS = 1024
 
 
-def write_sorted(
-    workshop: Workshop, pairs: Iterable[tuple[bytes, bytes]], sequence: SequenceNumber
-) -> list[SSTableReader]:
+def write_sorted(workshop: Workshop, pairs: Iterable[tuple[bytes, bytes]]) -> list[SSTableReader]:
     """The pairs as durable tables that no manifest speaks of yet.
 
     Raises: InvalidBatchError, if a key does not follow the one before; InvalidKeyError, InvalidValueError.
     """
+    # Packed as what lies deepest; where they will is not known yet.
     return write_tables(
-        workshop, _runs(iter(pairs)), LEVELS, sequence, table_bytes_max=workshop.options.table_bytes_max
+        workshop, _runs(iter(pairs)), LEVELS - 1, None, table_bytes_max=workshop.options.table_bytes_max
     )
 
 

@@ -109,7 +109,7 @@ def write_tables(
     workshop: Workshop,
     runs: Iterator[Run],
     level: int,
-    sequence: SequenceNumber,
+    sequence: SequenceNumber | None,
     *,
     table_bytes_max: int | None = None,
     dictionary: Dictionary | None = None,

@@ -32,7 +32,7 @@ from engine.footer import FOOTER_BYTES, Footer
 from engine.options import Options
 from engine.record import ABSENT, Expiring, Found, Run, SequenceNumber
 from engine.section import Packer, seal, unseal
-from engine.version import NOTHING, Table
+from engine.version import LEVELS, NOTHING, Table
 
 _count = struct.Struct("<I")
 _WRITE_BYTES = 256 << 10
@@ -44,7 +44,8 @@ class SSTableWriter:
     """Writes one table from sorted runs; either `finish` or `close` ends it.
 
     level        that it is to be in, which decides how it is packed
-    sequence     every write up to it is in this table, or in tables there are already
+    sequence     every write up to it is in this table, or in tables there are already; None if it will be
+                 in another level
     dictionary   for its blocks, if the level has zstd
     """
 
@@ -55,15 +56,14 @@ class SSTableWriter:
         number: int,
         options: Options,
         level: int = 0,
-        sequence: SequenceNumber = NOTHING,
+        sequence: SequenceNumber | None = NOTHING,
         dictionary: Dictionary | None = None,
     ) -> None:
         self._file_system = file_system
         self._path = path
         self._number = number
         self._options = options
-        self._level = level
-        self._sequence = sequence
+        self._origin = (NOTHING, LEVELS) if sequence is None else (sequence, level)
         has_zstd = level >= options.zstd_from_level
         self._dictionary = dictionary if has_zstd else None
         self._packer = Packer(options.zstd_compression_level if has_zstd else None, self._dictionary)
@@ -149,7 +149,7 @@ class SSTableWriter:
         self._write_section(seal(index.encode(), self._position, Packer()))
         records, tombstones = len(self._all_keys), self._tombstones
         starts = dictionary_start, filter_start, index_start
-        self._write_section(Footer(*starts, records, tombstones, self._sequence, self._level).encode())
+        self._write_section(Footer(*starts, records, tombstones, *self._origin).encode())
         half = (records + 1) // 2
         expiry_ms = sorted(self._expiries)[half - 1] if len(self._expiries) >= half else 0
         self._write_out()

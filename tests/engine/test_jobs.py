@@ -9,10 +9,11 @@ import pytest
 from engine import BlockCache, Fault, MemoryFileSystem, Options, SequenceNumber, StorageError, WriteBatch
 from engine.compaction import Compaction
 from engine.footer import FOOTER_BYTES, Footer
+from engine.ingest import write_sorted
 from engine.jobs import JobStoppedError, Workshop, compact, flush
 from engine.memtable import Memtable
 from engine.sstable import SSTableReader
-from engine.version import Version, VersionEdit
+from engine.version import LEVELS, Version, VersionEdit
 from tests.engine.contents import documents
 
 
@@ -71,9 +72,14 @@ def test_a_table_tells_its_age() -> None:
     version = replace(leveled({2: upper}), flushed_sequence=SequenceNumber(9))
     lower = compact(workshop, Compaction(2, version.levels[2], ()), version, {1: upper[0]})
 
-    footers = [Footer.decode(disk.content(reader.path)[-FOOTER_BYTES:]) for reader in (*upper, *lower)]
+    hiding = replace(version, levels=leveled({3: lower}).levels)
+    rewritten = compact(workshop, Compaction(3, hiding.levels[3], (), is_in_place=True), hiding, {2: lower[0]})
+    ingested = write_sorted(workshop, [(b"a", b"1")])
 
-    assert [(footer.level, footer.sequence) for footer in footers] == [(0, 7), (3, 9)]
+    tables = [*upper, *lower, *rewritten, *ingested]
+    footers = [Footer.decode(disk.content(reader.path)[-FOOTER_BYTES:]) for reader in tables]
+
+    assert [(footer.level, footer.sequence) for footer in footers] == [(0, 7), (3, 9), (3, 0), (LEVELS, 0)]
 
 
 def test_an_empty_memtable_makes_no_table() -> None:
