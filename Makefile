@@ -27,7 +27,7 @@ UNICODE ?= /usr/share/unicode/UnicodeData.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test unit cluster scenarios chaos check format lint types bench bench-gateway bench-engine bench-memory load-unicode simulate clean
+.PHONY: help setup run test unit cluster scenarios chaos check format lint types bench bench-gateway bench-engine bench-memory bench-restart load-unicode simulate clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -100,6 +100,9 @@ bench-engine: $(BENCH) ## Compare the engine with RocksDB, LevelDB and LMDB
 
 bench-memory: $(BENCH) ## Measure the engine's memory with far more data than it may keep
 	$(BIN)/python -m tests.benchmarks.engine_memory
+
+bench-restart: $(STAMP) ## Measure how long a node with 5 GB takes to be ready again
+	$(BIN)/python -m tests.benchmarks.restart $(RESTART)
 
 load-unicode: $(STAMP) ## Load UnicodeData.txt while nodes are killed, and verify it
 	@test -r "$(UNICODE)" || { \
