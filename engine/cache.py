@@ -1,29 +1,40 @@
-"""A cache of blocks, bounded in bytes, that many engines and threads may share.
+"""A cache of blocks, and of indexes, bounded in bytes, that many engines and threads may share.
 
 A table has a list with a place for each of its blocks; the cache fills and clears these places. A hit is
 one look into that list and one count in the block, without a lock. What is dropped is the oldest block
 that has not been hit since it was last looked at (the CLOCK algorithm, Corbato 1968).
+
+Indexes and filters grow with the data. They may be part of what is bounded: then they come first, up to
+three quarters of it, as a get without them reads them all, and blocks have the rest.
 """
 
 import threading
 from collections import deque
+from collections.abc import Callable
 
 from engine.block import Block
+from engine.indexes import IndexedTable, Indexes
 
 Places = list[Block | None]
 
+_INDEXES_SHARE = 0.75
+
 
 class BlockCache:
-    """Decides which blocks stay where their tables look for them.
+    """Decides which blocks stay where their tables look for them, and which tables keep their index.
 
-    misses   blocks that were read from a file and handed to the cache
+    misses          blocks that were read from a file and handed to the cache
+    holds_indexes   whether indexes, filters and dictionaries are part of `bytes_max`; else they are only counted
 
-    Invariant: the blocks in it take no more than `bytes_max`.
+    Invariant: the blocks in it take no more than `bytes_max`; if it holds indexes, both together.
     """
 
-    def __init__(self, bytes_max: int) -> None:
+    def __init__(self, bytes_max: int, *, holds_indexes: bool = False) -> None:
         self.bytes_max = bytes_max
+        self.holds_indexes = holds_indexes
         self.misses = 0
+        self._indexes = Indexes(int(_INDEXES_SHARE * bytes_max) if holds_indexes else None)
+        self._room = bytes_max
         self._byte_size = 0
         # Of blocks that were dropped, and of others before they were last looked at.
         self._hits = 0
@@ -32,7 +43,19 @@ class BlockCache:
 
     @property
     def byte_size(self) -> int:
+        """Of blocks."""
         return self._byte_size
+
+    @property
+    def index_bytes(self) -> int:
+        """Memory of indexes, filters and dictionaries."""
+        with self._lock:
+            return self._indexes.byte_size
+
+    @property
+    def index_loads(self) -> int:
+        """How often a table brought in its index, the first times included."""
+        return self._indexes.loads
 
     @property
     def hits(self) -> int:
@@ -44,13 +67,28 @@ class BlockCache:
         """Put a block in its place, until others need the memory more."""
         with self._lock:
             self.misses += 1
-            if block.byte_size > self.bytes_max or places[number] is not None:
+            self._measure()
+            if block.byte_size > self._room or places[number] is not None:
                 return
             places[number] = block
             self._queue.append((places, number))
             self._byte_size += block.byte_size
-            while self._byte_size > self.bytes_max:
-                self._drop_one()
+            self._make_room()
+
+    def add_index(self, table: IndexedTable, byte_size: int, keep: Callable[[], None]) -> None:
+        """Have a table keep its index, which takes so many bytes, until others need the memory more."""
+        with self._lock:
+            self._indexes.add(table, byte_size, keep)
+            self._measure()
+            self._make_room()
+
+    def _measure(self) -> None:
+        if self.holds_indexes:
+            self._room = self.bytes_max - self._indexes.byte_size
+
+    def _make_room(self) -> None:
+        while self._byte_size > self._room:
+            self._drop_one()
 
     def _drop_one(self) -> None:
         oldest = self._queue.popleft()

@@ -125,7 +125,7 @@ class Engine:
                 file_system or OsFileSystem(),
                 path,
                 options,
-                cache or BlockCache(options.cache_bytes_max),
+                cache or BlockCache(options.cache_bytes_max, holds_indexes=options.cache_indexes),
                 used,
                 owned,
             )
@@ -489,6 +489,8 @@ class Engine:
             ingested_bytes=background.tallies[Job.INGEST].byte_size,
             row_cache=CacheStats(rows.byte_size, self._options.row_cache_bytes_max, rows.hits, rows.misses),
             block_cache=CacheStats(cache.byte_size, cache.bytes_max, cache.hits, cache.misses),
+            index_bytes=cache.index_bytes,
+            index_loads=cache.index_loads,
             lookups=self._tree.lookups,
             snapshots=len(self._snapshots),
             stalls=backpressure.stalls,

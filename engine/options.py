@@ -38,6 +38,8 @@ class Options:
     memtable_bytes_max      memory of one memtable, bookkeeping included; then it is sealed
     sealed_memtables_max    how many may wait for their flush before writes stall
     cache_bytes_max         memory for blocks, where no shared cache is given
+    cache_indexes           have indexes and filters in this memory as well, up to three quarters of it: those
+                            of tables not used lately are dropped, and read again; False: all are kept
     row_cache_bytes_max     memory for what gets have found in tables; 0: none is kept
     block_bytes             size of a block before compression, at which the next is begun
     filter_bits_per_key     memory and disk for Bloom filters: 12 let 1.2 % of absent keys through
@@ -66,6 +68,7 @@ class Options:
     memtable_bytes_max: int = 4 * _MIB
     sealed_memtables_max: int = 2
     cache_bytes_max: int = 32 * _MIB
+    cache_indexes: bool = False
     row_cache_bytes_max: int = 8 * _MIB
     block_bytes: int = 4 * _KIB
     filter_bits_per_key: int = 12

@@ -38,6 +38,10 @@ _count = struct.Struct("<I")
 _WRITE_BYTES = 256 << 10
 SPAN_BYTES = 128 << 10
 _FIRST_SPAN_BYTES = 8 << 10
+# What a block costs in the index beyond the bytes of its key: an object, its places in three lists.
+_KEY_BYTES = 72
+# What a dictionary costs each of the tables that share it.
+_DICTIONARY_BYTES = 16 << 10
 
 
 class SSTableWriter:
@@ -218,18 +222,41 @@ class _DeniesNothing:
         return 0
 
 
+_DENIES_NOTHING = _DeniesNothing()
+
+
+class _Parts:
+    """What a reader has of its table in memory, beside blocks, and the places for these."""
+
+    __slots__ = ("blocks", "bloom", "dictionary", "index", "last_keys")
+
+    def __init__(self, index: Index, bloom: BloomFilter, dictionary: Dictionary | None) -> None:
+        self.index = index
+        self.last_keys = index.last_keys
+        self.blocks: Places = [None] * len(index.last_keys)
+        self.bloom = bloom
+        self.dictionary = dictionary
+
+    @property
+    def byte_size(self) -> int:
+        keys = _KEY_BYTES * len(self.last_keys) + sum(map(len, self.last_keys))
+        return keys + 8 * len(self.bloom.words) + (_DICTIONARY_BYTES if self.dictionary else 0)
+
+
 class SSTableReader:
     """Reads one table, from any thread.
 
-    Index, filter and dictionary are read at the first use, and then kept. The file stays open, and
-    so readable, until the last reference is gone.
+    Index, filter and dictionary are read at the first use, and then kept as long as the cache has room
+    for them. The file stays open, and so readable, until the last reference is gone.
 
-    words        the filter, for a lookup that asks many; until it is read it denies nothing
+    words        the filter, for a lookup that asks many; while it is not in memory it denies nothing
     word_count   how many there are
+    is_used      as IndexedTable has it
+    is_counted   the same
     """
 
     __slots__ = (
-        "_blocks", "_cache", "_dictionary", "_file", "_index", "_last_keys", "_path", "largest", "smallest", "table",
+        "__weakref__", "_cache", "_file", "_parts", "_path", "is_counted", "is_used", "largest", "smallest", "table",
         "word_count", "words",
     )  # fmt: skip
 
@@ -246,11 +273,9 @@ class SSTableReader:
         self.smallest = table.smallest
         self.largest = table.largest
         self._cache = cache
-        self._blocks: Places = []
-        self._index: Index | None = None
-        self._dictionary: Dictionary | None = None
-        self._last_keys: list[bytes] = []
-        self.words: array[int] | _DeniesNothing = _DeniesNothing()
+        self._parts: _Parts | None = None
+        self.is_used = self.is_counted = False
+        self.words: array[int] | _DeniesNothing = _DENIES_NOTHING
         self.word_count = 1
 
     @property
@@ -262,14 +287,16 @@ class SSTableReader:
 
         Raises: WouldBlockError, if not `wait` and what is needed is not in memory.
         """
-        if self._index is None:
-            self._load(wait)
-            if not self._has(spot, bits):
+        parts = self._parts
+        if parts is None:
+            parts = self._load(wait)
+            if not parts.bloom.may_contain(spot, bits):
                 return ABSENT
-        number = bisect_left(self._last_keys, key)
-        block = self._blocks[number]
+        self.is_used = True
+        number = bisect_left(parts.last_keys, key)
+        block = parts.blocks[number]
         if block is None:
-            block = self._read_block(number, wait)
+            block = self._read_block(parts, number, wait)
         else:
             block.hits += 1
         return block.get(key)
@@ -288,7 +315,8 @@ class SSTableReader:
         With `reverse` it begins with the last span. With `keep` the first block comes from the cache
         or goes there, for scans that end soon; those that do not take larger and larger spans past it.
         """
-        index = self.index()
+        parts = self._parts or self._load(True)
+        index = parts.index
         # Blocks from `low` up to `high` are still to be read.
         low = bisect_left(index.last_keys, start)
         high = len(index.last_keys)
@@ -297,56 +325,54 @@ class SSTableReader:
         step_bytes = span_bytes
         if keep and low < high:
             number = high - 1 if reverse else low
-            block = self._blocks[number] or self._read_block(number, True)
+            block = parts.blocks[number] or self._read_block(parts, number, True)
             yield block.run()
             low, high = (low, number) if reverse else (number + 1, high)
             step_bytes = _FIRST_SPAN_BYTES
         while low < high:
             if reverse:
                 first = index.first_within(low, high, step_bytes)
-                yield self._read_span(index, first, high)
+                yield self._read_span(parts, first, high)
                 high = first
             else:
                 end_number = index.end_within(low, high, step_bytes)
-                yield self._read_span(index, low, end_number)
+                yield self._read_span(parts, low, end_number)
                 low = end_number
             step_bytes = min(2 * step_bytes, span_bytes)
 
     def read_block(self, number: int) -> Block:
         """A block from the file, past the cache."""
-        return self._fetch_block(number, True)
+        return self._fetch_block(self._parts or self._load(True), number, True)
 
     def index(self) -> Index:
-        if self._index is None:
-            self._load(True)
-        assert self._index is not None, "loading brings the index"
-        return self._index
+        return (self._parts or self._load(True)).index
 
     def dictionary(self) -> Dictionary | None:
         """What its blocks may be packed with, and others like them."""
-        self.index()
-        return self._dictionary
+        return (self._parts or self._load(True)).dictionary
 
     def may_contain(self, key: bytes) -> bool:
-        self.index()
-        return self._has(*probe(key))
-
-    def _has(self, spot: int, bits: int) -> bool:
-        return not self.words[spot % self.word_count] & bits
+        return (self._parts or self._load(True)).bloom.may_contain(*probe(key))
 
     def hand_over(self, index: Index, bloom: BloomFilter, dictionary: Dictionary | None) -> None:
-        """Take the parts, from the writer, which has just written them, or from the file."""
-        self._dictionary = dictionary
-        self._last_keys = index.last_keys
-        # Where two threads read the file at once, what the first has put into its places is forgotten.
-        self._blocks = [None] * len(index.last_keys)
-        # In this order: another thread may take the old words with the new count.
-        self.word_count = len(bloom.words)
-        self.words = bloom.words
-        # Last: it tells other threads that all is there.
-        self._index = index
+        """Take the parts from the writer, which has just written them."""
+        self._offer(_Parts(index, bloom, dictionary))
 
-    def _load(self, wait: bool) -> None:
+    def _offer(self, parts: _Parts) -> None:
+        def keep() -> None:
+            # In this order: another thread may take the old words with the new count.
+            self.word_count = len(parts.bloom.words)
+            self.words = parts.bloom.words
+            self._parts = parts
+
+        self._cache.add_index(self, parts.byte_size, keep)
+
+    def forget_index(self) -> None:
+        """Let go of index, filter and dictionary; whoever is reading has them in hand."""
+        self.words = _DENIES_NOTHING
+        self._parts = None
+
+    def _load(self, wait: bool) -> _Parts:
         if not wait:
             raise WouldBlockError(f"the index of {self._path} is not in memory")
         size = self.table.byte_size
@@ -373,15 +399,18 @@ class SSTableReader:
                 raise DecodeError("the index belongs to another table")
         except DecodeError as error:
             raise CorruptionError(self._path, at, str(error)) from error
-        self.hand_over(index, bloom, dictionary)
+        loaded = _Parts(index, bloom, dictionary)
+        self._offer(loaded)
+        # Another thread may have been quicker; or there is no room, and these are for once.
+        return self._parts or loaded
 
-    def _read_block(self, number: int, wait: bool) -> Block:
-        block = self._fetch_block(number, wait)
-        self._cache.add(self._blocks, number, block)
+    def _read_block(self, parts: _Parts, number: int, wait: bool) -> Block:
+        block = self._fetch_block(parts, number, wait)
+        self._cache.add(parts.blocks, number, block)
         return block
 
-    def _fetch_block(self, number: int, wait: bool) -> Block:
-        ends = self.index().block_ends
+    def _fetch_block(self, parts: _Parts, number: int, wait: bool) -> Block:
+        ends = parts.index.block_ends
         start = ends[number - 1] if number else 0
         if wait:
             section = self._file.read(start, ends[number] - start)
@@ -391,15 +420,15 @@ class SSTableReader:
                 raise WouldBlockError(f"a block of {self._path} is not in memory")
             section = found
         try:
-            return Block(unseal(section, start, self._dictionary))
+            return Block(unseal(section, start, parts.dictionary))
         except DecodeError as error:
             raise CorruptionError(self._path, start, str(error)) from error
 
-    def _read_span(self, index: Index, first: int, end: int) -> Run:
+    def _read_span(self, parts: _Parts, first: int, end: int) -> Run:
         """What lies in one stretch of the file, or in the cache; the cache stays as it is."""
-        ends, dictionary = index.block_ends, self._dictionary
+        ends, dictionary = parts.index.block_ends, parts.dictionary
         start = at = ends[first - 1] if first else 0
-        blocks = self._blocks[first:end]
+        blocks = parts.blocks[first:end]
         data = self._file.read(start, ends[end - 1] - start) if None in blocks else b""
         keys: list[bytes] = []
         values: list[bytes | None] = []

@@ -68,7 +68,9 @@ class Stats:
     compacted_bytes    of tables written by compactions
     ingested_bytes     of tables made of sorted pairs
     row_cache          its misses are looks into a table
-    block_cache        the cache may be shared by other engines, and so are these counts
+    block_cache        the cache may be shared by other engines; then so are these counts
+    index_bytes        memory of indexes and filters, part of that cache's if Options.cache_indexes; shared, too
+    index_loads        how often a table brought them in; beyond the first times they had been dropped
     snapshots          that are open
     stalls             writes that had to stop until flush or compaction made room, ...
     stalled_seconds    ... and for how long altogether
@@ -94,6 +96,8 @@ class Stats:
     ingested_bytes: int
     row_cache: CacheStats
     block_cache: CacheStats
+    index_bytes: int
+    index_loads: int
     lookups: LookupStats
     snapshots: int
     stalls: int
@@ -154,6 +158,7 @@ class Stats:
         yield "ingested", _mib(self.ingested_bytes)
         yield "row cache", _cache(self.row_cache)
         yield "block cache", _cache(self.block_cache)
+        yield "indexes", f"{_mib(self.index_bytes)} with filters, brought in {self.index_loads:,} times"
         lookups = self.lookups
         yield (
             "gets",

@@ -41,24 +41,24 @@ OPTIONS: dict[str, Any] = {
 }
 
 
+CHOICES = st.fixed_dictionaries(
+    {
+        "own_log": st.booleans(),
+        "zstd_from_level": st.sampled_from([1, 7]),
+        "dictionary_bytes": st.sampled_from([0, 1024]),
+        "cache_indexes": st.booleans(),
+        "row_cache_bytes_max": st.sampled_from([0, 3000, 1 << 20]),
+    }
+)
+
+
 class EngineMachine(RuleBasedStateMachine):
     """`promised` is how many of `writes` must survive a crash of the machine; `snapshots` are not to change."""
 
-    @initialize(
-        own_log=st.booleans(),
-        zstd_from_level=st.sampled_from([1, 7]),
-        dictionary_bytes=st.sampled_from([0, 1024]),
-        row_cache_bytes_max=st.sampled_from([0, 3000, 1 << 20]),
-    )
-    def start(self, own_log: bool, zstd_from_level: int, dictionary_bytes: int, row_cache_bytes_max: int) -> None:
+    @initialize(choices=CHOICES)
+    def start(self, choices: dict[str, Any]) -> None:
         self.disk = MemoryFileSystem()
-        self.options = Options(
-            own_log=own_log,
-            zstd_from_level=zstd_from_level,
-            dictionary_bytes=dictionary_bytes,
-            row_cache_bytes_max=row_cache_bytes_max,
-            **OPTIONS,
-        )
+        self.options = Options(**choices, **OPTIONS)
         self.model = ModelMap()
         # What is durable whatever happens, and what was written since.
         self.base = ModelMap()
@@ -261,7 +261,10 @@ class EngineMachine(RuleBasedStateMachine):
     @invariant()
     def memory_is_bounded(self) -> None:
         if hasattr(self, "engine"):
-            assert self.engine.stats().block_cache.byte_size <= OPTIONS["cache_bytes_max"]
+            stats = self.engine.stats()
+            indexes = stats.index_bytes if self.options.cache_indexes else 0
+            assert stats.block_cache.byte_size + indexes <= OPTIONS["cache_bytes_max"]
+            assert stats.row_cache.byte_size <= self.options.row_cache_bytes_max
 
 
 EngineMachine.TestCase.settings = settings(stateful_step_count=40)
