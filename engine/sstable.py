@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from itertools import accumulate, chain, pairwise
 from operator import add
 
-from engine.block import Block, encode_block
+from engine.block import Block, append_records, encode_block
 from engine.bloom import BloomFilter, probe
 from engine.cache import BlockCache, Places
 from engine.coding import DecodeError, decode_integers, encode_integers
@@ -433,13 +433,12 @@ class SSTableReader:
         keys: list[bytes] = []
         values: list[bytes | None] = []
         for number, block in enumerate(blocks, first):
-            if block is None:
-                try:
-                    block = Block(unseal(data[at - start : ends[number] - start], at, dictionary))  # noqa: PLW2901
-                except DecodeError as error:
-                    raise CorruptionError(self._path, at, str(error)) from error
-            run = block.run()
-            keys += run[0]
-            values += run[1]
+            try:
+                if block is None:
+                    append_records(unseal(data[at - start : ends[number] - start], at, dictionary), keys, values)
+                else:
+                    block.append_to(keys, values)
+            except DecodeError as error:
+                raise CorruptionError(self._path, at, str(error)) from error
             at = ends[number]
         return keys, values

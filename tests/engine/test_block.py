@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from engine.block import Block, encode_block
+from engine.block import Block, append_records, encode_block
 from engine.coding import DecodeError
 from engine.record import ABSENT, Expiring
 from tests.strategies import keys as any_key
@@ -42,6 +42,43 @@ def test_records_of_one_size_are_read_the_quick_way(count: int, key_length: int,
     keys, values = make(dict(content)).run()
 
     assert dict(zip(keys, values, strict=True)) == content
+
+
+@given(st.lists(records.filter(len), min_size=1, max_size=4), st.booleans())
+def test_records_of_several_blocks_are_appended(contents: list[dict[bytes, bytes | None]], are_kept: bool) -> None:
+    keys: list[bytes] = []
+    values: list[bytes | None] = []
+
+    for content in contents:
+        block = make(content)
+        if are_kept:
+            block.append_to(keys, values)
+        else:
+            append_records(block.raw, keys, values)
+
+    expected = [(key, content[key]) for content in contents for key in sorted(content)]
+    assert list(zip(keys, values, strict=True)) == expected
+    assert [value.__class__ for value in values] == [value.__class__ for _, value in expected]
+
+
+@given(records.filter(len), st.integers(0, 1 << 16), st.integers(1, 255), st.integers(0, 30))
+def test_a_damaged_block_is_appended_no_more_than_it_is_kept(
+    content: dict[bytes, bytes | None], place: int, flipped: int, cut: int
+) -> None:
+    raw = bytearray(make(content).raw)
+    raw[-1 - place % len(raw)] ^= flipped
+    damaged = bytes(raw[: len(raw) - cut])
+
+    try:
+        run = Block(damaged).run()
+    except DecodeError:
+        with pytest.raises(DecodeError):
+            append_records(damaged, [], [])
+    else:
+        keys: list[bytes] = []
+        values: list[bytes | None] = []
+        append_records(damaged, keys, values)
+        assert (keys, values) == run
 
 
 def test_a_key_found_inside_others_is_not_taken_for_itself() -> None:
