@@ -3,24 +3,15 @@
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from engine.errors import LockedError, StorageError
 from engine.files import AppendableFile, DirectoryLock, ReadableFile
-
-SECTOR_BYTES = 512
+from engine.inode import Inode
 
 
 class PowerLostError(Exception):
     """The machine is off: nothing reaches the disk until MemoryFileSystem.restart()."""
-
-
-@dataclass(slots=True)
-class _Node:
-    """The bytes of a file: as programs see them, and as they would be found after a crash."""
-
-    data: bytearray = field(default_factory=bytearray)
-    durable: bytearray = field(default_factory=bytearray)
 
 
 @dataclass(slots=True)
@@ -30,6 +21,8 @@ class Fault:
     skip      how many such operations succeed before
     times     how many fail, None for ever
     keep      of a failing write, how much arrives: 0 to 1
+    forgets   of a failing sync: whether what it was asked for never will be on disk, whatever is synced
+              later; a kernel may take pages it failed to write for written
     """
 
     operation: str
@@ -38,8 +31,10 @@ class Fault:
     skip: int = 0
     times: int | None = 1
     keep: float = 0.5
+    forgets: bool = False
 
     def strikes(self, operation: str, path: str) -> bool:
+        """Whether this operation is to fail; each is asked about once."""
         if operation != self.operation or not path.endswith(self.suffix) or self.times == 0:
             return False
         if self.skip:
@@ -58,6 +53,7 @@ class MemoryFileSystem:
     power_lost_at   the change at which the machine goes off, half done; None for never
     nowait          whether reads without waiting find what they ask for
     on_sync         told the path before each sync of a file, outside of all locks
+    on_change       told the operation and the path before each change
     """
 
     def __init__(self) -> None:
@@ -66,49 +62,36 @@ class MemoryFileSystem:
         self.power_lost_at: int | None = None
         self.nowait = True
         self.on_sync: Callable[[str], object] | None = None
+        self.on_change: Callable[[str, str], object] | None = None
         self._lock = threading.RLock()
-        self._names: dict[str, _Node] = {}
-        self._durable_names: dict[str, _Node] = {}
-        self._pending: dict[str, list[tuple[str, _Node | None]]] = {}
+        self._names: dict[str, Inode] = {}
+        self._durable_names: dict[str, Inode] = {}
+        self._pending: dict[str, list[tuple[str, Inode | None]]] = {}
         self._directories = {"", "/", "."}
         self._locks: set[str] = set()
         self.starts = 0
 
     # What a test does to the disk.
 
-    def restart(self, rng: random.Random | None = None) -> None:
+    def restart(self, rng: random.Random | None = None, *, names: bool = False, data: bool = False) -> None:
         """Lose power and come back.
 
-        Without rng nothing that was not synced is left; with it any part may be: a piece of what
-        was appended, perhaps with a hole, and some of the directory's changes in their order.
+        Without rng nothing that was not synced is left, but all changes of directories if `names`, and
+        all that was written if `data`. With it any part may be: of each directory some of its changes,
+        in their order or not, and of each file what a crash may leave of it.
         """
         with self._lock:
             for changes in self._pending.values():
-                kept = rng.randint(0, len(changes)) if rng else 0
-                for path, node in changes[:kept]:
+                for path, node in changes if names else _some(changes, rng):
                     self._settle(path, node)
             self._pending.clear()
             nodes = {id(node): node for node in self._durable_names.values()}
             for node in nodes.values():
-                self._settle_data(node, rng)
+                node.crash(rng, keep=data)
             self._names = dict(self._durable_names)
             # A file whose removal was forgotten brings its directory back.
             self._directories |= {path.rpartition("/")[0] for path in self._names}
-            self._locks.clear()
-            self.power_lost_at = None
-            self.starts += 1
-
-    def _settle_data(self, node: _Node, rng: random.Random | None) -> None:
-        known = len(node.durable)
-        if rng and node.data[:known] == node.durable:
-            tail = node.data[known : rng.randint(known, len(node.data))]
-            if len(tail) > 1 and rng.random() < 0.3:
-                hole = rng.randrange(len(tail))
-                tail[hole : hole + SECTOR_BYTES] = bytes(len(tail[hole : hole + SECTOR_BYTES]))
-            node.durable += tail
-        elif rng and rng.random() < 0.5:
-            node.durable = bytearray(node.data)
-        node.data = bytearray(node.durable)
+            self.kill()
 
     @property
     def paths(self) -> list[str]:
@@ -119,6 +102,7 @@ class MemoryFileSystem:
         """End every process, as kill -9 does: locks are gone, what was written is there."""
         with self._lock:
             self._locks.clear()
+            self.power_lost_at = None
             self.starts += 1
 
     def content(self, path: str) -> bytes:
@@ -127,16 +111,55 @@ class MemoryFileSystem:
     def replace(self, path: str, data: bytes) -> None:
         """Put other bytes into a file, on the disk as well."""
         node = self._names[path]
-        node.data = bytearray(data)
-        node.durable = bytearray(data)
+        node.data[:] = data
+        node.sync()
+        node.durable[:] = data
 
     def clone(self) -> "MemoryFileSystem":
         """A disk with the same files, all of it durable, in a machine of its own."""
         other = MemoryFileSystem()
         other._directories = set(self._directories)
-        other._names = {path: _Node(bytearray(n.data), bytearray(n.data)) for path, n in self._names.items()}
+        other._names = {path: Inode(node.data) for path, node in self._names.items()}
         other._durable_names = dict(other._names)
         return other
+
+    def twin(self) -> "MemoryFileSystem":
+        """The same disk, with all that it may still forget, in a machine of its own where nobody has it open."""
+        other = MemoryFileSystem()
+        with self._lock:
+            entries = [entry for changes in self._pending.values() for entry in changes]
+            known = [*self._names.values(), *self._durable_names.values(), *[node for _, node in entries if node]]
+            copies = {id(node): node for node in known}
+            copies = {number: node.copy() for number, node in copies.items()}
+            other._directories = set(self._directories)
+            other._names = {path: copies[id(node)] for path, node in self._names.items()}
+            other._durable_names = {path: copies[id(node)] for path, node in self._durable_names.items()}
+            other._pending = {
+                directory: [(path, copies[id(node)] if node else None) for path, node in changes]
+                for directory, changes in self._pending.items()
+            }
+        return other
+
+    def fingerprint(self) -> int:
+        """What is on the disk and what it may forget: two disks that have the same one will behave alike."""
+        with self._lock:
+            numbers: dict[int, int] = {}
+            nodes: list[object] = []
+
+            def number(node: Inode | None) -> int:
+                if node is None:
+                    return -1
+                if id(node) not in numbers:
+                    numbers[id(node)] = len(nodes)
+                    nodes.append(node.fingerprint())
+                return numbers[id(node)]
+
+            names = [(path, number(node)) for path, node in sorted(self._names.items())]
+            durable = [(path, number(node)) for path, node in sorted(self._durable_names.items())]
+            pending = [
+                (path, [(change, number(node)) for change, node in changes]) for path, changes in self._pending.items()
+            ]
+            return hash(repr((names, durable, pending, nodes, sorted(self._directories))))
 
     # What the engine sees.
 
@@ -147,7 +170,7 @@ class MemoryFileSystem:
             if node is None:
                 self._change("create", path)
                 self._missing_directory(path)
-                node = _Node()
+                node = Inode()
                 self._enter(path, node)
             return _MemoryAppendableFile(self, path, node)
 
@@ -162,10 +185,12 @@ class MemoryFileSystem:
 
     def size(self, path: str) -> int:
         with self._lock:
+            self._step("size", path)
             return len(self._node(path).data)
 
     def list_directory(self, path: str) -> list[str]:
         with self._lock:
+            self._step("list_directory", path)
             if path not in self._directories:
                 raise StorageError(path, 2, "no such directory")
             names = [*self._names, *self._directories]
@@ -186,7 +211,7 @@ class MemoryFileSystem:
             self._step("remove_directory", path)
             if path not in self._directories:
                 raise StorageError(path, 2, "no such directory")
-            if self.list_directory(path):
+            if any(name.startswith(path + "/") for name in (*self._names, *self._directories)):
                 raise StorageError(path, 39, "the directory is not empty")
             self._change("remove_directory", path)
             self._directories.discard(path)
@@ -232,11 +257,11 @@ class MemoryFileSystem:
             self._locks.add(path)
             return _MemoryLock(self, path)
 
-    def _enter(self, path: str, node: _Node) -> None:
+    def _enter(self, path: str, node: Inode) -> None:
         self._names[path] = node
         self._pending.setdefault(path.rpartition("/")[0], []).append((path, node))
 
-    def _settle(self, path: str, node: _Node | None) -> None:
+    def _settle(self, path: str, node: Inode | None) -> None:
         source, _, target = path.partition("\0")
         if target:
             self._durable_names.pop(source, None)
@@ -249,27 +274,36 @@ class MemoryFileSystem:
         if path.rpartition("/")[0] not in self._directories:
             raise StorageError(path, 2, "no such directory")
 
-    def _node(self, path: str) -> _Node:
+    def _node(self, path: str) -> Inode:
         node = self._names.get(path)
         if node is None:
             raise StorageError(path, 2, "no such file")
         return node
 
     def _step(self, operation: str, path: str) -> None:
+        fault = self._fault(operation, path)
+        if fault is not None:
+            raise fault.error
+
+    def _fault(self, operation: str, path: str) -> Fault | None:
+        """What lets the operation fail, None for nothing."""
         if self.power_lost_at is not None and self.changes > self.power_lost_at:
             raise PowerLostError(operation)
         for fault in self.faults:
             if fault.strikes(operation, path):
-                raise fault.error
+                return fault
+        return None
 
     def _change(self, operation: str, path: str) -> None:
+        if self.on_change is not None:
+            self.on_change(operation, path)
         self.changes += 1
         if self.power_lost_at is not None and self.changes > self.power_lost_at:
             raise PowerLostError(f"{operation} {path}")
 
 
 class _MemoryFile:
-    def __init__(self, disk: MemoryFileSystem, path: str, node: _Node) -> None:
+    def __init__(self, disk: MemoryFileSystem, path: str, node: Inode) -> None:
         self._disk = disk
         self._path = path
         self._node = node
@@ -290,38 +324,37 @@ class _MemoryAppendableFile(_MemoryFile):
         disk = self._disk
         with disk._lock:
             self._check()
-            for fault in disk.faults:
-                if fault.strikes("write", self._path):
-                    self._node.data += data[: int(len(data) * fault.keep)]
-                    raise fault.error
+            fault = disk._fault("write", self._path)
+            if fault is not None:
+                self._node.append(data[: int(len(data) * fault.keep)])
+                raise fault.error
             try:
-                disk._step("", self._path)
                 disk._change("write", self._path)
             except PowerLostError:
-                if disk.changes == (disk.power_lost_at or 0) + 1:
-                    self._node.data += data[: len(data) // 2]
+                self._node.append(data[: len(data) // 2])
                 raise
-            self._node.data += data
+            self._node.append(data)
 
     def sync(self) -> None:
-        if self._disk.on_sync is not None:
-            self._disk.on_sync(self._path)
-        with self._disk._lock:
+        disk = self._disk
+        if disk.on_sync is not None:
+            disk.on_sync(self._path)
+        with disk._lock:
             self._check()
-            self._disk._step("sync", self._path)
-            self._disk._change("sync", self._path)
-            known = len(self._node.durable)
-            if self._node.data.startswith(self._node.durable):
-                self._node.durable += self._node.data[known:]
-            else:
-                self._node.durable = bytearray(self._node.data)
+            fault = disk._fault("sync", self._path)
+            if fault is not None:
+                if fault.forgets:
+                    self._node.forget()
+                raise fault.error
+            disk._change("sync", self._path)
+            self._node.sync()
 
     def truncate(self, size: int) -> None:
         with self._disk._lock:
             self._check()
             self._disk._step("truncate", self._path)
             self._disk._change("truncate", self._path)
-            del self._node.data[size:]
+            self._node.truncate(size)
 
 
 class _MemoryReadableFile(_MemoryFile):
@@ -342,3 +375,13 @@ class _MemoryLock:
 
     def close(self) -> None:
         self._disk._locks.discard(self._path)
+
+
+def _some(changes: list[tuple[str, Inode | None]], rng: random.Random | None) -> list[tuple[str, Inode | None]]:
+    """Those of a directory's changes that a crash leaves: the first of them, or any."""
+    if rng is None:
+        return []
+    if rng.random() < 0.5:
+        return changes[: rng.randint(0, len(changes))]
+    share = rng.choice((0.2, 0.5, 0.8))
+    return [change for change in changes if rng.random() < share]

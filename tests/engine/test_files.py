@@ -2,6 +2,7 @@
 
 import errno
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,3 +174,75 @@ def test_every_name_is_told_by_its_kind_and_number() -> None:
 
 def test_the_parent_of_a_path() -> None:
     assert [parent(p) for p in ("/a/b", "/a", "a/b", "a")] == ["/a", "/", "a", "."]
+
+
+def names_after_a_crash(seed: int) -> set[str]:
+    disk = MemoryFileSystem()
+    disk.create_directory("/db")
+    for name in ("kept", "moved", "gone"):
+        disk.open_append(join("/db", name)).close()
+    disk.sync_directory("/db")
+    disk.rename("/db/moved", "/db/new")
+    disk.remove("/db/gone")
+    disk.link("/db/kept", "/db/twin")
+    disk.restart(random.Random(seed))
+    return set(disk.list_directory("/db"))
+
+
+def test_a_crash_leaves_any_of_a_directorys_changes() -> None:
+    """In any order; but a file that is renamed has one of its names, and never both."""
+    found = [names_after_a_crash(seed) for seed in range(200)]
+
+    for names in found:
+        assert {"kept"} < names
+        assert len(names & {"moved", "new"}) == 1
+    assert {("new" in names, "gone" in names, "twin" in names) for names in found} == {
+        (renamed, there, linked) for renamed in (True, False) for there in (True, False) for linked in (True, False)
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "data", "expected"),
+    [
+        (False, False, {"old": b"1"}),
+        (True, False, {"old": b"1", "new": b""}),
+        (False, True, {"old": b"12"}),
+        (True, True, {"old": b"12", "new": b"3"}),
+    ],
+)
+def test_a_crash_may_leave_names_and_data_apart(names: bool, data: bool, expected: dict[str, bytes]) -> None:
+    disk = MemoryFileSystem()
+    disk.create_directory("/db")
+    old = disk.open_append("/db/old")
+    old.write(b"1")
+    old.sync()
+    disk.sync_directory("/db")
+    old.write(b"2")
+    disk.open_append("/db/new").write(b"3")
+
+    twin = disk.twin()
+    twin.restart(names=names, data=data)
+
+    assert {name: twin.content(join("/db", name)) for name in twin.list_directory("/db")} == expected
+    assert disk.content("/db/old") == b"12"
+
+
+def test_a_twin_forgets_what_its_disk_would_and_changes_nothing_there() -> None:
+    disk = MemoryFileSystem()
+    disk.create_directory("/db")
+    lock = disk.lock("/db/LOCK")
+    file = disk.open_append("/db/a")
+    file.write(b"1")
+    disk.link("/db/a", "/db/b")
+    twin = disk.twin()
+
+    twin.lock("/db/LOCK")
+    twin.open_append("/db/b").write(b"2")
+
+    assert twin.content("/db/a") == b"12"
+    assert disk.content("/db/a") == b"1"
+    twin.restart()
+    assert twin.list_directory("/db") == []
+    file.write(b"3")
+    assert disk.content("/db/b") == b"13"
+    lock.close()
