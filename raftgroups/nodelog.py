@@ -125,6 +125,7 @@ class NodeLog:
         self.generation = 1
         self.synced_generation = 0
         self.is_syncing = False
+        self._has_unsynced_removal = False
         file_system.create_directory(directory)
         self._replay()
         self._writer = self._start_segment()
@@ -200,7 +201,11 @@ class NodeLog:
             oldest = self._segments[0]
             if self._pinned_by(oldest, flushed):
                 return
+            if self._has_unsynced_removal:
+                # A crash must not bring back a segment without the one that followed it.
+                self._file_system.sync_directory(self._directory)
             self._file_system.remove(oldest.path)
+            self._has_unsynced_removal = True
             self._segments.pop(0)
 
     def pins(self, flushed: Mapping[PartitionId, int]) -> list[PartitionId]:
@@ -257,6 +262,8 @@ class NodeLog:
         number = 1 + max(segment_numbers(self._file_system, self._directory), default=0)
         path = segment_path(self._directory, number)
         writer = CommitLogWriter(self._file_system, path)
+        # That a new name is durable makes the removals before it so.
+        self._has_unsynced_removal = False
         if self._hard_states:
             writer.append(_encode(list(self._hard_states.values())))
             try:

@@ -276,6 +276,27 @@ def test_flushed_segments_are_kept_for_followers_that_fell_behind() -> None:
     assert 250 < log.bytes_on_disk <= 500
 
 
+@pytest.mark.parametrize("drops", [[0], [400, 0], [600, 400, 200, 0]])
+def test_a_crash_brings_back_no_segment_without_the_next(drops: list[int]) -> None:
+    """Whatever of the directory's changes is on disk: what is left of the log has no gap."""
+    disk = MemoryFileSystem()
+    log = open_log(disk, segment_bytes=100)
+    for index in range(1, 10):
+        log.add(entries(0, index, b"x" * 60))
+        log.commit()
+    for retained_bytes in drops:
+        log.drop_flushed({PartitionId(0): 9}, retained_bytes=retained_bytes)
+    assert len(segment_numbers(disk, DIRECTORY)) == 1
+
+    for seed in range(60):
+        twin = disk.twin()
+        twin.restart(random.Random(seed))
+
+        found = remains(open_log(twin), 0)
+
+        assert found.first + len(found.entries) == 10
+
+
 def test_a_write_that_reaches_below_a_dropped_segment_is_no_gap() -> None:
     """Entry 2 was replaced after entry 3 had been replaced before it, and the first entry 2 was dropped."""
     disk = MemoryFileSystem()
