@@ -211,9 +211,10 @@ class Gap(NamedTuple):
 class CommitLogReader:
     """Reads the payloads of a log up to its end or its first bad frame.
 
-    end       position after the last whole frame
-    damage    None if that is the end of the file
-    is_torn   whether a crash can explain the damage: nothing testifies that it was on disk
+    end         position after the last whole frame
+    damage      None if that is the end of the file
+    is_torn     whether a crash can explain the damage: nothing testifies that it was on disk
+    is_marked   whether a mark is the last whole frame: all before it had been on disk
     """
 
     def __init__(self, file_system: ReadableFileSystem, path: str) -> None:
@@ -224,6 +225,7 @@ class CommitLogReader:
         self.end = 0
         self.damage: CorruptionError | None = None
         self.is_torn = False
+        self.is_marked = False
 
     def __iter__(self) -> Iterator[bytes]:
         while self.end < self._size:
@@ -234,6 +236,7 @@ class CommitLogReader:
                 self.is_torn = not self._was_synced(self.end)
                 return
             self.end += HEADER_BYTES + len(payload)
+            self.is_marked = not payload
             if payload:
                 yield payload
 

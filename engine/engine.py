@@ -147,7 +147,11 @@ class Engine:
         number = self._store.next_number()
         log = OwnLog(self._file_system, self._directory, number)
         # From now on the store is known to have this log: without it, it will not open.
-        self._store.install(VersionEdit(oldest_log=number))
+        try:
+            self._store.install(VersionEdit(oldest_log=number))
+        except BaseException:
+            log.close()
+            raise
         return log
 
     # Reading

@@ -15,6 +15,9 @@ r"""Manifest: the log of VersionEdits, and the file that names the one in force.
 Each edit is synced before anything relies on it, and followed by a mark that says so: a damaged edit
 is told from one that a crash tore. A torn last edit never counted and is cut off; any other damage is
 a CorruptionError. A new manifest is complete and synced before CURRENT is renamed over the old one.
+
+An edit at the end without its mark may be read after a crash of the process and still be forgotten by the
+machine, even if it is synced again where the first sync failed. Such a manifest is written anew.
 """
 
 from engine.coding import DecodeError, Decoder, crc32c, encode_bytes, encode_varint
@@ -148,6 +151,7 @@ class ManifestReader:
     version   what its edits add up to
     damage    None, or the CorruptionError that ends it early
     is_torn   whether that is a last edit which never counted; else the store is not to be opened
+    is_known  whether every edit is known to be on disk
     """
 
     def __init__(self, file_system: FileSystem, directory: str, current: str = CURRENT) -> None:
@@ -184,13 +188,19 @@ class ManifestReader:
             raise log.damage or CorruptionError(self.path, 0, "the manifest is empty")
         self.damage = log.damage
         self.is_torn = log.is_torn
+        self.is_known = log.damage is None and log.is_marked
+
+    def check(self) -> None:
+        """Raises: CorruptionError, if more is wrong than a torn last edit."""
+        if self.damage is not None and not self.is_torn:
+            raise self.damage
 
     def cut(self) -> None:
-        """Remove a torn last edit from the file, so that another can follow. Raises: CorruptionError."""
-        if self.damage is None:
-            return
-        if not self.is_torn:
-            raise self.damage
+        """Remove a torn last edit from the file and sync the others, so that another can follow.
+
+        Raises: CorruptionError.
+        """
+        self.check()
         file = self._file_system.open_append(self.path)
         try:
             file.truncate(self._end)

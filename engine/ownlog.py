@@ -19,7 +19,8 @@ def replay(
 
     Raises: CorruptionError.
     """
-    numbers = log_numbers(file_system, directory)
+    # Older ones that a full disk did not let go of may be there as well.
+    numbers = [number for number in log_numbers(file_system, directory) if number >= oldest]
     path = join(directory, log_name(oldest))
     if oldest not in numbers:
         raise CorruptionError(path, 0, "the log is missing")
@@ -55,12 +56,22 @@ class OwnLog:
     """The log that is written, and those not yet needless."""
 
     def __init__(self, file_system: FileSystem, directory: str, number: int) -> None:
-        """Begin the log of this number, or continue it."""
+        """Begin the log of this number, or continue it.
+
+        What was read from it is made durable first: after a crash of the process it may not have been, and
+        now tables, or the next writes, will follow from it.
+        """
         self._file_system = file_system
         self._directory = directory
         self._log = CommitLogWriter(file_system, join(directory, log_name(number)))
         # Of the logs before this one, less what this one had when it was opened.
         self._earlier_bytes = -self._log.position
+        if self._log.position:
+            try:
+                self._log.sync()
+            except BaseException:
+                self._log.close()
+                raise
 
     @property
     def byte_size(self) -> int:

@@ -65,6 +65,8 @@ class Store:
     def _open(self) -> None:
         names = self._file_system.list_directory(self._directory)
         manifest = ManifestReader(self._file_system, self._directory) if CURRENT in names else None
+        if manifest:
+            manifest.check()
         self.version = manifest.version if manifest else Version()
         self.readers = {
             table.number: SSTableReader(
@@ -75,13 +77,26 @@ class Store:
         used = [parsed[1] for parsed in map(parse_name, names) if parsed]
         self._next_number = max([self.version.next_number, *[number + 1 for number in used]])
         if manifest:
-            manifest.cut()
-            self._manifest = ManifestWriter(self._file_system, self._directory, manifest.number)
+            self._manifest = self._continue(manifest)
         else:
             number = self.next_number()
             self._manifest = ManifestWriter.create(self._file_system, self._directory, number, self.version)
-        # Last: only a store that is whole knows what it does not need.
+        # Last: only a store that is whole, on disk as in memory, knows what it does not need.
         self._remove_leftovers()
+
+    def _continue(self, manifest: ManifestReader) -> ManifestWriter:
+        if manifest.is_known:
+            # Its name in CURRENT need not be known to be on disk.
+            self._file_system.sync_directory(self._directory)
+        else:
+            number = self.next_number()
+            try:
+                return ManifestWriter.create(self._file_system, self._directory, number, self.version)
+            except StorageFullError:
+                # A full disk is to be readable all the same.
+                discard(self._file_system, join(self._directory, manifest_name(number)))
+                manifest.cut()
+        return ManifestWriter(self._file_system, self._directory, manifest.number)
 
     def _remove_leftovers(self) -> None:
         oldest_log = self.version.oldest_log
@@ -94,7 +109,7 @@ class Store:
                 or (kind == MANIFEST and number != self._manifest.number)
                 or (kind == LOG and (not oldest_log or number < oldest_log))
             ):
-                self._file_system.remove(join(self._directory, name))
+                remove_needless(self._file_system, join(self._directory, name))
 
     def next_number(self) -> int:
         """A number for a new file."""

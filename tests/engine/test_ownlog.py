@@ -116,6 +116,42 @@ def test_a_log_is_on_disk_before_the_next_one_is_there(disk: MemoryFileSystem) -
     assert sequences(disk, 3) == [(3, 1)]
 
 
+def test_a_log_that_a_full_disk_did_not_let_go_of_is_not_read(disk: MemoryFileSystem) -> None:
+    """The one after it is gone, but that is no gap."""
+    log = fill(disk, {3: [1], 4: [2], 5: [3]})
+    full = StorageFullError("/db/000003.log", 28, "No space left on device")
+    disk.faults.append(Fault("remove", full, suffix="000003.log"))
+
+    log.drop_before(5)
+
+    assert disk.list_directory("/db") == ["000003.log", "000005.log"]
+    assert sequences(disk, 5, 2) == [(5, 3)]
+
+
+def test_a_log_that_is_continued_is_on_disk(disk: MemoryFileSystem) -> None:
+    """A killed process may have written it without a sync, and the next one has read it."""
+    log = OwnLog(disk, "/db", 3)
+    log.write(1, [batch(b"a")])
+    disk.kill()
+
+    OwnLog(disk, "/db", 3)
+    disk.restart()
+
+    assert sequences(disk, 3) == [(3, 1)]
+
+
+def test_a_log_that_cannot_be_made_durable_is_not_continued(disk: MemoryFileSystem) -> None:
+    log = OwnLog(disk, "/db", 3)
+    log.write(1, [batch(b"a")])
+    disk.kill()
+    disk.faults.append(Fault("sync", StorageError("/db/000003.log", 5, "Input/output error")))
+
+    with pytest.raises(StorageError):
+        OwnLog(disk, "/db", 3)
+
+    assert sequences(disk, 3) == [(3, 1)]
+
+
 def test_a_log_that_cannot_be_begun_leaves_the_present_one(disk: MemoryFileSystem) -> None:
     log = fill(disk, {3: [1]})
     for operation in ("open_append", "sync_directory"):

@@ -150,6 +150,83 @@ def test_a_long_manifest_is_written_anew(disk: MemoryFileSystem) -> None:
     assert manifests != ["MANIFEST-000001"]
 
 
+def test_a_power_loss_after_a_crash_takes_back_nothing_that_was_relied_on(disk: MemoryFileSystem) -> None:
+    """A killed process leaves what it wrote for the next one to read, on disk or not: also a failed sync does.
+
+    Here an edit replaces a table. Who reads it removes the old one, which the machine must not want back.
+    """
+    for forgets in (False, True):
+        disk = MemoryFileSystem()
+        store = open_store(disk)
+        old = add_table(disk, store, b"a")
+        number = store.next_number()
+        new = SSTableWriter(disk, join("/db", table_name(number)), number, Options())
+        new.add([b"a"], [b"new"])
+        reader = new.finish(BlockCache(0))
+        disk.sync_directory("/db")
+        failed = StorageError("/db", 5, "Input/output error")
+        disk.faults.append(Fault("sync", failed, suffix="MANIFEST-000001", forgets=forgets))
+        with pytest.raises(StorageError):
+            store.install(VersionEdit(((0, reader.table),), ((0, old.table.number),)), [reader])
+        disk.kill()
+
+        found = open_store(disk).version
+        disk.restart(names=True)
+
+        assert [table.number for table in found.tables()] == [number]
+        assert open_store(disk).version.levels == found.levels
+
+
+def test_a_power_loss_after_a_crash_does_not_bring_an_old_manifest_back(disk: MemoryFileSystem) -> None:
+    store = open_store(disk, manifest_bytes_max=1)
+    failed = StorageError("/db", 5, "Input/output error")
+    # The name of the new table, and that of the new manifest, are durable; CURRENT is not.
+    disk.faults.append(Fault("sync_directory", failed, skip=2))
+    with pytest.raises(StorageError):
+        add_table(disk, store, b"a")
+    disk.kill()
+    store = open_store(disk)
+    add_table(disk, store, b"b")
+
+    disk.restart()
+
+    assert open_store(disk).version.levels == store.version.levels
+
+
+@pytest.mark.parametrize("operation", ["open_append", "write", "rename"])
+def test_a_full_disk_can_be_read_after_a_crash(disk: MemoryFileSystem, operation: str) -> None:
+    """There is no room for the new manifest that the end of the old one calls for."""
+    store = open_store(disk)
+    add_table(disk, store, b"a")
+    # A crash tore the mark behind the last edit.
+    disk.replace("/db/MANIFEST-000001", disk.content("/db/MANIFEST-000001")[:-3])
+    disk.kill()
+    disk.faults.append(Fault(operation, StorageFullError("/db", 28, "No space left on device")))
+
+    again = open_store(disk)
+
+    assert not disk.faults[0].times
+    assert again.version.levels == store.version.levels
+    assert disk.list_directory("/db") == ["000002.sst", "CURRENT", "MANIFEST-000001"]
+    again.close()
+    disk.restart()
+    assert open_store(disk).version.levels == store.version.levels
+
+
+def test_a_leftover_that_a_full_disk_keeps_is_no_harm(disk: MemoryFileSystem) -> None:
+    store = open_store(disk)
+    store.close()
+    disk.open_append("/db/000090.sst").close()
+    full = StorageFullError("/db/000090.sst", 28, "No space left on device")
+    disk.faults.append(Fault("remove", full))
+
+    open_store(disk).close()
+
+    assert disk.exists("/db/000090.sst")
+    open_store(disk).close()
+    assert not disk.exists("/db/000090.sst")
+
+
 def test_a_manifest_that_does_not_fit_the_disk_stays_the_old_one(disk: MemoryFileSystem) -> None:
     store = open_store(disk, manifest_bytes_max=1)
     disk.faults.append(Fault("rename", StorageFullError("/db/CURRENT", 28, "No space left on device")))
