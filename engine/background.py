@@ -73,7 +73,9 @@ class Background:
         self._drop_logs_before = drop_logs_before
         self._closing = threading.Event()
         pace = Pace(options.compaction_bytes_per_second, time.monotonic, self._closing.wait)
-        self.backpressure = Backpressure(options, time.monotonic, time.sleep)
+        # Only writes to an own log are held back. Without one nothing follows from the time: it may be simulated.
+        clock = time.monotonic if options.own_log else lambda: 0.0
+        self.backpressure = Backpressure(options, clock, time.sleep)
         self.backpressure.changed(store.version, by_writes=False)
         self._workshop: Workshop = store.workshop(options, self._check, pace.done)
         # Guards what follows, and is notified of every change to it.
