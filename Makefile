@@ -27,7 +27,7 @@ UNICODE ?= /usr/share/unicode/UnicodeData.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test unit cluster scenarios chaos check format lint types bench bench-gateway bench-engine bench-memory bench-restart load-unicode simulate clean
+.PHONY: help setup run test unit cluster scenarios chaos check format lint types bench bench-gateway bench-engine bench-memory bench-restart bench-stalls load-unicode simulate clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -103,6 +103,9 @@ bench-memory: $(BENCH) ## Measure the engine's memory with far more data than it
 
 bench-restart: $(STAMP) ## Measure how long a node with 5 GB takes to be ready again
 	$(BIN)/python -m tests.benchmarks.restart $(RESTART)
+
+bench-stalls: $(STAMP) ## Measure how long writes and gets take while flush and compaction work
+	$(BIN)/python -m tests.benchmarks.engine_stalls
 
 load-unicode: $(STAMP) ## Load UnicodeData.txt while nodes are killed, and verify it
 	@test -r "$(UNICODE)" || { \
