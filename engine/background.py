@@ -34,6 +34,7 @@ class Job(Enum):
     FLUSH = "flush"
     COMPACT = "compaction"
     INGEST = "ingest"
+    SYNC = "sync of the log"
 
 
 _IN_BACKGROUND = (Job.FLUSH, Job.COMPACT)
@@ -61,6 +62,7 @@ class Background:
         tree: Tree,
         options: Options,
         executor: Executor,
+        sync_log: Callable[[], None],
         drop_logs_before: Callable[[int], None],
         clock_ms: int,
     ) -> None:
@@ -70,6 +72,7 @@ class Background:
         self._tree = tree
         self._options = options
         self._executor = executor
+        self._sync_log = sync_log
         self._drop_logs_before = drop_logs_before
         self._closing = threading.Event()
         pace = Pace(options.compaction_bytes_per_second, time.monotonic, self._closing.wait)
@@ -120,14 +123,25 @@ class Background:
                 if self._needs_whole_tree(job):
                     self._holder = job
         for job in due:
-            try:
-                future = self._executor.submit(self._run, job)
-            except RuntimeError as error:
-                self._ended(job, EngineError(f"{job.value} cannot run: {error}"))
+            self._submit(job)
+
+    def request_sync(self) -> None:
+        """Have the log synced while writes go on."""
+        with self._changed:
+            if self._closing.is_set() or self.failure is not None or Job.SYNC in self._running:
                 return
-            with self._changed:
-                if job in self._running:
-                    self._running[job] = future
+            self._running[Job.SYNC] = None
+        self._submit(Job.SYNC)
+
+    def _submit(self, job: Job) -> None:
+        try:
+            future = self._executor.submit(self._run, job)
+        except RuntimeError as error:
+            self._ended(job, EngineError(f"{job.value} cannot run: {error}"))
+            return
+        with self._changed:
+            if job in self._running:
+                self._running[job] = future
 
     def _is_due(self, job: Job) -> bool:
         if job is Job.FLUSH:
@@ -186,8 +200,10 @@ class Background:
         try:
             if job is Job.FLUSH:
                 self._flush()
-            else:
+            elif job is Job.COMPACT:
                 self._compact()
+            else:
+                self._sync_log()
         except JobStoppedError:
             self._ended(job, None)
         except EngineError as error:
@@ -197,7 +213,8 @@ class Background:
             self._ended(job, None)
         else:
             self._ended(job, None)
-            self.request()
+            if job in _IN_BACKGROUND:
+                self.request()
 
     def fail(self, error: BaseException) -> None:
         """Close the engine to writes."""
@@ -294,6 +311,9 @@ class Background:
             tables = self._delegate.flush(memtable)
             edit = VersionEdit(tuple((0, reader.table) for reader in tables))
         edit = replace(edit, flushed_sequence=memtable.sequence, oldest_log=memtable.next_log)
+        if not tables:
+            # The name of that log must be on disk before a manifest speaks of it; with tables it is.
+            self._workshop.file_system.sync_directory(self._workshop.directory)
         self._install(Job.FLUSH, edit, tables, self._tree.publisher(memtable))
         # Last: until the tables are in the manifest the log is all there is.
         self._drop_logs_before(memtable.next_log)

@@ -38,22 +38,24 @@ _unpack_header = struct.Struct("<IIII").unpack
 class CommitLogWriter:
     """Appends frames to a log, new or whole, and makes them durable.
 
-    One thread appends and writes out; `sync` may run in another meanwhile. A log must be finished or
-    closed before the next one is begun: only the newest may be torn.
+    One thread appends and writes out; `sync` may run in another meanwhile. A log must be complete, finished
+    or closed before the next one is begun: only the newest may be torn.
 
     Invariant: after a failed write or sync nothing is written any more, as nobody knows what the
     disk holds. The one exception is a full disk: what did not fit is cut off again.
     """
 
-    def __init__(self, file_system: FileSystem, path: str) -> None:
+    def __init__(self, file_system: FileSystem, path: str, *, name_later: bool = False) -> None:
+        """With `name_later` a new file's name is made durable by the first `sync`, and not before."""
         is_new = not file_system.exists(path)
+        self._file_system = file_system
         self._path = path
+        self._is_named = not (is_new and name_later)
         self._file: AppendableFile | None = file_system.open_append(path)
         self._failure: StorageError | None = None
         self._pieces: list[bytes] = []
         try:
-            if is_new:
-                # A synced frame in a file without a name would be lost all the same.
+            if is_new and self._is_named:
                 file_system.sync_directory(parent(path))
             self._position = self._written = file_system.size(path)
         except StorageError:
@@ -128,6 +130,10 @@ class CommitLogWriter:
         written = self._written
         try:
             file.sync()
+            if not self._is_named:
+                # A synced frame in a file without a name would be lost all the same.
+                self._file_system.sync_directory(parent(self._path))
+                self._is_named = True
         except StorageError as error:
             # Never tried again: the kernel may have dropped the pages it failed to write.
             self._failure = uncertain(error)
@@ -146,11 +152,15 @@ class CommitLogWriter:
                 return
             self._marked = marked
 
-    def finish(self) -> None:
-        """Make everything durable, and a mark that says so: now another log may follow."""
+    def complete(self) -> None:
+        """Make everything durable: now another log may follow."""
         self.write_out()
         if max(self._synced, self._marked) < self._written:
             self.sync()
+
+    def finish(self) -> None:
+        """Make everything durable, and a mark that says so, for a log that may stay the newest."""
+        self.complete()
         self.mark()
         if self._synced < self._marked:
             # A mark that a crash tears would be damage, once this log is not the newest any more.
@@ -164,7 +174,12 @@ class CommitLogWriter:
             if self._failure is None:
                 self.finish()
         finally:
-            file, self._file = self._file, None
+            self.release()
+
+    def release(self) -> None:
+        """Close the file, whatever it holds."""
+        file, self._file = self._file, None
+        if file is not None:
             file.close()
 
     def _writable(self) -> AppendableFile:

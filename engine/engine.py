@@ -38,6 +38,10 @@ from engine.version import VersionEdit
 from engine.view import Levels
 
 _GROUP_BYTES_MAX = 1 << 20
+# How full a memtable is when its log is synced ahead, so that the sync when it is sealed has little left
+# to do, and for how much it is worth it.
+_SYNC_AHEAD_SHARE = 0.75
+_SYNC_AHEAD_BYTES = 256 << 10
 _HALFWAY_SECONDS = 0.001
 
 
@@ -76,6 +80,9 @@ class Engine:
         self._cache = cache
         self._owned_executor = owned_executor
         self._memtable_bytes_max = options.memtable_bytes_max
+        # The size of the active memtable at which something is to be done.
+        self._first_milestone_bytes = int(options.memtable_bytes_max * _SYNC_AHEAD_SHARE)
+        self._milestone_bytes = self._first_milestone_bytes
         self._write_lock = threading.Lock()
         self._waiting: deque[_Write] = deque()
         self._snapshots: set[int] = set()
@@ -93,7 +100,7 @@ class Engine:
             elif version.oldest_log:
                 raise ForeignDirectoryError(directory, "it keeps its own log, and was opened as if it did not")
             self._background = Background(
-                self._store, self._tree, options, executor, self._drop_logs_before, self._clock_ms
+                self._store, self._tree, options, executor, self._sync_log_ahead, self._drop_logs_before, self._clock_ms
             )
         except BaseException:
             self._store.close()
@@ -317,10 +324,7 @@ class Engine:
         self._check_writable()
         if self._backpressure.is_slowing:
             self._backpressure.slow_down(sum(batch.byte_size + RECORD_BYTES * len(batch) for batch in batches))
-        is_full = self._active.byte_size >= self._memtable_bytes_max
-        if is_full:
-            self._wait_for_room()
-            self._seal()
+        is_full = self._active.byte_size >= self._milestone_bytes and self._pass_milestone()
         log = self._log
         assert log is not None, "only an engine with a log commits to it"
         first = SequenceNumber(self._active.sequence + 1)
@@ -337,6 +341,17 @@ class Engine:
         for number, batch in enumerate(batches, first):
             self._apply(batch, SequenceNumber(number))
         return first, is_full
+
+    def _pass_milestone(self) -> bool:
+        """Seal the active memtable if it is full, and say so; before that, have most of its log synced."""
+        if self._active.byte_size >= self._memtable_bytes_max:
+            self._wait_for_room()
+            self._seal()
+            return True
+        self._milestone_bytes = self._memtable_bytes_max
+        if self._log is not None and self._log.unsynced_bytes >= _SYNC_AHEAD_BYTES:
+            self._background.request_sync()
+        return False
 
     def _wait_for_room(self) -> None:
         background, seconds = self._background, self._options.stall_seconds_max
@@ -363,6 +378,7 @@ class Engine:
                 self._background.fail(error)
                 raise
         self._active = self._tree.seal(number)
+        self._milestone_bytes = self._first_milestone_bytes
 
     def ingest(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         """Store many pairs in the ascending order of their keys, all or nothing, past log and memtable.
@@ -507,6 +523,10 @@ class Engine:
             stall_reason=self.stall_reason,
             failure=str(background.failure or ""),
         )
+
+    def _sync_log_ahead(self) -> None:
+        if self._log is not None:
+            self._log.sync_ahead()
 
     def _drop_logs_before(self, number: int) -> None:
         if self._log is not None:

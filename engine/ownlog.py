@@ -3,6 +3,7 @@
 The sequences of batches are consecutive, so that a log that is missing, or too old, is noticed.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 
 from engine.coding import DecodeError
@@ -64,6 +65,8 @@ class OwnLog:
         self._file_system = file_system
         self._directory = directory
         self._log = CommitLogWriter(file_system, join(directory, log_name(number)))
+        # Held while another thread syncs the log, and while it is replaced.
+        self._syncing = threading.Lock()
         # Of the logs before this one, less what this one had when it was opened.
         self._earlier_bytes = -self._log.position
         if self._log.position:
@@ -89,18 +92,37 @@ class OwnLog:
         """Let what was written out survive the machine."""
         self._log.sync()
 
+    def sync_ahead(self) -> None:
+        """The same, in another thread than the one that writes, so that little is left for `begin` to do."""
+        with self._syncing:
+            self._log.sync()
+
+    @property
+    def unsynced_bytes(self) -> int:
+        return self._log.written - self._log.synced
+
     def begin(self, number: int) -> None:
-        """Go on in a new log. Raises: StorageFullError, with the present one still in use."""
-        # Finished before the new one is there: only the newest log may be torn.
-        self._log.finish()
+        """Go on in a new log. Raises: StorageFullError, with the present one still in use.
+
+        The name of the new one may not be durable before its first sync, nor is anything in it: whoever
+        speaks of it before that, as a manifest does, syncs the directory.
+        """
+        with self._syncing:
+            self._begin(number)
+
+    def _begin(self, number: int) -> None:
+        # Writers that do not sync are not to wait for more than they must.
+        name_later = self.unsynced_bytes > 0
+        # Complete before the new one is there: only the newest log may be torn.
+        self._log.complete()
         path = join(self._directory, log_name(number))
         try:
-            following = CommitLogWriter(self._file_system, path)
+            following = CommitLogWriter(self._file_system, path, name_later=name_later)
         except StorageError:
             if self._file_system.exists(path):
                 self._file_system.remove(path)
             raise
-        self._log.close()
+        self._log.release()
         self._earlier_bytes += self._log.position
         self._log = following
 

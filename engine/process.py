@@ -35,12 +35,13 @@ def start_worker(connection: socket.socket) -> "subprocess.Popen[bytes]":
     """Raises: OSError."""
     if not sys.executable or getattr(sys, "frozen", False):
         raise OSError("this program was not started by an interpreter that could start another")
-    # In a session of its own, as the signals of a terminal are not for it.
+    # In a group of its own, as the signals of a terminal are not for it; in the same session, as Linux may share
+    # processors out between sessions, whatever is nice.
     return subprocess.Popen(
         [sys.executable, "-I", "-c", _BOOT, *map(str, sys.path)],
         stdin=connection.fileno(),
         stdout=subprocess.DEVNULL,
-        start_new_session=True,
+        process_group=0,
     )
 
 

@@ -34,7 +34,7 @@ from engine.files import is_unfinished, table_name, unfinished_name
 from engine.jobs import JobStoppedError, Workshop
 from engine.memtable import Memtable
 from engine.orders import encode_records
-from engine.process import SHARED, WorkerProcess
+from engine.process import WorkerProcess
 from tests.engine.test_engine import FAILED
 from tests.engine.test_jobs import content, leveled, memtable
 from tests.engine.test_process import DIES, pid, starter
@@ -46,6 +46,22 @@ RECORDS = 4000
 
 def options(**others: Any) -> Options:
     return Options(memtable_bytes_max=4 * MEMTABLE_BYTES, table_bytes_max=1 << 16, level0_tables_compact=2, **others)
+
+
+workers: list[WorkerProcess] = []
+
+
+@pytest.fixture(autouse=True)
+def own_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever engines other tests have left open."""
+    workers.append(WorkerProcess())
+    monkeypatch.setattr("engine.delegate.SHARED", workers[-1])
+    yield
+    workers.pop().end()
+
+
+def shared() -> WorkerProcess:
+    return workers[-1]
 
 
 @pytest.fixture
@@ -105,13 +121,13 @@ def test_flush_and_compaction_keep_everything(path: str, in_worker: bool) -> Non
         engine.flush()
     engine.compact()
 
-    assert (SHARED.pid is not None) == in_worker
+    assert (shared().pid is not None) == in_worker
     assert list(engine.scan()) == expected(b"2")
     assert engine.get(b"000001", wait=False) == b"2" * 100, "an index is in memory"
     stats = engine.stats()
     assert (stats.flushes, stats.compactions) == (2, 1)
     engine.close()
-    assert SHARED.pid is None
+    assert shared().pid is None
     assert unfinished(path) == []
     assert content_of(path) == expected(b"2")
 
@@ -125,7 +141,7 @@ def test_small_jobs_are_done_here(path: str) -> None:
         engine.flush()
     engine.compact()
 
-    assert SHARED.pid is None
+    assert shared().pid is None
     engine.close()
 
 
@@ -139,7 +155,7 @@ def test_a_deterministic_engine_has_no_worker(path: str, on_disk: bool) -> None:
         engine.flush()
     engine.compact()
 
-    assert SHARED.pid is None
+    assert shared().pid is None
     assert list(engine.scan()) == expected(b"2")
     engine.close()
 
@@ -153,24 +169,24 @@ def test_many_engines_share_a_worker(tmp_path: Path) -> None:
             engine.request_flush()
         for engine in engines:
             engine.flush()
-            pids.add(SHARED.pid)
+            pids.add(shared().pid)
         for engine in engines:
             engine.close()
 
     assert len(pids) == 1
     assert pids != {None}
-    assert SHARED.pid is None
+    assert shared().pid is None
 
 
 def test_a_worker_killed_in_the_middle_does_no_harm(path: str) -> None:
     """Another one begins the compaction again, and what the first has made is gone."""
     engine = start_compaction(path)
-    first, (half_made,) = pid(SHARED), unfinished(path)
+    first, (half_made,) = pid(shared()), unfinished(path)
 
     os.kill(first, signal.SIGKILL)
     until(lambda: unfinished(path) not in ([], [half_made]))
 
-    assert SHARED.pid != first
+    assert shared().pid != first
     assert len(unfinished(path)) == 1
     assert list(engine.scan()) == expected(b"2")
     engine.close()
@@ -182,7 +198,7 @@ def test_a_flush_whose_worker_is_killed_is_done_again(path: str) -> None:
     engine = Engine.open(path, options())
     fill(engine, b"1")
     engine.flush()
-    first = pid(SHARED)
+    first = pid(shared())
     os.kill(first, signal.SIGSTOP)
     fill(engine, b"2")
     engine.request_flush()
@@ -191,7 +207,7 @@ def test_a_flush_whose_worker_is_killed_is_done_again(path: str) -> None:
     engine.flush()
 
     assert engine.stats().flushes == 2
-    assert SHARED.pid != first
+    assert shared().pid != first
     assert list(engine.scan()) == expected(b"2")
     engine.close()
 
@@ -201,7 +217,7 @@ def test_an_engine_is_closed_in_the_middle_of_a_compaction(path: str) -> None:
 
     engine.close()
 
-    assert SHARED.pid is None
+    assert shared().pid is None
     assert unfinished(path) == []
     assert content_of(path) == expected(b"2")
 
@@ -251,7 +267,7 @@ def test_damage_met_by_the_worker_closes_the_engine_to_writes(path: str) -> None
     with pytest.raises(CorruptionError, match=table):
         engine.compact()
 
-    assert SHARED.pid is not None
+    assert shared().pid is not None
     with pytest.raises(CorruptionError, match="closed to writes"):
         fill(engine, b"3")
     assert engine.get(b"000001") == b"2" * 100
@@ -444,7 +460,7 @@ def test_relative_paths_mean_what_they_do_here(tmp_path: Path, monkeypatch: pyte
     fill(two, b"2")
     two.flush()
 
-    assert SHARED.pid is not None
+    assert shared().pid is not None
     assert len(tables("two")) == 1
     two.close()
     one.close()

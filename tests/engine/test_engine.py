@@ -472,6 +472,62 @@ def test_reads_that_would_wait_are_refused(disk: MemoryFileSystem) -> None:
 # Threads
 
 
+def write_unsynced(engine: Engine, count: int) -> None:
+    """Half a MiB each, which is worth a sync ahead."""
+    for number in range(count):
+        engine.write(batch((b"%d" % number, bytes(1 << 19))), sync=False)
+
+
+def test_a_large_log_is_synced_before_its_memtable_is_sealed(disk: MemoryFileSystem) -> None:
+    """At three quarters of the memtable, in the background: the sync at its end is short then."""
+    engine = open_engine(disk, memtable_bytes_max=4 << 20)
+    synced: list[tuple[str, int]] = []
+    disk.on_sync = lambda path: synced.append((path, disk.size(path)))
+
+    write_unsynced(engine, 8)
+
+    log = next(f"/db/{name}" for name in disk.list_directory("/db") if name.endswith(".log"))
+    ((path, size),) = synced
+    assert path == log
+    assert 3 << 20 <= size < disk.size(log)
+    engine.close()
+
+
+def test_a_log_that_cannot_be_synced_ahead_closes_the_engine_to_writes(disk: MemoryFileSystem) -> None:
+    engine = open_engine(disk, memtable_bytes_max=4 << 20)
+    disk.faults.append(Fault("sync", FAILED, suffix=".log"))
+
+    with pytest.raises(StorageError, match="closed to writes"):
+        write_unsynced(engine, 8)
+
+    assert engine.get(b"0") is not None
+    engine.close()
+
+
+def test_a_sync_ahead_that_cannot_run_closes_the_engine_to_writes(disk: MemoryFileSystem) -> None:
+    executor = ThreadPoolExecutor(1)
+    engine = Engine.open("/db", file_system=disk, executor=executor)
+    executor.shutdown()
+
+    with pytest.raises(EngineError, match="closed to writes: sync of the log cannot run"):
+        write_unsynced(engine, 8)
+
+    engine.close()
+
+
+def test_a_log_is_named_durably_before_the_manifest_names_it(disk: MemoryFileSystem) -> None:
+    """Also where the flush had no tables to make, as of batches without records."""
+    engine = open_engine(disk)
+    engine.write(WriteBatch(), sync=False)
+    engine.flush()
+    disk.restart()
+
+    engine = open_engine(disk)
+
+    assert engine.applied_sequence == 1
+    engine.close()
+
+
 def test_concurrent_writes_share_a_sync(disk: MemoryFileSystem) -> None:
     """While one sync runs all that arrive gather for the next one."""
     engine = Engine.open("/db", file_system=disk)

@@ -1,5 +1,8 @@
 """The engine's own logs: a gap is noticed, and the newest alone may be torn."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -167,6 +170,7 @@ def test_a_log_that_cannot_be_begun_leaves_the_present_one(disk: MemoryFileSyste
 def test_a_log_that_cannot_be_synced_is_not_followed_by_another(disk: MemoryFileSystem) -> None:
     """Whatever the reason: it is not the full disk that a write can recover from."""
     log = fill(disk, {3: [1]})
+    log.write(2, [batch(b"2")])
     disk.faults.append(Fault("sync", StorageFullError("/db/000003.log", 28, "No space left on device")))
 
     with pytest.raises(StorageError) as caught:
@@ -174,6 +178,63 @@ def test_a_log_that_cannot_be_synced_is_not_followed_by_another(disk: MemoryFile
 
     assert not isinstance(caught.value, StorageFullError)
     assert disk.list_directory("/db") == ["000003.log"]
+
+
+def test_a_log_is_complete_before_the_next_has_anything(disk: MemoryFileSystem) -> None:
+    """Of what was not synced the older part is never lost without the newer one."""
+    log = fill(disk, {3: [1]})
+    log.write(2, [batch(b"2")])
+    log.begin(5)
+    log.write(3, [batch(b"3")])
+    disk.restart()
+
+    assert sequences(disk, 3) == [(3, 1), (3, 2)]
+
+
+def test_the_first_sync_of_a_log_makes_its_name_durable(disk: MemoryFileSystem) -> None:
+    log = fill(disk, {3: [1]})
+    log.write(2, [batch(b"2")])
+    log.begin(5)
+    log.write(3, [batch(b"3")])
+    log.sync()
+    disk.restart()
+
+    assert sequences(disk, 3) == [(3, 1), (3, 2), (5, 3)]
+
+
+def test_who_syncs_every_write_has_no_name_left_to_sync(disk: MemoryFileSystem) -> None:
+    """What can fail fails where nothing was written yet."""
+    log = fill(disk, {3: [1]})
+    disk.faults.append(Fault("sync_directory", StorageError("/db", 5, "Input/output error")))
+
+    with pytest.raises(StorageError):
+        log.begin(5)
+
+    assert sequences(disk, 3) == [(3, 1)]
+
+
+def test_a_log_may_be_synced_ahead_by_another_thread_while_it_is_replaced(disk: MemoryFileSystem) -> None:
+    """It is not closed under the sync."""
+    log = fill(disk, {3: [1]})
+    log.write(2, [batch(b"2")])
+    syncing, may_go_on = threading.Event(), threading.Event()
+
+    def pause(path: str) -> None:
+        syncing.set()
+        may_go_on.wait()
+
+    disk.on_sync = pause
+    with ThreadPoolExecutor(2) as threads:
+        ahead = threads.submit(log.sync_ahead)
+        syncing.wait()
+        begun = threads.submit(log.begin, 5)
+        was_begun = begun.done()
+        may_go_on.set()
+        ahead.result()
+        begun.result()
+
+    assert not was_begun
+    assert sequences(disk, 3) == [(3, 1), (3, 2)]
 
 
 def test_needless_logs_are_dropped(disk: MemoryFileSystem) -> None:
