@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from errno import ENOSPC
 
 from engine.background import Background, Job
 from engine.bounds import check_limit, intersect
@@ -25,11 +26,12 @@ from engine.errors import (
     StorageFullError,
     refusal,
 )
-from engine.files import FileSystem, OsFileSystem
+from engine.files import RESERVE, FileSystem, OsFileSystem, join
 from engine.memtable import RECORD_BYTES, Memtable
 from engine.options import Options
 from engine.ownlog import OwnLog, check_batch, log_numbers, replay
 from engine.record import ABSENT, Expiring, SequenceNumber, WriteBatch, unless_expired
+from engine.reserve import Reserve
 from engine.snapshot import Snapshot
 from engine.stats import CacheStats, LevelStats, Stats
 from engine.store import Store
@@ -93,6 +95,9 @@ class Engine:
         try:
             version = self._store.version
             self._clock_ms = version.clock_ms
+            path = join(directory, RESERVE)
+            self._reserve = Reserve(file_system, path, options.reserve_bytes if options.own_log else 0)
+            self._reserve.hold()
             self._active = Memtable(version.flushed_sequence)
             self._tree = Tree(self._active, Levels(version, self._store.readers), options.row_cache_bytes_max)
             if options.own_log:
@@ -311,6 +316,9 @@ class Engine:
             size += group[-1].batch.byte_size
         try:
             first, is_full = self._commit([write.batch for write in group], any(write.sync for write in group))
+        except StorageFullError:
+            # What frees space need not fail with what needs it.
+            return self._write_each(group)
         except EngineError as error:
             for write in group:
                 write.error = error
@@ -319,17 +327,35 @@ class Engine:
             write.sequence = SequenceNumber(number)
         return is_full
 
+    def _write_each(self, group: list[_Write]) -> bool:
+        sealed = False
+        for write in group:
+            try:
+                write.sequence, is_full = self._commit([write.batch], write.sync)
+            except EngineError as error:
+                write.error = error
+            else:
+                sealed |= is_full
+        return sealed
+
     def _commit(self, batches: list[WriteBatch], sync: bool) -> tuple[SequenceNumber, bool]:
         """Log the batches and make them visible: the sequence of the first, and whether a memtable was sealed."""
         self._check_writable()
+        if not (self._reserve.is_held or all(batch.is_frugal for batch in batches) or self._reserve.hold()):
+            raise StorageFullError(self._directory, ENOSPC, "no space is left for anything but deletes")
         if self._backpressure.is_slowing:
             self._backpressure.slow_down(sum(batch.byte_size + RECORD_BYTES * len(batch) for batch in batches))
-        is_full = self._active.byte_size >= self._milestone_bytes and self._pass_milestone()
+        is_full = self._active.byte_size >= self._milestone_bytes and self._pass_milestone(batches)
         log = self._log
         assert log is not None, "only an engine with a log commits to it"
         first = SequenceNumber(self._active.sequence + 1)
         try:
-            log.write(first, batches)
+            try:
+                log.write(first, batches)
+            except StorageFullError:
+                if not self._makes_room(batches):
+                    raise
+                log.write(first, batches)
             if sync:
                 log.sync()
         except StorageFullError:
@@ -342,16 +368,26 @@ class Engine:
             self._apply(batch, SequenceNumber(number))
         return first, is_full
 
-    def _pass_milestone(self) -> bool:
+    def _pass_milestone(self, batches: list[WriteBatch]) -> bool:
         """Seal the active memtable if it is full, and say so; before that, have most of its log synced."""
         if self._active.byte_size >= self._memtable_bytes_max:
-            self._wait_for_room()
-            self._seal()
+            try:
+                self._wait_for_room()
+                self._seal()
+            except StorageFullError:
+                if not self._makes_room(batches):
+                    raise
+                self._wait_for_room()
+                self._seal()
             return True
         self._milestone_bytes = self._memtable_bytes_max
         if self._log is not None and self._log.unsynced_bytes >= _SYNC_AHEAD_BYTES:
             self._background.request_sync()
         return False
+
+    def _makes_room(self, batches: list[WriteBatch]) -> bool:
+        """Give up the reserve on a full disk, if these are deletes; says whether that gave any space."""
+        return all(batch.is_frugal for batch in batches) and self._reserve.release()
 
     def _wait_for_room(self) -> None:
         background, seconds = self._background, self._options.stall_seconds_max

@@ -19,6 +19,7 @@ from engine.errors import LockedError, StorageError, StorageFullError
 
 CURRENT = "CURRENT"
 LOCK = "LOCK"
+RESERVE = "RESERVE"
 TEMPORARY_SUFFIX = ".tmp"
 LOG = "log"
 TABLE = "sst"

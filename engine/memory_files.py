@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from engine.errors import LockedError, StorageError
+from engine.errors import LockedError, StorageError, StorageFullError
 from engine.files import AppendableFile, DirectoryLock, ReadableFile
 from engine.inode import Inode
 
@@ -51,6 +51,7 @@ class MemoryFileSystem:
     faults          what goes wrong, and when
     changes         how many operations have changed the disk or synced it
     power_lost_at   the change at which the machine goes off, half done; None for never
+    capacity        bytes of all files that there is room for; None: of any number
     nowait          whether reads without waiting find what they ask for
     on_sync         told the path before each sync of a file, outside of all locks
     on_change       told the operation and the path before each change
@@ -60,6 +61,7 @@ class MemoryFileSystem:
         self.faults: list[Fault] = []
         self.changes = 0
         self.power_lost_at: int | None = None
+        self.capacity: int | None = None
         self.nowait = True
         self.on_sync: Callable[[str], object] | None = None
         self.on_change: Callable[[str, str], object] | None = None
@@ -97,6 +99,14 @@ class MemoryFileSystem:
     def paths(self) -> list[str]:
         """Every file that is there, in the order of their names."""
         return sorted(self._names)
+
+    @property
+    def room(self) -> int | None:
+        """How many bytes still fit, None if any number does."""
+        if self.capacity is None:
+            return None
+        nodes = {id(node): node for node in self._names.values()}
+        return self.capacity - sum(len(node.data) for node in nodes.values())
 
     def kill(self) -> None:
         """End every process, as kill -9 does: locks are gone, what was written is there."""
@@ -333,7 +343,10 @@ class _MemoryAppendableFile(_MemoryFile):
             except PowerLostError:
                 self._node.append(data[: len(data) // 2])
                 raise
-            self._node.append(data)
+            room = disk.room
+            self._node.append(data if room is None else data[: max(room, 0)])
+            if room is not None and room < len(data):
+                raise StorageFullError(self._path, 28, "no space left on device")
 
     def sync(self) -> None:
         disk = self._disk

@@ -24,6 +24,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "level1_bytes_max": (4 * _KIB, 1 << 40),
     "level_bytes_ratio": (2, 64),
     "manifest_bytes_max": (256, _GIB),
+    "reserve_bytes": (0, _GIB),
     "stall_seconds_max": (0, 3600),
     "debt_bytes_max": (4 * _KIB, 1 << 50),
     "compaction_bytes_per_second": (0, 1 << 40),
@@ -57,6 +58,7 @@ class Options:
     debt_bytes_max          what levels may hold beyond their limits, altogether, before writes stall; from
                             half of it on they become slower; 0: 64 memtables
     manifest_bytes_max      size of the manifest from which it is written anew
+    reserve_bytes           disk space held back for deletes on a full disk, by an engine with its own log
     stall_seconds_max       how long a write waits for flush and compaction before StallError
     worker_process          flush and compact in a process of its own, which all engines of this one share,
                             where that pays and the store is on a real disk
@@ -85,6 +87,7 @@ class Options:
     level_bytes_ratio: int = 10
     debt_bytes_max: int = 0
     manifest_bytes_max: int = _MIB
+    reserve_bytes: int = _MIB
     stall_seconds_max: float = 10.0
     worker_process: bool = True
     compaction_bytes_per_second: int = 0

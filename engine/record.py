@@ -171,6 +171,11 @@ class WriteBatch:
         self.ranges = (*self.ranges, deleted)
         self.byte_size += len(start) + len(end or b"")
 
+    @property
+    def is_frugal(self) -> bool:
+        """Whether it deletes, and puts nothing."""
+        return not any(value is not None for value in self.records.values())
+
     def items(self) -> ItemsView[bytes, bytes | None]:
         return self.records.items()
 
