@@ -26,6 +26,7 @@ from engine.inline import InlineExecutor
 from engine.memory_files import Fault, MemoryFileSystem, PowerLostError
 from engine.options import Options
 from engine.record import KEY_BYTES_MAX, VALUE_BYTES_MAX, SequenceNumber, WriteBatch
+from engine.reserve import Reserve
 from engine.snapshot import Snapshot
 from engine.stats import CacheStats, LevelStats, LookupStats, Stats
 from engine.verify import stored_sequence, verify_checkpoint, verify_engine
@@ -63,6 +64,7 @@ __all__ = [
     "OsFileSystem",
     "PowerLostError",
     "ReadableFile",
+    "Reserve",
     "SequenceNumber",
     "Snapshot",
     "StallError",

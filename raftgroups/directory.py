@@ -3,6 +3,7 @@
     DIR/LOCK                held while the node runs
     DIR/identity            which node of which cluster this is (topology.py)
     DIR/acquaintances       which peers it has met (acquaintances.py)
+    DIR/reserve             space that is given up for deletes when the disk is full
     DIR/log/NNNNNN.log      the node log (nodelog.py)
     DIR/pPPPP-GGGG/         the engine of partition PPPP, in its generation GGGG: this node holds it
     DIR/pPPPP.joined        what it holds of PPPP, if anything, is not what it was founded with
@@ -43,6 +44,7 @@ from raftgroups.topology import (
 
 IDENTITY = "identity"
 LOG = "log"
+RESERVE = "reserve"
 INCARNATION_BYTES = 16
 CHANCE = random.SystemRandom()
 REPLICA_NAME = re.compile(r"p(\d{4})-\d+")
@@ -102,6 +104,10 @@ class DataDirectory:
     @property
     def log_path(self) -> str:
         return f"{self.path}/{LOG}"
+
+    @property
+    def reserve_path(self) -> str:
+        return f"{self.path}/{RESERVE}"
 
     def held(self) -> list[PartitionId]:
         """The partitions that this node holds a replica of."""

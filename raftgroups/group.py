@@ -6,7 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from engine import KEY_BYTES_MAX, EngineError, WouldBlockError, is_damage
-from raftgroups.command import Written, check_command, encode_configuration, encode_entry
+from raftgroups.command import (
+    Delete,
+    Written,
+    check_command,
+    decode_command,
+    encode_configuration,
+    encode_entry,
+)
 from raftgroups.consensus import Consensus
 from raftgroups.errors import (
     ChangeRefusedError,
@@ -44,7 +51,11 @@ class Owner(Protocol):
 
     @property
     def is_full(self) -> bool:
-        """The node log has no room."""
+        """The node log has no room for anything but deletes."""
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Nor for those."""
 
     def touched(self, group: "RaftGroup") -> None:
         """The group has something to do at the turn's end."""
@@ -140,15 +151,24 @@ class RaftGroup(Port):
         """
         if not self.is_leader:
             done(NotLeaderError(self.partition, self.leader))
-        elif self._owner.is_full:
-            done(self._no_room())
-        elif len(self._pending) >= PENDING_COMMANDS_MAX or self.machine.engine.is_stalled:
-            done(self._no_room() if self.machine.engine.is_full else self._too_many_writes())
+        elif (refusal := self._refusal(command)) is not None:
+            done(refusal)
         elif len(command) >= LONG_COMMAND_BYTES and (error := _error_in(command)) is not None:
             done(error)
         else:
             self._pending.append((command, deadline, done))
             self._owner.touched(self)
+
+    def _refusal(self, command: bytes) -> RaftGroupError | None:
+        """Why there is no room for a command, None if there is."""
+        engine, owner = self.machine.engine, self._owner
+        if len(self._pending) < PENDING_COMMANDS_MAX and not (owner.is_full or engine.is_stalled):
+            return None
+        if not (owner.is_full or engine.is_full) or len(self._pending) >= PENDING_COMMANDS_MAX:
+            return self._too_many_writes()
+        # What frees space may use the space that is held back for it.
+        is_welcome = not (owner.is_exhausted or engine.stall_reason) and isinstance(decode_command(command), Delete)
+        return None if is_welcome else self._no_room()
 
     def set_target(self, nodes: Sequence[str], done: WriteDone) -> None:
         """Have `nodes` become the voters, step by step; `done` is told when the wish itself is committed."""
@@ -400,7 +420,9 @@ class RaftGroup(Port):
 
     @staticmethod
     def _no_room() -> StorageFullError:
-        return StorageFullError("this node has no room on its disk for writes, or no file descriptor; reads still work")
+        return StorageFullError(
+            "this node has no room on its disk, or no file descriptor, for anything but reads and deletes"
+        )
 
     def _too_many_writes(self) -> OverloadedError:
         return OverloadedError(f"partition {self.partition} has more writes waiting than it can take")

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from engine import BlockCache, Engine, EngineError, Options, StorageFullError
+from engine import BlockCache, Engine, EngineError, Options, Reserve, StorageFullError
 from raftgroups.acquaintances import Acquaintances
 from raftgroups.command import Written, check_command
 from raftgroups.consensus import check_library
@@ -79,6 +79,7 @@ class HostOptions:
     log_bytes           of node log beyond which replicas are flushed so that it can shrink
     log_segment_bytes   of one file of it
     log_retained_bytes  of flushed node log kept for followers that fell behind
+    reserve_bytes       of disk held back for deletes when it is full
     """
 
     name: str
@@ -96,6 +97,7 @@ class HostOptions:
     log_bytes: int = 128 << 20
     log_segment_bytes: int = 8 << 20
     log_retained_bytes: int = 32 << 20
+    reserve_bytes: int = 1 << 20
     timing: Timing = field(default_factory=Timing)
 
 
@@ -124,9 +126,11 @@ class Host:
         self.gateway: Gateway | None = None
         self.is_draining = False
         self.is_full = False
+        self.is_exhausted = False
         self.failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._directory = directory
         self._node_log = node_log
+        self._reserve = Reserve(directory.file_system, directory.reserve_path, options.reserve_bytes)
         self._machine = machine
         self._loop = asyncio.get_running_loop()
         self._cache = BlockCache(options.cache_bytes)
@@ -145,6 +149,7 @@ class Host:
             self.name, directory, node_log, self.placements, self._open_machine, self._make_group, self.elsewhere
         )
         self.groups = self._replicas.groups
+        self._is_looking_for_room = False
         self._touched_groups: dict[RaftGroup, None] = {}
         self._turn_is_due = False
         self._commit_is_due = False
@@ -178,6 +183,7 @@ class Host:
     async def _start(self) -> None:
         await self.transport.bind(self.options.peer)
         self._directory.check_founding(self.name)
+        self._set_full(not await asyncio.to_thread(self._reserve.hold), "the reserve for deletes cannot be held")
         for partition in self._directory.held():
             await asyncio.to_thread(self._replicas.open, partition)
         self._replicas.check_log()
@@ -257,19 +263,40 @@ class Host:
         if self._is_closed:
             return
         try:
-            generation = self._node_log.write()
+            generation = self._write_log()
             if self._syncer.is_inline:
                 self._syncer.sync_inline()
                 self._settle(generation)
                 self.transport.flush()
             else:
                 self._syncer.ask(generation)
-            self._set_full(False)
+            self.is_exhausted = False
         except StorageFullError as error:
             # Nothing was written, and nothing that waits for it leaves; the next tick tries again.
             self._set_full(True, str(error))
+            self.is_exhausted = True
         except EngineError as error:
             self._fail(f"the node log cannot be written: {error}")
+
+    def _write_log(self) -> int:
+        try:
+            return self._node_log.write()
+        except StorageFullError as error:
+            if not self._reserve.release():
+                raise
+            self._set_full(True, str(error))
+            return self._node_log.write()
+
+    def _look_for_room(self) -> None:
+        """Hold the reserve again, if there is room: then writes may go on."""
+
+        def was_tried(outcome: bool | BaseException) -> None:
+            self._is_looking_for_room = False
+            self._set_full(outcome is not True)
+
+        if not self._is_looking_for_room:
+            self._is_looking_for_room = True
+            self.elsewhere(self._reserve.hold, was_tried)
 
     def _synced(self, generation: int, error: Exception | None) -> None:
         if self._is_closed:
@@ -458,6 +485,8 @@ class Host:
     def _tick(self) -> None:
         now = self._loop.time()
         self._each_group(lambda group: group.consensus.tick(now))
+        if self.is_full and not self.is_exhausted:
+            self._look_for_room()
         if self.gateway is not None:
             self.gateway.tick(now)
         self._ticking = self._loop.call_later(TICK_SECONDS, self._tick)

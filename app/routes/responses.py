@@ -74,7 +74,7 @@ _FAILURES: dict[int, tuple[str, Problem]] = {
         "The deadline passed after the proposal: whether it applied is unknown",
         Problem(OUTCOME_UNKNOWN, "the deadline passed before partition 7 confirmed the write"),
     ),
-    507: ("No disk space for writes", Problem(STORAGE_FULL, "the disk has no room for writes; reads still work")),
+    507: ("No disk space for writes", Problem(STORAGE_FULL, "the disk has no room for anything but reads and deletes")),
 }
 
 

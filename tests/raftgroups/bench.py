@@ -37,7 +37,7 @@ class Bench:
     ) -> None:
         self.disk = disk or MemoryFileSystem()
         self.now = 0.0
-        self.is_full = False
+        self.is_full = self.is_exhausted = False
         self.clock_ms = 5_000
         self.sent: list[tuple[str, RaftMessage]] = []
         self.outcomes: list[Outcome] = []

@@ -99,6 +99,7 @@ class OneNode:
     # Whose replica it is.
 
     is_full = False
+    is_exhausted = False
 
     def touched(self, group: RaftGroup) -> None: ...
     def leader_changed(self, group: RaftGroup) -> None: ...

@@ -125,13 +125,20 @@ def test_a_follower_says_who_leads() -> None:
     assert (refusal.partition, refusal.leader) == (0, "b")
 
 
-def test_a_full_disk_refuses_writes() -> None:
+@pytest.mark.parametrize("is_exhausted", [False, True])
+def test_a_full_disk_takes_deletes_as_long_as_it_can_and_nothing_else(is_exhausted: bool) -> None:
     bench = Bench().lead()
-    bench.is_full = True
+    bench.put(b"key")
+    bench.turn()
+    bench.is_full, bench.is_exhausted = True, is_exhausted
 
     bench.put(b"key")
+    bench.group.propose(encode_command(Delete(b"key")), LATER, bench.outcomes.append)
+    bench.turn()
 
-    assert isinstance(bench.outcomes[0], StorageFullError)
+    kinds = [type(outcome) for outcome in bench.outcomes]
+    assert kinds == [Written, StorageFullError, StorageFullError if is_exhausted else Written]
+    assert (bench.group.machine.get(b"key", wait=True) is None) != is_exhausted
 
 
 def test_more_than_the_group_can_take_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -306,10 +306,40 @@ def test_a_full_disk_refuses_writes_and_recovers(caplog: pytest.LogCaptureFixtur
 
         disk.faults.remove(full)
         await asyncio.wait_for(waiting, 5.0)
+        await nodes.until(lambda: not host.is_full)
         await nodes.put(b"after", b"1")
 
-        assert not host.is_full
         assert await nodes.read(b"refused", "n1") is None
+        await host.close()
+
+    run(scenario())
+
+
+def test_a_full_disk_takes_deletes_in_the_space_of_its_reserve() -> None:
+    async def scenario() -> None:
+        disk = MemoryFileSystem()
+        host, nodes = await alone(disk)
+        await nodes.put(b"before", b"1")
+        assert disk.room is None
+        disk.capacity = 0
+        waiting = asyncio.create_task(nodes.put(b"waits", b"1"))
+        await nodes.until(lambda: host.is_exhausted)
+        disk.capacity = sum(disk.size(path) for path in disk.paths) + 20_000
+        # The write that was on its way was promised nothing, and there is room for it now.
+        await waiting
+        assert host.is_full
+        from raftgroups.errors import StorageFullError as Refusal
+
+        for _ in range(3):
+            with pytest.raises(Refusal):
+                await nodes.put(b"refused", b"1")
+            await nodes.write(Delete(b"before"))
+        assert await nodes.read(b"before", "n1") is None
+
+        disk.capacity = None
+        await nodes.until(lambda: not host.is_full)
+        await nodes.put(b"after", b"1")
+        assert disk.size(host._directory.reserve_path) == host.options.reserve_bytes
         await host.close()
 
     run(scenario())
