@@ -26,6 +26,8 @@ from engine.inline import InlineExecutor
 from engine.memory_files import Fault, MemoryFileSystem, PowerLostError
 from engine.options import Options
 from engine.record import KEY_BYTES_MAX, VALUE_BYTES_MAX, SequenceNumber, WriteBatch
+from engine.remains import Loss
+from engine.repair import Repair, repair_engine
 from engine.reserve import Reserve
 from engine.snapshot import Snapshot
 from engine.stats import CacheStats, LevelStats, LookupStats, Stats
@@ -59,11 +61,13 @@ __all__ = [
     "LevelStats",
     "LockedError",
     "LookupStats",
+    "Loss",
     "MemoryFileSystem",
     "Options",
     "OsFileSystem",
     "PowerLostError",
     "ReadableFile",
+    "Repair",
     "Reserve",
     "SequenceNumber",
     "Snapshot",
@@ -77,6 +81,7 @@ __all__ = [
     "is_damage",
     "is_data",
     "read_commit_log",
+    "repair_engine",
     "stored_sequence",
     "verify_checkpoint",
     "verify_engine",

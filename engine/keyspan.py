@@ -44,3 +44,15 @@ class KeySpan:
     def is_below(self, key: bytes) -> bool:
         """Whether all of it is smaller than the key."""
         return (self.last is not None and key > self.last) or (self.before is not None and key >= self.before)
+
+    def overlaps(self, other: "KeySpan") -> bool:
+        """Whether a key may be in both."""
+        return not (self.ends_before(other) or other.ends_before(self))
+
+    def ends_before(self, other: "KeySpan") -> bool:
+        """Whether all its keys are smaller than all of the other."""
+        low = other.after if other.first is None else other.first
+        high = self.before if self.last is None else self.last
+        if low is None or high is None:
+            return False
+        return high < low or (high == low and (other.first is None or self.last is None))

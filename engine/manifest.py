@@ -20,10 +20,12 @@ An edit at the end without its mark may be read after a crash of the process and
 machine, even if it is synced again where the first sync failed. Such a manifest is written anew.
 """
 
+from collections.abc import Iterator
+
 from engine.coding import DecodeError, Decoder, crc32c, encode_bytes, encode_varint
-from engine.commitlog import CommitLogReader, CommitLogWriter
+from engine.commitlog import CommitLogReader, CommitLogWriter, Frame, Gap
 from engine.errors import CorruptionError, StorageError, uncertain
-from engine.files import CURRENT, TEMPORARY_SUFFIX, FileSystem, join, manifest_name, parse_name
+from engine.files import CURRENT, TEMPORARY_SUFFIX, FileSystem, ReadableFileSystem, join, manifest_name, parse_name
 from engine.record import SequenceNumber
 from engine.version import LEVELS, InvalidEditError, Table, Version, VersionEdit
 
@@ -157,7 +159,7 @@ class ManifestReader:
     def __init__(self, file_system: FileSystem, directory: str, current: str = CURRENT) -> None:
         """Raises: CorruptionError."""
         self._file_system = file_system
-        name = _read_current(file_system, join(directory, current))
+        name = read_current(file_system, join(directory, current))
         self.path = join(directory, name)
         parsed = parse_name(name)
         assert parsed is not None, "_read_current has checked the name"
@@ -209,7 +211,26 @@ class ManifestReader:
             file.close()
 
 
-def _read_current(file_system: FileSystem, path: str) -> str:
+def read_edits(file_system: ReadableFileSystem, path: str) -> Iterator[tuple[Frame, VersionEdit | None] | Gap]:
+    """Every edit of a manifest that is whole, a mark as None, and where there is none. Raises: StorageError."""
+    log = CommitLogReader(file_system, path)
+    try:
+        for part in log.parts():
+            if isinstance(part, Gap) or not part.payload:
+                yield part if isinstance(part, Gap) else (part, None)
+                continue
+            try:
+                if not part.start and not part.payload.startswith(_FORMAT_FIELD):
+                    raise DecodeError("it does not begin with a known format")
+                yield part, decode_edit(part.payload)
+            except DecodeError as error:
+                yield Gap(part.start, part.end, str(error), False)
+    finally:
+        log.close()
+
+
+def read_current(file_system: ReadableFileSystem, path: str) -> str:
+    """The name of the manifest in force. Raises: CorruptionError, StorageError."""
     file = file_system.open_read(path)
     try:
         content = file.read(0, 256)
