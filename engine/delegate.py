@@ -41,7 +41,7 @@ _ATTEMPTS = 2
 
 def worker_for(file_system: FileSystem, executor: Executor, options: Options) -> WorkerProcess | None:
     """The worker process, where one can do the jobs: it knows no other disk, and always takes its time."""
-    can_work = isinstance(file_system, OsFileSystem) and not isinstance(executor, InlineExecutor)
+    can_work = type(file_system) is OsFileSystem and not isinstance(executor, InlineExecutor)
     return SHARED if can_work and options.worker_process else None
 
 

@@ -244,7 +244,8 @@ class WorkerProcess:
         self._lock = threading.Lock()
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.socket.close()
+            # Not by `close`: the thread that read from it is not here to let go of it.
+            os.close(connection.socket.detach())
             # It is no child of this process, which therefore cannot wait for it.
             connection.process.returncode = 0
 

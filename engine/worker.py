@@ -189,8 +189,9 @@ class Worker:
 
 def main() -> None:
     """The process, on the socket that is its standard input."""
-    # A Ctrl-C is for the process that started this one, and that will end it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # These may go to all processes of a service; the one that started this one decides when this one ends.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     os.nice(_NICENESS)
     sys.setswitchinterval(_SWITCH_SECONDS)
     Worker(socket.socket(fileno=0), OsFileSystem()).serve()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from engine import (
     BlockCache,
     CorruptionError,
     Engine,
+    FileSystem,
     InlineExecutor,
     MemoryFileSystem,
     Options,
@@ -145,10 +146,17 @@ def test_small_jobs_are_done_here(path: str) -> None:
     engine.close()
 
 
-@pytest.mark.parametrize("on_disk", [False, True])
-def test_a_deterministic_engine_has_no_worker(path: str, on_disk: bool) -> None:
-    file_system = OsFileSystem() if on_disk else MemoryFileSystem()
-    executor = InlineExecutor() if on_disk else None
+class OtherFileSystem(OsFileSystem):
+    """Whatever it does differently, the worker would not."""
+
+
+@pytest.mark.parametrize(
+    ("file_system", "executor"),
+    [(MemoryFileSystem(), None), (OtherFileSystem(), None), (OsFileSystem(), InlineExecutor())],
+)
+def test_where_the_worker_would_do_something_else_there_is_none(
+    path: str, file_system: FileSystem, executor: Executor | None
+) -> None:
     engine = Engine.open(path, options(), file_system=file_system, executor=executor)
     for value in (b"1", b"2"):
         fill(engine, value)

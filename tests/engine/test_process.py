@@ -5,7 +5,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -209,6 +211,60 @@ assert SHARED.pid == parents
 
 def test_a_fork_has_a_worker_of_its_own() -> None:
     subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", IN_A_FORK], check=True)
+
+
+FORKED_AND_KILLED = """
+import os, sys
+from engine.process import SHARED
+from tests.engine.test_process import flush_of_nothing
+
+SHARED.join()
+flush_of_nothing(SHARED)
+worker = SHARED.pid
+if os.fork():
+    print(worker, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_fork_does_not_keep_the_worker_of_its_parent(child: "subprocess.Popen[bytes]") -> None:
+    """Its socket must be closed there, too, or a worker would outlive whom it works for."""
+    assert child.stdout is not None
+    worker = int(child.stdout.readline())
+
+    child.kill()
+
+    while is_running(worker):
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def child() -> Iterator["subprocess.Popen[bytes]"]:
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED_AND_KILLED]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def is_running(pid: int) -> bool:
+    """One that nobody waits for stays as a zombie, but has ended."""
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_all_processes_of_a_service_does_not_end_the_worker(worker: WorkerProcess, number: int) -> None:
+    flush_of_nothing(worker)
+    first = pid(worker)
+
+    os.kill(first, number)
+
+    flush_of_nothing(worker)
+    assert worker.pid == first
 
 
 WITH_OWN_MAIN = """
