@@ -23,11 +23,12 @@ WORKERS ?= 2
 SEEDS   ?= 200
 NODES   ?= 5
 OPERATIONS ?= 100000
+ROW ?= write, batches of 100
 UNICODE ?= /usr/share/unicode/UnicodeData.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test unit cluster scenarios chaos check format lint types bench bench-gateway bench-engine bench-memory bench-restart bench-stalls load-unicode simulate clean
+.PHONY: help setup run test unit cluster scenarios chaos check format lint types bench bench-gateway bench-engine bench-growth bench-profile bench-memory bench-restart bench-stalls load-unicode simulate clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -95,8 +96,14 @@ bench: bench-gateway bench-engine ## Both comparisons of the README
 bench-gateway: $(BENCH) ## Compare the gateway with etcd (needs wrk and etcd-server)
 	$(BIN)/python -m tests.benchmarks.gateway
 
-bench-engine: $(BENCH) ## Compare the engine with RocksDB, LevelDB and LMDB
+bench-engine: $(BENCH) ## Compare the engine with RocksDB, LevelDB and LMDB: some eight minutes
 	$(BIN)/python -m tests.benchmarks.engine
+
+bench-growth: $(BENCH) ## Fill them with ten million pairs in 256 MiB each: about fifteen minutes
+	$(BIN)/python -m tests.benchmarks.engine_growth
+
+bench-profile: $(BENCH) ## Show where the time of a row of the engine's table goes (options: ROW="get, absent key")
+	$(BIN)/python -m tests.benchmarks.engine_profile "$(ROW)"
 
 bench-memory: $(BENCH) ## Measure the engine's memory with far more data than it may keep
 	$(BIN)/python -m tests.benchmarks.engine_memory
