@@ -19,6 +19,7 @@ from array import array
 from bisect import bisect_left
 from functools import lru_cache
 from itertools import accumulate, chain, pairwise
+from typing import ClassVar
 
 from engine.coding import DecodeError, decode_integers, encode_integers
 from engine.record import ABSENT, EXPIRES_MS_MAX, Expiring, Found, Run
@@ -89,7 +90,10 @@ class Block:
     raw           the block itself
     byte_size     memory it takes
     hits          uses since the cache looked at it for what to drop
+    rows          those of an OpenBlock; this one has none
     """
+
+    rows: ClassVar[None] = None
 
     __slots__ = (
         "_count", "_expiries", "_key_ends", "_key_length", "_keys_end", "_tombstones", "_value_ends", "_value_length",

@@ -38,6 +38,7 @@ _count = struct.Struct("<I")
 _WRITE_BYTES = 256 << 10
 SPAN_BYTES = 128 << 10
 _FIRST_SPAN_BYTES = 8 << 10
+_HITS_TO_OPEN = 8  # of a block; to open it pays after ten more
 # What a block costs in the index beyond the bytes of its key: an object, its places in three lists.
 _KEY_BYTES = 72
 # What a dictionary costs each of the tables that share it.
@@ -299,6 +300,11 @@ class SSTableReader:
             block = self._read_block(parts, number, wait)
         else:
             block.hits += 1
+            rows = block.rows
+            if rows is not None:
+                return rows.get(key, ABSENT)
+            if block.hits == _HITS_TO_OPEN and isinstance(block, Block):
+                self._cache.open(parts.blocks, number, block)
         return block.get(key)
 
     def runs(

@@ -19,7 +19,7 @@ PURE = {
     *("raftgroups/" + name for name in ("placements.py",)),
     *("engine/" + name for name in ("record.py", "coding.py", "bloom.py", "block.py")),
     *("engine/" + name for name in ("memtable.py", "merge.py", "version.py")),
-    *("engine/" + name for name in ("compaction.py", "cache.py", "rowcache.py", "sortedkeys.py")),
+    *("engine/" + name for name in ("compaction.py", "cache.py", "openblock.py", "rowcache.py", "sortedkeys.py")),
     *("engine/" + name for name in ("footer.py", "section.py", "sections.py", "keyspan.py", "ages.py", "show.py")),
 }
 DOING = {

@@ -5,13 +5,14 @@ import threading
 from engine import BlockCache
 from engine.block import Block, encode_block
 from engine.cache import Places
+from engine.openblock import OpenBlock
 
 
 def block(size: int = 600) -> Block:
     return Block(encode_block([b"k"], [bytes(size)]))
 
 
-def kept(places: Places) -> list[Block]:
+def kept(places: Places) -> list[Block | OpenBlock]:
     return [block for block in places if block is not None]
 
 
@@ -105,3 +106,57 @@ def test_every_hit_is_counted_also_those_of_blocks_that_are_gone() -> None:
     assert cache.hits == sum(range(10))
     assert cache.misses == 10
     assert len(kept(places)) == 2
+
+
+def large_block() -> Block:
+    return Block(encode_block([b"%03d" % i for i in range(10)], [bytes(200)] * 10))
+
+
+def test_a_block_is_opened_where_there_is_room_to_spare() -> None:
+    """It keeps its hits, and the cache counts what it takes now."""
+    cache = BlockCache(20_000)
+    places: Places = [None]
+    block = large_block()
+    cache.add(places, 0, block)
+    block.hits = 5
+
+    cache.open(places, 0, block)
+
+    opened = places[0]
+    assert isinstance(opened, OpenBlock)
+    assert opened.hits == cache.hits == 5
+    assert cache.byte_size == opened.byte_size > block.byte_size
+
+
+def test_no_block_is_opened_at_the_expense_of_others() -> None:
+    block = large_block()
+    cache = BlockCache(3 * block.byte_size)
+    places: Places = [None] * 3
+    blocks = [block, large_block(), large_block()]
+    for number, added in enumerate(blocks):
+        cache.add(places, number, added)
+
+    cache.open(places, 0, block)
+
+    assert places == blocks
+    assert cache.byte_size == 3 * block.byte_size
+
+
+def test_a_block_of_tiny_records_is_not_opened() -> None:
+    cache = BlockCache(1 << 20)
+    places: Places = [None]
+    block = Block(encode_block([b"%03d" % i for i in range(500)], [b"v"] * 500))
+    cache.add(places, 0, block)
+
+    cache.open(places, 0, block)
+
+    assert places == [block]
+
+
+def test_a_block_that_was_dropped_meanwhile_is_not_opened() -> None:
+    cache = BlockCache(1 << 20)
+    places: Places = [None]
+
+    cache.open(places, 0, large_block())
+
+    assert (places, cache.byte_size) == ([None], 0)

@@ -193,6 +193,24 @@ def test_the_level_of_a_table_says_how_it_is_packed(codec: str, number: int) -> 
         assert start == end
 
 
+def test_a_block_that_is_hit_often_answers_as_before() -> None:
+    """It is opened on the way, and scans still find it."""
+    disk = MemoryFileSystem()
+    rng = random.Random(3)
+    content: dict[bytes, bytes | None] = {rng.randbytes(9): rng.randbytes(90 + i % 20) for i in range(400)}
+    content |= {rng.randbytes(9): None for _ in range(20)}
+    cache = BlockCache(1 << 20)
+    table = SSTableReader(disk, PATH, write(disk, content, block_bytes=4096).table, cache)
+    assert content_of(table, keep=True) == content
+
+    for _ in range(2):
+        assert all(get(table, key) == value for key, value in content.items())
+        assert all(get(table, key + b"!") == ABSENT for key in content)
+
+    assert 1.5 < cache.byte_size / (110 * len(content)) < 3, "its blocks are open"
+    assert content_of(table) == content_of(table, keep=True) == content
+
+
 def test_a_missing_or_cut_file_is_noticed_at_once() -> None:
     disk = MemoryFileSystem()
     table = write(disk, some(20))
