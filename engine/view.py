@@ -97,7 +97,7 @@ class View:
             value = self._find_in_layers(key)
             if value is not ABSENT:
                 return value
-        if key.__class__ is not bytes or not 0 < len(key) <= KEY_BYTES_MAX:
+        if key.__class__ is not bytes:
             check_key(key)
         spot = hash_key(key)
         bits = PATTERNS[spot >> PATTERN_SHIFT]
@@ -126,6 +126,9 @@ class View:
                     self._lookups.answered[depth] += 1
                     return value
                 self._lookups.false_positives += 1
+        # Not before: what is in a table has the length of a key.
+        if not 0 < len(key) <= KEY_BYTES_MAX:
+            check_key(key)
         self._lookups.unanswered += 1
         if value is ABSENT and self._rows is not NO_ROWS:
             # The next get need not look in vain.
