@@ -50,7 +50,7 @@ def probe(key: bytes) -> tuple[int, int]:
 
 
 class BloomFilter:
-    """Never denies a key it was built with; `words` is there for the lookups in view.py and sstable.py."""
+    """Never denies a key that it was built for; `words` is there for the lookups in view.py and sstable.py."""
 
     __slots__ = ("words",)
 
@@ -58,12 +58,13 @@ class BloomFilter:
         self.words = words
 
     @classmethod
-    def build(cls, keys: Sequence[bytes], bits_per_key: int) -> "BloomFilter":
-        count = max(1, len(keys) * bits_per_key // _WORD_BITS)
+    def build(cls, hashes: Sequence[int], bits_per_key: int) -> "BloomFilter":
+        """One for the keys with these hashes, each of them once."""
+        count = max(1, len(hashes) * bits_per_key // _WORD_BITS)
         words = array("Q", b"\xff" * (8 * count))
         kept = _KEPT
         # `probe` written out: twice as quick.
-        for spot in map(hash_key, keys):
+        for spot in hashes:
             words[spot % count] &= kept[spot >> PATTERN_SHIFT]
         return cls(words)
 

@@ -1,6 +1,7 @@
 """Every tunable of the engine, with its unit, default and bounds."""
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 from engine.errors import InvalidOptionError
 
@@ -91,6 +92,38 @@ class Options:
     stall_seconds_max: float = 10.0
     worker_process: bool = True
     compaction_bytes_per_second: int = 0
+
+    @classmethod
+    def for_memory(cls, memory_bytes: int, **others: Any) -> Self:
+        """Options for an engine that takes no more memory than this, worker process included; others may be given.
+
+            32 MiB  for the worker process, if there are 64 MiB or more; with less there is none
+             8 MiB  for what does not depend on the rest; 12 MiB without a worker. Of that:
+            1/4     four memtables, of at most 64 MiB: one active, two sealed, one on its way to the worker
+            1/8     rows
+            1/2     blocks, indexes and filters, and what memtables leave
+            1/8     for what is being read and written, and what the allocator loses
+
+        All else follows from the size of a memtable. Not included are what the process takes without an
+        engine, snapshots, and scans: at most half a memtable more for all that were begun since a write.
+        Indexes and filters take 3.5 bytes for each record of 100 bytes, and may have three eighths: from
+        there on some are dropped and read again. Measured by tests/benchmarks/engine_memory.py.
+
+        Raises: InvalidOptionError, below 32 MiB.
+        """
+        if memory_bytes < 32 * _MIB:
+            raise InvalidOptionError(f"memory_bytes is at least {32 * _MIB}, not {memory_bytes!r}")
+        has_worker = memory_bytes >= 64 * _MIB
+        left = memory_bytes - (40 if has_worker else 12) * _MIB
+        memtable = min(left // 16, 64 * _MIB)
+        sizes: dict[str, Any] = {
+            "memtable_bytes_max": memtable,
+            "cache_bytes_max": left * 3 // 4 - 4 * memtable,
+            "cache_indexes": True,
+            "row_cache_bytes_max": left // 8,
+            "worker_process": has_worker,
+        }
+        return cls(**{**sizes, **others})
 
     def __post_init__(self) -> None:
         # Frozen for others; these are only made definite.

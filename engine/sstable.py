@@ -22,7 +22,7 @@ from itertools import accumulate, chain, pairwise
 from operator import add
 
 from engine.block import Block, append_records, encode_block
-from engine.bloom import BloomFilter, probe
+from engine.bloom import BloomFilter, hash_key, probe
 from engine.cache import BlockCache, Places
 from engine.coding import DecodeError, decode_integers, encode_integers
 from engine.dictionary import Dictionary
@@ -81,7 +81,9 @@ class SSTableWriter:
         self._values: list[bytes | None] = []
         self._last_keys: list[bytes] = []
         self._block_ends: list[int] = []
-        self._all_keys: list[bytes] = []
+        self._smallest = b""
+        # For the filter; the keys themselves would take twenty times as much memory.
+        self._hashes = array("I")
         self._tombstones = 0
         self._expiries: list[int] = []
 
@@ -96,7 +98,9 @@ class SSTableWriter:
 
     def add(self, keys: list[bytes], values: list[bytes | None]) -> None:
         """Append records, whose keys follow all those before."""
-        self._all_keys += keys
+        if not self._hashes:
+            self._smallest = keys[0]
+        self._hashes.extend(map(hash_key, keys))
         try:
             lengths = list(map(len, values))  # type: ignore[arg-type]  # a tombstone ends in the except
         except TypeError:
@@ -144,7 +148,7 @@ class SSTableWriter:
             self._write_block(self._keys, self._values)
             self._keys, self._values = [], []
         index = Index(self._last_keys, array("Q", self._block_ends))
-        bloom = BloomFilter.build(self._all_keys, self._options.filter_bits_per_key)
+        bloom = BloomFilter.build(self._hashes, self._options.filter_bits_per_key)
         dictionary_start = self._position
         if self._dictionary is not None:
             self._write_section(seal(self._dictionary.content, self._position, Packer()))
@@ -152,7 +156,7 @@ class SSTableWriter:
         self._write_section(seal(bloom.encode(), self._position))
         index_start = self._position
         self._write_section(seal(index.encode(), self._position, Packer()))
-        records, tombstones = len(self._all_keys), self._tombstones
+        records, tombstones = len(self._hashes), self._tombstones
         starts = dictionary_start, filter_start, index_start
         self._write_section(Footer(*starts, records, tombstones, *self._origin).encode())
         half = (records + 1) // 2
@@ -160,9 +164,7 @@ class SSTableWriter:
         self._write_out()
         self._file.sync()
         self._file.close()
-        table = Table(
-            self._number, self._position, self._all_keys[0], self._last_keys[-1], records, tombstones, expiry_ms
-        )
+        table = Table(self._number, self._position, self._smallest, self._last_keys[-1], records, tombstones, expiry_ms)
         reader = SSTableReader(self._file_system, self._path, table, cache)
         reader.hand_over(index, bloom, self._dictionary)
         return reader

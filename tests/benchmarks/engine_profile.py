@@ -239,7 +239,7 @@ class Floor:
         self._per_block = per_block
         self._value_bytes = value_bytes
         self._index = sorted(self._keys)
-        self._words = BloomFilter.build(self._keys, FILTER_BITS).words
+        self._words = BloomFilter.build(list(map(hash_key, self._keys)), FILTER_BITS).words
         file = os.open(directory / "floor", os.O_RDWR | os.O_CREAT | os.O_APPEND)
         os.write(file, self._packed)
         self._file = file
