@@ -399,10 +399,40 @@ def verify(directory: Path) -> None:
     except OfflineError as error:
         raise click.ClickException(str(error)) from error
     for problem in problems:
-        click.echo(problem)
+        _say(problem)
     if problems:
         raise click.ClickException(f"{directory}: {len(problems)} problem(s)")
     click.echo(f"{directory}: no damage found")
+
+
+@main.command()
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option("--without-doubtful", is_flag=True, help="Leave out the keys of which the newest record may be lost.")
+@click.option("--doubtful", type=click.File("w"), help="Write these keys there, one a line.")
+def repair(directory: Path, new: Path, *, without_doubtful: bool, doubtful: TextIO | None) -> None:
+    """Make a NEW store of what is whole of a damaged one, and say what is lost.
+
+    DIRECTORY is a store of its own, or one replica of a stopped node, DATA/pNNNN-NNNN; it is not changed. NEW must be
+    empty or not there. Exit 0 when nothing is lost and every record certainly the newest, 1 when that is not so or the
+    repair failed: what could be saved is in NEW if the last line of stdout says so.
+    """
+    from app.offline import OfflineError, is_replica, repair_directory
+
+    def tell(key: bytes) -> None:
+        if doubtful is not None:
+            doubtful.write(f"{key!r}\n")
+
+    try:
+        repaired = repair_directory(directory, new, keep_doubtful=not without_doubtful, tell_doubtful=tell)
+    except OfflineError as error:
+        raise click.ClickException(str(error)) from error
+    for line in repaired.lines():
+        _say(line)
+    if is_replica(directory):
+        _note("these are a replica's records, with b'\\x01' before each user's key; they must not take its place")
+    if not repaired.is_whole:
+        raise click.ClickException(f"{directory}: not all could be saved, or not for certain")
 
 
 def _talk(
@@ -445,6 +475,11 @@ def _read_value(file: BinaryIO) -> bytes:
     if len(value) > VALUE_BYTES_MAX:
         raise click.ClickException(f"the value is longer than {VALUE_BYTES_MAX} bytes")
     return value
+
+
+def _say(text: str) -> None:
+    """Echo it, also where it has the name of a file that is no text."""
+    click.echo(os.fsencode(text).decode(errors="replace"))
 
 
 def _note(text: str) -> None:

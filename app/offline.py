@@ -1,15 +1,16 @@
-"""What is done to the files of stopped nodes and stores: `ringkv verify`."""
+"""What is done to the files of stopped nodes and stores: `ringkv verify`, `repair`."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from app.supervisor import SupervisorError, read_plan
-from engine import EngineError, LockedError, OsFileSystem, verify_engine
+from engine import EngineError, LockedError, OsFileSystem, Repair, repair_engine, verify_engine
 from raftgroups import verify_node
 
 _OF_ENGINE = re.compile(r"CURRENT|MANIFEST-\d+|\d+\.(?:sst|log)")
 _OF_NODE = re.compile(r"identity|acquaintances|p\d{4}-\d+|p\d{4}\.joined")
+_REPLICA = re.compile(r"p\d{4}-\d{4}")
 
 
 class OfflineError(Exception):
@@ -50,6 +51,34 @@ def _problems_of_cluster(directory: Path) -> Iterator[str]:
             yield from verify_node(OsFileSystem(), str(node))
         else:
             yield f"{node} is missing"
+
+
+def repair_directory(
+    directory: Path, new: Path, *, keep_doubtful: bool, tell_doubtful: Callable[[bytes], object]
+) -> Repair:
+    """Make a new store of what is whole of one, or of one replica of a node.
+
+    Raises: OfflineError, for a whole node's directory too: its other replicas, elsewhere, have what it lacks.
+    """
+    if (directory / "cluster.json").exists() or _is_node(directory):
+        raise OfflineError(
+            f"{directory} is a node's, and a replica that lacks records must not answer for them: have other nodes "
+            f"hold its partitions, and then this one again (`ringkv replicas`); to save the records of one replica "
+            f"into a store of its own, repair its directory, such as {directory / 'p0000-0001'}"
+        )
+    if new.resolve().is_relative_to(directory.resolve()):
+        raise OfflineError(f"{new} is inside of {directory}, which is not changed")
+    try:
+        return repair_engine(str(directory), str(new), keep_doubtful=keep_doubtful, tell_doubtful=tell_doubtful)
+    except LockedError as error:
+        raise OfflineError(f"{error}: stop its node first") from error
+    except EngineError as error:
+        raise OfflineError(str(error)) from error
+
+
+def is_replica(directory: Path) -> bool:
+    """Whether a store is one of a node's replicas."""
+    return _REPLICA.fullmatch(directory.resolve().name) is not None
 
 
 def _is_node(directory: Path) -> bool:

@@ -115,6 +115,8 @@ def test_nobody_at_the_url_is_one_line(nobody: str, command: tuple[str, ...]) ->
         ("node", "--name", "n1", "--data", "d", "--http", "nonsense", "--peer", "127.0.0.1:1"),
         ("node", "--name", "n1", "--data", "d", "--http", "x:1", "--peer", "127.0.0.1:1", "--lease-seconds", "0.9"),
         ("verify", "no such directory"),
+        ("repair", "no such directory", "new"),
+        ("repair", "."),
         ("nonsense",),
     ],
 )

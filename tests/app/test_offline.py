@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ from click.testing import CliRunner, Result
 from app.cli import main
 from app.offline import OfflineError, verify_directory
 from app.supervisor import Wish, prepare
-from engine import Engine, OsFileSystem, WriteBatch
+from engine import Engine, Options, OsFileSystem, WriteBatch
 from raftgroups.directory import DataDirectory
 from raftgroups.host import HostOptions
 from raftgroups.ids import PartitionId
@@ -47,6 +49,34 @@ def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[10] ^= 1
     path.write_bytes(data)
+
+
+def hidden(directory: Path) -> Path:
+    """A store with a newer value and a deletion over older values, whose table is damaged where they are."""
+    engine = Engine.open(str(filled(directory)), Options(worker_process=False))
+    engine.compact()
+    old = set(directory.glob("*.sst"))
+    update = WriteBatch()
+    update.put(b"key 3", b"newer")
+    update.delete(b"key 4")
+    engine.write(update)
+    engine.flush()
+    engine.close()
+    (table,) = set(directory.glob("*.sst")) - old
+    flip(table)
+    return directory
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def content(directory: Path) -> dict[bytes, bytes]:
+    engine = Engine.open(str(directory))
+    try:
+        return dict(engine.scan())
+    finally:
+        engine.close()
 
 
 def verify(directory: Path) -> Result:
@@ -117,3 +147,88 @@ def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
 
     assert (result.exit_code, result.stderr) == (1, f"Error: {tmp_path} is no data directory of ringkv\n")
     assert list(tmp_path.iterdir()) == []
+
+
+EXPECTED = {b"key %d" % number: b"value" * 10 for number in range(100)}
+
+
+def test_a_whole_store_is_repaired_without_a_word_of_loss(tmp_path: Path) -> None:
+    result = run("repair", filled(tmp_path / "old"), tmp_path / "new")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"{tmp_path}/new: 100 keys, 0 writes of logs among them\n"
+    assert content(tmp_path / "new") == content(tmp_path / "old") == EXPECTED
+
+
+@pytest.mark.parametrize("options", [(), ("--without-doubtful",)])
+def test_what_is_lost_is_told_and_what_it_hid_is_kept_if_wished(tmp_path: Path, options: tuple[str, ...]) -> None:
+    result = run("repair", hidden(tmp_path / "old"), tmp_path / "new", "--doubtful", tmp_path / "doubts", *options)
+
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"Error: {tmp_path}/old: not all could be saved, or not for certain\n",
+    )
+    table = next(path for path in (tmp_path / "old").glob("*.sst") if str(path) in result.stdout)
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith(f"{table}, bytes 0 to ")
+    assert lines[0].endswith("lost: keys from b'key 3' to b'key 4'; 2 older records in their place")
+    assert lines[1:3] == [
+        f"{table}: 2 records lost, 1 of them deletions",
+        "2 keys doubtful: the newest record may be lost, or taken for an older one",
+    ]
+    assert (tmp_path / "doubts").read_text() == "b'key 3'\nb'key 4'\n"
+    doubtful = set() if options else {b"key 3", b"key 4"}
+    found = content(tmp_path / "new")
+    assert found.keys() == EXPECTED.keys() - {b"key 3", b"key 4"} | doubtful
+    assert found.items() <= EXPECTED.items()
+
+
+def test_a_node_is_not_repaired_but_one_of_its_replicas_may_be(tmp_path: Path) -> None:
+    node, cluster = filled_node(tmp_path / "node"), filled_cluster(tmp_path / "cluster")
+    for directory in (node, cluster, cluster / "n1"):
+        refused = run("repair", directory, tmp_path / "new")
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert "have other nodes hold its partitions" in refused.stderr
+    assert not (tmp_path / "new").exists()
+
+    result = run("repair", node / "p0000-0001", tmp_path / "new")
+
+    assert result.exit_code == 0
+    assert result.stderr.startswith("these are a replica's records, with b'\\x01' before each user's key;")
+    assert content(tmp_path / "new") == EXPECTED
+
+
+def test_a_repair_writes_into_nothing_that_is_there(tmp_path: Path) -> None:
+    old = filled(tmp_path / "old")
+    (tmp_path / "link").symlink_to(old)
+    (tmp_path / "file").touch()
+    before = sorted(path.name for path in old.iterdir())
+
+    for new in (old, old / "new", tmp_path / "link" / "new", tmp_path, tmp_path / "file"):
+        result = run("repair", old, new)
+        assert (result.exit_code, result.stdout) == (1, ""), new
+        assert "Traceback" not in result.output
+    assert sorted(path.name for path in old.iterdir()) == before
+
+
+def test_what_is_no_store_or_in_use_is_not_repaired(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    engine = Engine.open(str(tmp_path / "used"))
+
+    for old, reason in ((tmp_path / "empty", "there is no store"), (tmp_path / "used", "stop its node first")):
+        result = run("repair", old, tmp_path / "new")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert reason in result.stderr
+    engine.close()
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_repair_is_a_command_of_its_own_process(tmp_path: Path) -> None:
+    hidden(tmp_path / "old")
+    command = [sys.executable, "-m", "app.cli", "repair", str(tmp_path / "old"), str(tmp_path / "new")]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == f"{tmp_path}/new: 100 keys, 0 writes of logs among them"
+    assert run("verify", tmp_path / "new").exit_code == 0
