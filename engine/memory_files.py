@@ -3,7 +3,7 @@
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine.errors import LockedError, StorageError, StorageFullError
 from engine.files import AppendableFile, DirectoryLock, ReadableFile
@@ -23,6 +23,7 @@ class Fault:
     keep      of a failing write, how much arrives: 0 to 1
     forgets   of a failing sync: whether what it was asked for never will be on disk, whatever is synced
               later; a kernel may take pages it failed to write for written
+    struck    how many have failed
     """
 
     operation: str
@@ -32,6 +33,7 @@ class Fault:
     times: int | None = 1
     keep: float = 0.5
     forgets: bool = False
+    struck: int = field(default=0, init=False)
 
     def strikes(self, operation: str, path: str) -> bool:
         """Whether this operation is to fail; each is asked about once."""
@@ -42,6 +44,7 @@ class Fault:
             return False
         if self.times is not None:
             self.times -= 1
+        self.struck += 1
         return True
 
 
@@ -50,6 +53,7 @@ class MemoryFileSystem:
 
     faults          what goes wrong, and when
     changes         how many operations have changed the disk or synced it
+    appending       how many files are open to be appended to
     power_lost_at   the change at which the machine goes off, half done; None for never
     capacity        bytes of all files that there is room for; None: of any number
     nowait          whether reads without waiting find what they ask for
@@ -60,6 +64,7 @@ class MemoryFileSystem:
     def __init__(self) -> None:
         self.faults: list[Fault] = []
         self.changes = 0
+        self.appending = 0
         self.power_lost_at: int | None = None
         self.capacity: int | None = None
         self.nowait = True
@@ -112,6 +117,7 @@ class MemoryFileSystem:
         """End every process, as kill -9 does: locks are gone, what was written is there."""
         with self._lock:
             self._locks.clear()
+            self.appending = 0
             self.power_lost_at = None
             self.starts += 1
 
@@ -178,6 +184,7 @@ class MemoryFileSystem:
             self._step("open_append", path)
             node = self._names.get(path)
             if node is None:
+                self._step("create", path)
                 self._change("create", path)
                 self._missing_directory(path)
                 node = Inode()
@@ -330,6 +337,15 @@ class _MemoryFile:
 
 
 class _MemoryAppendableFile(_MemoryFile):
+    def __init__(self, disk: MemoryFileSystem, path: str, node: Inode) -> None:
+        super().__init__(disk, path, node)
+        disk.appending += 1
+
+    def close(self) -> None:
+        if not self._is_closed and self._start == self._disk.starts:
+            self._disk.appending -= 1
+        super().close()
+
     def write(self, data: bytes) -> None:
         disk = self._disk
         with disk._lock:

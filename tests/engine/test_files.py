@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine import FileSystem, LockedError, MemoryFileSystem, OsFileSystem, StorageError, StorageFullError
+from engine import Fault, FileSystem, LockedError, MemoryFileSystem, OsFileSystem, StorageError, StorageFullError
 from engine.files import join, log_name, manifest_name, parent, parse_name, table_name
 
 
@@ -246,3 +246,31 @@ def test_a_twin_forgets_what_its_disk_would_and_changes_nothing_there() -> None:
     file.write(b"3")
     assert disk.content("/db/b") == b"13"
     lock.close()
+
+
+def test_it_is_known_how_many_files_are_written_to() -> None:
+    disk = MemoryFileSystem()
+    disk.create_directory("/db")
+    first, second = disk.open_append("/db/a"), disk.open_append("/db/b")
+    assert disk.appending == 2
+
+    for _ in range(2):
+        first.close()
+
+    assert disk.appending == 1
+    disk.kill()
+    second.close()
+    assert disk.appending == 0
+
+
+def test_a_file_that_is_there_needs_no_room_to_be_opened() -> None:
+    disk = MemoryFileSystem()
+    disk.create_directory("/db")
+    disk.open_append("/db/a").close()
+    disk.faults.append(Fault("create", StorageFullError("/db", 28, "No space left on device"), times=None))
+
+    disk.open_append("/db/a").close()
+
+    with pytest.raises(StorageFullError):
+        disk.open_append("/db/b")
+    assert disk.faults[0].struck == 1
