@@ -315,14 +315,23 @@ class Engine:
             group.append(self._waiting.popleft())
             size += group[-1].batch.byte_size
         try:
+            return self._write_all(group)
+        except BaseException as error:
+            told = error if isinstance(error, EngineError) else EngineError(f"it was cut short: {error!r}")
+            for write in group:
+                if write.sequence is None and write.error is None:
+                    write.error = told
+            if told is not error:
+                # An interrupt, say, which is this thread's alone.
+                raise
+            return False
+
+    def _write_all(self, group: list[_Write]) -> bool:
+        try:
             first, is_full = self._commit([write.batch for write in group], any(write.sync for write in group))
         except StorageFullError:
             # What frees space need not fail with what needs it.
             return self._write_each(group)
-        except EngineError as error:
-            for write in group:
-                write.error = error
-            return False
         for number, write in enumerate(group, first):
             write.sequence = SequenceNumber(number)
         return is_full
@@ -358,14 +367,15 @@ class Engine:
                 log.write(first, batches)
             if sync:
                 log.sync()
+            for number, batch in enumerate(batches, first):
+                self._apply(batch, SequenceNumber(number))
         except StorageFullError:
             # Nothing of it is in the log, which is as good as before.
             raise
         except BaseException as error:
+            # Also if it was in the log, and not yet visible: its sequence must not be given twice.
             self._background.fail(error)
             raise
-        for number, batch in enumerate(batches, first):
-            self._apply(batch, SequenceNumber(number))
         return first, is_full
 
     def _pass_milestone(self, batches: list[WriteBatch]) -> bool:
@@ -422,7 +432,7 @@ class Engine:
         They replace what was written before this call; on disk, and visible, once it returns.
         Cost: of memory, one table's index and filter. The pairs are asked for in the caller's thread.
         Raises: InvalidBatchError, if a key does not follow the one before; InvalidKeyError,
-        InvalidValueError; StorageError, with nothing stored.
+        InvalidValueError; StorageError, with nothing stored unless it closes the engine to writes: then it may be.
         """
         self._check_writable()
         self._background.ingest(pairs, self.flush)

@@ -557,6 +557,60 @@ def test_concurrent_writes_share_a_sync(disk: MemoryFileSystem) -> None:
     engine.close()
 
 
+def test_an_interrupt_leaves_no_other_writer_waiting(disk: MemoryFileSystem) -> None:
+    """It is for the thread that writes for all; the others hear that nobody knows what became of theirs."""
+    engine = Engine.open("/db", file_system=disk)
+    syncing, proceed = threading.Event(), threading.Event()
+
+    def pause(path: str) -> None:
+        if syncing.is_set():
+            raise KeyboardInterrupt
+        syncing.set()
+        assert proceed.wait(30)
+
+    disk.on_sync = pause
+    with ThreadPoolExecutor(20) as pool:
+        first = pool.submit(engine.write, batch((b"first", b"1")))
+        assert syncing.wait(30)
+        others = [pool.submit(engine.write, batch((b"%d" % i, b"1"))) for i in range(5)]
+        while len(engine._waiting) < 5:
+            threading.Event().wait(0.001)
+        proceed.set()
+        errors = [write.exception(30) for write in others]
+
+    assert first.result() == 1
+    assert [type(error) for error in errors].count(KeyboardInterrupt) == 1
+    assert sum(isinstance(error, EngineError) and "cut short" in str(error) for error in errors) == 4
+    with pytest.raises(EngineError, match="cut short"):
+        engine.write(batch((b"last", b"1")))
+    disk.on_sync = lambda path: None
+    engine.close()
+
+
+def test_an_interrupt_between_log_and_memtable_gives_no_sequence_twice(
+    disk: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two batches of one sequence in a log are damage."""
+    engine = open_engine(disk)
+    engine.write(batch((b"a", b"1")))
+
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "_apply", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            engine.write(batch((b"b", b"1")))
+    with pytest.raises(EngineError, match="cut short"):
+        engine.write(batch((b"c", b"1")))
+    engine.close()
+
+    engine = open_engine(disk)
+    assert list(engine.scan()) == [(b"a", b"1"), (b"b", b"1")]
+    assert engine.write(batch((b"c", b"1"))) == 3
+    engine.close()
+
+
 def test_readers_and_jobs_run_beside_the_writer(tmp_path: Path) -> None:
     """Under real threads nobody ever sees half a batch, or an older value than before."""
     small = Options(memtable_bytes_max=64 << 10, table_bytes_max=64 << 10, level1_bytes_max=128 << 10)
