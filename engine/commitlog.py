@@ -96,8 +96,8 @@ class CommitLogWriter:
     def write_out(self) -> None:
         """Hand every appended frame to the operating system.
 
-        Raises: StorageFullError, with the frames dropped and the log as before; StorageError,
-        with the log closed to writes.
+        Raises: StorageFullError, with the frames dropped and the log as before, also after a crash;
+        StorageError, with the log closed to writes.
         """
         if not self._pieces:
             return
@@ -115,11 +115,15 @@ class CommitLogWriter:
         self._written = self._position
 
     def _cut_back(self, file: AppendableFile) -> None:
+        """Remove what a full disk took of the frames. Raises: StorageError, if it may still be there."""
         self._position = self._written
         try:
             file.truncate(self._written)
         except StorageError as error:
-            self._failure = error
+            self._failure = uncertain(error)
+            raise self._failure from error
+        # A crash could bring back whole frames that were refused.
+        self.sync()
 
     def sync(self) -> int:
         """Make durable what was written out; returns the position up to which it is.
@@ -166,6 +170,12 @@ class CommitLogWriter:
             # A mark that a crash tears would be damage, once this log is not the newest any more.
             self.sync()
 
+    def release(self) -> None:
+        """Close as it is: of what was appended since the last sync nothing is promised."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            file.close()
+
     def close(self) -> None:
         """Finish, unless writing failed before."""
         if self._file is None:
@@ -175,12 +185,6 @@ class CommitLogWriter:
                 self.finish()
         finally:
             self.release()
-
-    def release(self) -> None:
-        """Close the file, whatever it holds."""
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
 
     def _writable(self) -> AppendableFile:
         if self._failure is not None:

@@ -276,6 +276,51 @@ def test_a_full_disk_loses_only_what_did_not_fit(disk: MemoryFileSystem) -> None
     assert list(read_commit_log(disk, LOG, newest=False)) == [b"a", b"c"]
 
 
+def test_what_a_full_disk_refused_does_not_come_back(disk: MemoryFileSystem) -> None:
+    """A frame fitted, and the next did not: whoever appended both was told that neither is there."""
+    log = write(disk, LOG, [b"a"])
+    disk.faults.append(Fault("write", StorageFullError(LOG, 28, "No space left on device"), keep=0.75))
+    log.append(b"b")
+    log.append(b"c" * 10)
+    with pytest.raises(StorageFullError):
+        log.write_out()
+
+    for seed in range(50):
+        twin = disk.twin()
+        twin.restart(random.Random(seed))
+        assert list(read_commit_log(twin, LOG, newest=True)) == [b"a"]
+
+
+@pytest.mark.parametrize("operation", ["truncate", "sync"])
+def test_what_cannot_be_cut_off_again_may_be_there(disk: MemoryFileSystem, operation: str) -> None:
+    """So it is not told as refused by a full disk, and nothing follows it."""
+    log = write(disk, LOG, [b"a"])
+    disk.faults.append(Fault("write", StorageFullError(LOG, 28, "No space left on device"), keep=0.75))
+    disk.faults.append(Fault(operation, StorageFullError(LOG, 28, "No space left on device")))
+    log.append(b"b")
+    log.append(b"c" * 10)
+
+    with pytest.raises(StorageError) as caught:
+        log.write_out()
+
+    assert not isinstance(caught.value, StorageFullError)
+    with pytest.raises(StorageError, match="closed to writes"):
+        log.sync()
+
+
+def test_a_released_log_promises_nothing(disk: MemoryFileSystem) -> None:
+    log = write(disk, LOG, [b"a"])
+    log.append(b"b")
+    log.write_out()
+
+    log.release()
+    log.release()
+
+    assert disk.appending == 0
+    disk.restart()
+    assert list(read_commit_log(disk, LOG, newest=True)) == [b"a"]
+
+
 def test_a_closed_log_takes_nothing(disk: MemoryFileSystem) -> None:
     log = write(disk, LOG, [b"a"])
     log.close()
