@@ -81,8 +81,12 @@ class Store:
         else:
             number = self.next_number()
             self._manifest = ManifestWriter.create(self._file_system, self._directory, number, self.version)
-        # Last: only a store that is whole, on disk as in memory, knows what it does not need.
-        self._remove_leftovers()
+        try:
+            # Last: only a store that is whole, on disk as in memory, knows what it does not need.
+            self._remove_leftovers()
+        except BaseException:
+            self._manifest.close()
+            raise
 
     def _continue(self, manifest: ManifestReader) -> ManifestWriter:
         if manifest.is_known:

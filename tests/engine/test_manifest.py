@@ -90,6 +90,20 @@ def test_an_edit_that_was_appended_survives_the_loss_of_power(disk: MemoryFileSy
     assert ManifestReader(disk, "/db").version == found.version.apply(edit(10))
 
 
+def test_a_manifest_is_closed_without_a_sync(disk: MemoryFileSystem) -> None:
+    """Only a mark is left. If a sync of it failed, what follows it later would follow a hole."""
+    writer = ManifestWriter.create(disk, "/db", 1, Version())
+    writer.append(edit(8))
+    disk.faults.append(Fault("sync", StorageError(path(1), 5, "Input/output error"), forgets=True))
+
+    writer.close()
+
+    assert disk.appending == 0
+    assert disk.faults[0].struck == 0
+    disk.restart(random.Random(1))
+    assert ManifestReader(disk, "/db").version == Version().apply(edit(8))
+
+
 def test_a_new_manifest_takes_the_place_of_the_old_one_in_one_step(disk: MemoryFileSystem) -> None:
     """Whenever the power goes, one of the two is in force, and whole."""
     old, new = Version().apply(edit(1)), Version().apply(edit(2))

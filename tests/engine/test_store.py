@@ -193,6 +193,26 @@ def test_a_power_loss_after_a_crash_does_not_bring_an_old_manifest_back(disk: Me
     assert open_store(disk).version.levels == store.version.levels
 
 
+@pytest.mark.parametrize("operation", ["list_directory", "remove", "sync_directory", "open_read", "size"])
+def test_a_store_that_cannot_be_opened_is_let_go(disk: MemoryFileSystem, operation: str) -> None:
+    store = open_store(disk)
+    add_table(disk, store, b"a")
+    store.close()
+    disk.open_append("/db/000090.sst").close()
+    skip = 0
+    while True:
+        fault = Fault(operation, StorageError("/db", 5, "Input/output error"), skip=skip)
+        disk.faults = [fault]
+        try:
+            open_store(disk).close()
+        except StorageError:
+            assert disk.appending == 0
+        if not fault.struck:
+            break
+        skip += 1
+    assert skip > 0
+
+
 @pytest.mark.parametrize("operation", ["open_append", "write", "rename"])
 def test_a_full_disk_can_be_read_after_a_crash(disk: MemoryFileSystem, operation: str) -> None:
     """There is no room for the new manifest that the end of the old one calls for."""
