@@ -30,7 +30,7 @@ from engine.remains import Loss
 from engine.repair import Repair, repair_engine
 from engine.reserve import Reserve
 from engine.snapshot import Snapshot
-from engine.stats import CacheStats, LevelStats, LookupStats, Stats
+from engine.stats import BlockCacheStats, CacheStats, LevelStats, LookupStats, Stats
 from engine.verify import stored_sequence, verify_checkpoint, verify_engine
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "VALUE_BYTES_MAX",
     "AppendableFile",
     "BlockCache",
+    "BlockCacheStats",
     "CacheStats",
     "ClosedError",
     "CommitLogReader",

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from engine.block import Block
 from engine.indexes import IndexedTable, Indexes
 from engine.openblock import OpenBlock, open_bytes_max
+from engine.stats import BlockCacheStats
 
 Places = list[Block | OpenBlock | None]
 
@@ -26,7 +27,6 @@ _GROWTH_MAX = 3  # of many small records an open block would take more than that
 class BlockCache:
     """Decides which blocks stay where their tables look for them, and which tables keep their index.
 
-    misses          blocks that were read from a file and handed to the cache
     holds_indexes   whether indexes, filters and dictionaries are part of `bytes_max`; else they are only counted
 
     Invariant: the blocks in it take no more than `bytes_max`; if it holds indexes, both together.
@@ -49,22 +49,12 @@ class BlockCache:
         """Of blocks."""
         return self._byte_size
 
-    @property
-    def index_bytes(self) -> int:
-        """Memory of indexes, filters and dictionaries."""
+    def stats(self) -> BlockCacheStats:
+        """Cost: a look at every block, 50 ns each."""
         with self._lock:
-            return self._indexes.byte_size
-
-    @property
-    def index_loads(self) -> int:
-        """How often a table brought in its index, the first times included."""
-        return self._indexes.loads
-
-    @property
-    def hits(self) -> int:
-        """How often a block was found in its place. Cost: a look at every block, 50 ns each."""
-        with self._lock:
-            return self._hits + sum(block.hits for places, number in self._queue if (block := places[number]))
+            hits = self._hits + sum(block.hits for places, number in self._queue if (block := places[number]))
+            indexes = self._indexes
+            return BlockCacheStats(self._byte_size, self.bytes_max, hits, self.misses, indexes.byte_size, indexes.loads)
 
     def add(self, places: Places, number: int, block: Block) -> None:
         """Put a block in its place, until others need the memory more."""

@@ -71,7 +71,7 @@ class Engine:
         file_system: FileSystem,
         directory: str,
         options: Options,
-        cache: BlockCache,
+        cache: BlockCache | None,
         executor: Executor,
         owned_executor: Executor | None,
     ) -> None:
@@ -79,7 +79,9 @@ class Engine:
         self._file_system = file_system
         self._directory = directory
         self._options = options
-        self._cache = cache
+        self._owned_cache: BlockCache | None = None
+        if cache is None:
+            cache = self._owned_cache = BlockCache(options.cache_bytes_max, holds_indexes=options.cache_indexes)
         self._owned_executor = owned_executor
         self._memtable_bytes_max = options.memtable_bytes_max
         # The size of the active memtable at which something is to be done.
@@ -137,7 +139,7 @@ class Engine:
                 file_system or OsFileSystem(),
                 path,
                 options,
-                cache or BlockCache(options.cache_bytes_max, holds_indexes=options.cache_indexes),
+                cache,
                 used,
                 owned,
             )
@@ -529,7 +531,7 @@ class Engine:
         """What there is, and has been done. Cost: a look at every cached block, 1 ms for 64 MiB of them."""
         view = self._tree.view
         version = self._store.version
-        background, rows, cache = self._background, self._tree.rows, self._cache
+        background, rows = self._background, self._tree.rows
         backpressure = self._backpressure
         flushes, compactions = background.tallies[Job.FLUSH], background.tallies[Job.COMPACT]
         return Stats(
@@ -554,9 +556,7 @@ class Engine:
             compacted_bytes=compactions.byte_size,
             ingested_bytes=background.tallies[Job.INGEST].byte_size,
             row_cache=CacheStats(rows.byte_size, self._options.row_cache_bytes_max, rows.hits, rows.misses),
-            block_cache=CacheStats(cache.byte_size, cache.bytes_max, cache.hits, cache.misses),
-            index_bytes=cache.index_bytes,
-            index_loads=cache.index_loads,
+            block_cache=self._owned_cache.stats() if self._owned_cache is not None else None,
             lookups=self._tree.lookups,
             snapshots=len(self._snapshots),
             stalls=backpressure.stalls,

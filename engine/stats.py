@@ -32,6 +32,18 @@ class CacheStats:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockCacheStats(CacheStats):
+    """A cache of blocks; its misses are blocks that were read from a file.
+
+    index_bytes   memory of indexes and filters, beside `byte_size`
+    index_loads   how often a table brought them in; beyond the first times they had been dropped
+    """
+
+    index_bytes: int
+    index_loads: int
+
+
+@dataclass(frozen=True, slots=True)
 class LookupStats:
     """Gets that neither memtables nor the row cache could answer.
 
@@ -68,9 +80,7 @@ class Stats:
     compacted_bytes    of tables written by compactions
     ingested_bytes     of tables made of sorted pairs
     row_cache          its misses are looks into a table
-    block_cache        the cache may be shared by other engines; then so are these counts
-    index_bytes        memory of indexes and filters, part of that cache's if Options.cache_indexes; shared, too
-    index_loads        how often a table brought them in; beyond the first times they had been dropped
+    block_cache        None if other engines may share it: then ask BlockCache.stats
     snapshots          that are open
     stalls             writes that had to stop until flush or compaction made room, ...
     stalled_seconds    ... and for how long altogether
@@ -95,9 +105,7 @@ class Stats:
     compacted_bytes: int
     ingested_bytes: int
     row_cache: CacheStats
-    block_cache: CacheStats
-    index_bytes: int
-    index_loads: int
+    block_cache: BlockCacheStats | None
     lookups: LookupStats
     snapshots: int
     stalls: int
@@ -120,13 +128,17 @@ class Stats:
         return sum(level.byte_size for level in self.levels)
 
     @property
+    def lowest_level_bytes(self) -> int:
+        """Of the lowest level that has tables."""
+        return next((level.byte_size for level in reversed(self.levels) if level.tables), 0)
+
+    @property
     def space_amplification(self) -> float:
         """At most how many times the space that the visible records alone would take.
 
         An estimate: as if everything above the lowest level replaced records in it.
         """
-        lowest = next((level.byte_size for level in reversed(self.levels) if level.tables), 0)
-        return self.table_bytes / lowest if lowest else 1.0
+        return self.table_bytes / self.lowest_level_bytes if self.lowest_level_bytes else 1.0
 
     @property
     def write_amplification(self) -> float:
@@ -157,8 +169,10 @@ class Stats:
         yield "  compaction", f"{_mib(self.compacted_bytes)} in {self.compactions:,}"
         yield "ingested", _mib(self.ingested_bytes)
         yield "row cache", _cache(self.row_cache)
-        yield "block cache", _cache(self.block_cache)
-        yield "indexes", f"{_mib(self.index_bytes)} with filters, brought in {self.index_loads:,} times"
+        blocks = self.block_cache
+        if blocks is not None:
+            yield "block cache", _cache(blocks)
+            yield "indexes", f"{_mib(blocks.index_bytes)} with filters, brought in {blocks.index_loads:,} times"
         lookups = self.lookups
         yield (
             "gets",

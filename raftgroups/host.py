@@ -17,6 +17,7 @@ from raftgroups.acquaintances import Acquaintances
 from raftgroups.command import Written, check_command
 from raftgroups.consensus import check_library
 from raftgroups.directory import DataDirectory
+from raftgroups.enginetotals import EngineTotals, cache_statistics
 from raftgroups.errors import (
     ChangeRefusedError,
     DamagedDirectoryError,
@@ -134,6 +135,7 @@ class Host:
         self._machine = machine
         self._loop = asyncio.get_running_loop()
         self._cache = BlockCache(options.cache_bytes)
+        self._engines = EngineTotals()
         self._syncer = machine.make_syncer(node_log.sync, self._synced, self._loop.time)
         me = Self(
             *(self.topology.cluster_id, options.name, options.http),
@@ -607,7 +609,8 @@ class Host:
             "peers_up": sum(peer.link is not None for peer in self.transport.peers.values()),
             "node_log_bytes": self._node_log.bytes_on_disk,
             "node_log_syncs_total": self._node_log.synced_generation,
-            "cache_bytes": self._cache.byte_size,
+            **self._engines.statistics(group.machine.engine for group in self.groups.values()),
+            **cache_statistics(self._cache),
         }
 
     def elsewhere(self, job: Callable[[], ResultT], done: Callable[[ResultT | BaseException], None]) -> None:

@@ -103,8 +103,9 @@ def test_every_hit_is_counted_also_those_of_blocks_that_are_gone() -> None:
         used.hits = number
         cache.add(places, number, used)
 
-    assert cache.hits == sum(range(10))
-    assert cache.misses == 10
+    assert cache.stats().hits == sum(range(10))
+    assert cache.stats().misses == 10
+    assert cache.stats().hit_share == 45 / 55
     assert len(kept(places)) == 2
 
 
@@ -124,7 +125,7 @@ def test_a_block_is_opened_where_there_is_room_to_spare() -> None:
 
     opened = places[0]
     assert isinstance(opened, OpenBlock)
-    assert opened.hits == cache.hits == 5
+    assert opened.hits == cache.stats().hits == 5
     assert cache.byte_size == opened.byte_size > block.byte_size
 
 

@@ -262,8 +262,10 @@ class EngineMachine(RuleBasedStateMachine):
     def memory_is_bounded(self) -> None:
         if hasattr(self, "engine"):
             stats = self.engine.stats()
-            indexes = stats.index_bytes if self.options.cache_indexes else 0
-            assert stats.block_cache.byte_size + indexes <= OPTIONS["cache_bytes_max"]
+            blocks = stats.block_cache
+            assert blocks is not None
+            indexes = blocks.index_bytes if self.options.cache_indexes else 0
+            assert blocks.byte_size + indexes <= OPTIONS["cache_bytes_max"]
             assert stats.row_cache.byte_size <= self.options.row_cache_bytes_max
 
 

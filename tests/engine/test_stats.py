@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from engine import Engine, Fault, InlineExecutor, MemoryFileSystem, Options, SequenceNumber, StorageError, WriteBatch
+from engine import (
+    BlockCache,
+    Engine,
+    Fault,
+    InlineExecutor,
+    MemoryFileSystem,
+    Options,
+    SequenceNumber,
+    StorageError,
+    WriteBatch,
+)
 
 KEYS = [b"key%05d" % number for number in range(100)]
 
@@ -139,6 +149,7 @@ def test_gets_are_counted_once_where_they_are_answered(disk: MemoryFileSystem, r
     assert stats.lookups.filters_asked == stats.lookups.gets * 3 / 2
     assert stats.lookups.filters_passed == stats.lookups.gets + stats.lookups.false_positives < 310
     blocks = stats.block_cache
+    assert blocks is not None
     assert blocks.hits + blocks.misses == stats.lookups.filters_passed
     assert 0 < blocks.misses < 30
     assert blocks.hit_share == blocks.hits / stats.lookups.filters_passed
@@ -167,6 +178,23 @@ def test_lookups_stay_counted_when_tables_change(engine: Engine) -> None:
 
     assert engine.stats().lookups.gets == 4
     assert engine.stats().lookups.filters_asked == 1 + 2 + 3 + 1
+
+
+def test_a_cache_that_others_may_share_tells_of_itself(disk: MemoryFileSystem) -> None:
+    cache = BlockCache(1 << 20)
+    engines = [
+        Engine.open(f"/db{number}", file_system=disk, executor=InlineExecutor(), cache=cache) for number in range(2)
+    ]
+    for engine in engines:
+        write(engine, KEYS)
+        engine.flush()
+        engine.get(KEYS[0])
+
+    assert engines[0].stats().block_cache is None
+    assert "block cache" not in str(engines[0].stats())
+    stats = cache.stats()
+    assert (stats.misses, stats.index_loads, stats.bytes_max) == (2, 2, 1 << 20)
+    assert stats.index_bytes > 0 < stats.byte_size
 
 
 def test_a_snapshot_counts_too(engine: Engine) -> None:

@@ -81,7 +81,10 @@ def test_writes_of_a_turn_share_one_sync(tmp_path: Path) -> None:
         async with cluster(tmp_path, "n1") as nodes:
             before = nodes.hosts["n1"].statistics()["node_log_syncs_total"]
             await asyncio.gather(*[nodes.put(b"%d" % number, b"v") for number in range(100)])
-            assert nodes.hosts["n1"].statistics()["node_log_syncs_total"] - before <= 3
+            after = nodes.hosts["n1"].statistics()
+            assert after["node_log_syncs_total"] - before <= 3
+            assert after["engine_written_bytes_total"] > 0 < after["engine_memtable_bytes"]
+            assert after["cache_bytes_max"] == nodes.hosts["n1"].options.cache_bytes
 
     run(scenario())
 
@@ -412,7 +415,7 @@ def test_who_finds_its_tables_damaged_leads_no_longer(tmp_path: Path, monkeypatc
         async with cluster(tmp_path, "n1", "n2", "n3", partitions=1, memtable_bytes=64 << 10) as nodes:
             first = nodes.hosts["n1"].topology.ring.placement[0][0]
             damaged = nodes.hosts[first]
-            await nodes.until(lambda: nodes.leader(P0) is damaged)
+            await nodes.until(lambda: damaged.groups[P0].is_leader)
             for key in keys:
                 await nodes.put(key, key * 200)
             damaged.groups[P0].machine.engine.compact()
