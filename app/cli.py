@@ -435,6 +435,25 @@ def repair(directory: Path, new: Path, *, without_doubtful: bool, doubtful: Text
         raise click.ClickException(f"{directory}: not all could be saved, or not for certain")
 
 
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--keys", is_flag=True, help="Print every key, too.")
+@click.option("--values", is_flag=True, help="And what is under it; of long values how they begin.")
+@click.option("--limit", type=click.IntRange(min=0), help="Print no more than so many lines of each list.")
+def inspect(file: Path, *, keys: bool, values: bool, limit: int | None) -> None:
+    """Print what is in FILE: an SSTable, a log of a store or a node, a manifest, or CURRENT.
+
+    It may be in use, and is not changed. Of a damaged one everything that is whole is printed, and where it is not.
+    """
+    from app.offline import OfflineError, inspect_lines
+
+    try:
+        for line in inspect_lines(file, keys=keys, values=values, limit=limit):
+            _say(line)
+    except OfflineError as error:
+        raise click.ClickException(str(error)) from error
+
+
 def _talk(
     url: str, timeout_seconds: float, action: Callable[[Client], Awaitable[T]], *, sole_writer: bool = False
 ) -> T:

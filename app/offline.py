@@ -1,12 +1,12 @@
-"""What is done to the files of stopped nodes and stores: `ringkv verify`, `repair`."""
+"""What is done to the files of stopped nodes and stores: `ringkv verify`, `repair`, `inspect`."""
 
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from app.supervisor import SupervisorError, read_plan
-from engine import EngineError, LockedError, OsFileSystem, Repair, repair_engine, verify_engine
-from raftgroups import verify_node
+from engine import EngineError, LockedError, OsFileSystem, Repair, inspect_file, repair_engine, verify_engine
+from raftgroups import describe_records, verify_node
 
 _OF_ENGINE = re.compile(r"CURRENT|MANIFEST-\d+|\d+\.(?:sst|log)")
 _OF_NODE = re.compile(r"identity|acquaintances|p\d{4}-\d+|p\d{4}\.joined")
@@ -72,6 +72,14 @@ def repair_directory(
         return repair_engine(str(directory), str(new), keep_doubtful=keep_doubtful, tell_doubtful=tell_doubtful)
     except LockedError as error:
         raise OfflineError(f"{error}: stop its node first") from error
+    except EngineError as error:
+        raise OfflineError(str(error)) from error
+
+
+def inspect_lines(file: Path, *, keys: bool, values: bool, limit: int | None) -> Iterator[str]:
+    """What is in a file of an engine, or in a segment of a node log. Raises: OfflineError."""
+    try:
+        yield from inspect_file(str(file), keys=keys, values=values, limit=limit, describe=describe_records)
     except EngineError as error:
         raise OfflineError(str(error)) from error
 

@@ -18,11 +18,13 @@ from engine.errors import (
     StallError,
     StorageError,
     StorageFullError,
+    UnknownFileError,
     WouldBlockError,
     is_damage,
 )
 from engine.files import CURRENT, AppendableFile, DirectoryLock, FileSystem, OsFileSystem, ReadableFile, is_data
 from engine.inline import InlineExecutor
+from engine.inspect import inspect_file
 from engine.memory_files import Fault, MemoryFileSystem, PowerLostError
 from engine.options import Options
 from engine.record import KEY_BYTES_MAX, VALUE_BYTES_MAX, SequenceNumber, WriteBatch
@@ -76,9 +78,11 @@ __all__ = [
     "Stats",
     "StorageError",
     "StorageFullError",
+    "UnknownFileError",
     "WouldBlockError",
     "WriteBatch",
     "crc32c",
+    "inspect_file",
     "is_damage",
     "is_data",
     "read_commit_log",

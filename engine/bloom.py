@@ -23,7 +23,7 @@ from mmh3 import mmh3_32_uintdigest
 from engine.coding import DecodeError, decode_integers, encode_integers
 
 _WORD_BITS = 64
-_KEY_BITS = 5
+KEY_BITS = 5
 _ALL = (1 << _WORD_BITS) - 1
 
 PATTERN_SHIFT = 20
@@ -32,7 +32,7 @@ hash_key = mmh3_32_uintdigest
 
 def _pattern(x: int, y: int) -> int:
     bits = 0
-    for n in range(1, _KEY_BITS + 1):
+    for n in range(1, KEY_BITS + 1):
         bits |= 1 << x
         x, y = (x + y) % _WORD_BITS, (y + n) % _WORD_BITS
     return bits

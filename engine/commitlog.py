@@ -227,6 +227,11 @@ class Gap(NamedTuple):
     is_torn: bool
 
 
+def is_frame(data: bytes) -> bool:
+    """Whether it begins as a frame does."""
+    return data.startswith(_MAGIC_BYTES)
+
+
 class CommitLogReader:
     """Reads the payloads of a log up to its end or its first bad frame.
 

@@ -42,6 +42,14 @@ class ForeignDirectoryError(EngineError):
         self.reason = reason
 
 
+class UnknownFileError(EngineError):
+    """The file is none of those a store has."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} is no SSTable, log, manifest or CURRENT of a store")
+        self.path = path
+
+
 class ClosedError(EngineError):
     """The engine, or the file, was closed."""
 

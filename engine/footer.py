@@ -68,3 +68,8 @@ class Footer:
         if not footer.dictionary_start <= footer.filter_start <= footer.index_start:
             raise DecodeError("the parts of a table are out of order")
         return footer
+
+
+def is_footer(data: bytes) -> bool:
+    """Whether it ends as a footer does, of whatever version."""
+    return data.endswith(_MAGIC)

@@ -23,7 +23,7 @@ machine, even if it is synced again where the first sync failed. Such a manifest
 from collections.abc import Iterator
 
 from engine.coding import DecodeError, Decoder, crc32c, encode_bytes, encode_varint
-from engine.commitlog import CommitLogReader, CommitLogWriter, Frame, Gap
+from engine.commitlog import HEADER_BYTES, CommitLogReader, CommitLogWriter, Frame, Gap
 from engine.errors import CorruptionError, StorageError, uncertain
 from engine.files import CURRENT, TEMPORARY_SUFFIX, FileSystem, ReadableFileSystem, join, manifest_name, parse_name
 from engine.record import SequenceNumber
@@ -210,6 +210,11 @@ class ManifestReader:
             file.sync()
         finally:
             file.close()
+
+
+def is_first_edit(frame: bytes) -> bool:
+    """Whether a frame begins as the first of a manifest does."""
+    return frame[HEADER_BYTES:].startswith(_FORMAT_FIELD)
 
 
 def read_edits(file_system: ReadableFileSystem, path: str) -> Iterator[tuple[Frame, VersionEdit | None] | Gap]:

@@ -23,7 +23,7 @@ from engine.zstd import RATIO_MAX, Compressor, Decompressor
 
 _STORED, _LZ4, _ZSTD, _ZSTD_WITH_DICTIONARY = b"\0", b"\1", b"\2", b"\3"
 SEAL_BYTES = 5
-_NAMES = ("stored", "lz4", "zstd", "zstd with dictionary")
+CODECS = ("stored", "lz4", "zstd", "zstd+dict")
 _U32_MAX = (1 << 32) - 1
 # A section with its checksum behind it has this checksum, whatever it started from.
 RESIDUE = 0x48674BC7
@@ -104,4 +104,4 @@ def unseal(section: bytes, position: int, dictionary: Dictionary | None = None) 
 
 def codec_of(section: bytes) -> str:
     """The name of the codec of a section that is whole."""
-    return _NAMES[section[-SEAL_BYTES]]
+    return CODECS[section[-SEAL_BYTES]]

@@ -59,6 +59,7 @@ from raftgroups.errors import (
 from raftgroups.group import RaftGroup
 from raftgroups.host import Gateway, Host, HostOptions
 from raftgroups.ids import Epoch, LogIndex, PartitionId, Revision, Term, revision_of
+from raftgroups.inspect import describe_records
 from raftgroups.lease import LEASE_SHARE_MAX
 from raftgroups.level import Level, Reading
 from raftgroups.machine import Machine
@@ -138,6 +139,7 @@ __all__ = [
     "decode_command",
     "decode_entry",
     "decode_item",
+    "describe_records",
     "encode_command",
     "encode_item",
     "revision_of",

@@ -117,6 +117,9 @@ def test_nobody_at_the_url_is_one_line(nobody: str, command: tuple[str, ...]) ->
         ("verify", "no such directory"),
         ("repair", "no such directory", "new"),
         ("repair", "."),
+        ("inspect", "no such file"),
+        ("inspect", "."),
+        ("inspect", __file__, "--limit", "-1"),
         ("nonsense",),
     ],
 )

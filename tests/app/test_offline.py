@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from engine import Engine, Options, OsFileSystem, WriteBatch
 from raftgroups.directory import DataDirectory
 from raftgroups.host import HostOptions
 from raftgroups.ids import PartitionId
-from raftgroups.nodelog import NodeLog
+from raftgroups.nodelog import HardState, NodeLog
 
 
 def filled(directory: Path) -> Path:
@@ -232,3 +233,69 @@ def test_a_repair_is_a_command_of_its_own_process(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == f"{tmp_path}/new: 100 keys, 0 writes of logs among them"
     assert run("verify", tmp_path / "new").exit_code == 0
+
+
+def test_every_file_of_a_node_is_printed(tmp_path: Path) -> None:
+    """What is no file of a store is told in one line."""
+    filled_node(tmp_path)
+    for path in sorted(tmp_path.rglob("*")):
+        if path.is_dir():
+            continue
+        result = run("inspect", path)
+        if path.suffix in {".sst", ".log"} or path.name.startswith(("CURRENT", "MANIFEST")):
+            assert (result.exit_code, result.stderr) == (0, ""), path
+            assert result.stdout.startswith(f"{path}: ")
+        else:
+            assert (result.exit_code, result.stdout) == (1, ""), path
+            assert result.stderr == f"Error: {path} is no SSTable, log, manifest or CURRENT of a store\n"
+
+
+def test_inspect_prints_what_it_is_asked_for(tmp_path: Path) -> None:
+    table = next(filled(tmp_path / "db").glob("*.sst"))
+
+    plain, keys, values, few = (
+        run("inspect", table, *options).stdout for options in ((), ("--keys",), ("--values",), ("--keys", "--limit", 2))
+    )
+
+    assert "    b'key 7' =" not in plain
+    assert "    b'key 7' = 50 bytes\n" in keys
+    assert f"    b'key 7' = {b'value' * 10!r}\n" in values
+    assert few.count("    b'key") == 2
+    assert "... 98 more keys" in few
+
+
+def test_a_node_log_is_printed(tmp_path: Path) -> None:
+    data = DataDirectory.open(OsFileSystem(), HostOptions("n1", str(tmp_path), "127.0.0.1:9001", "127.0.0.1:8001"))
+    log = NodeLog(OsFileSystem(), data.log_path)
+    log.add(HardState(0, 3, "n1"))
+    log.close()
+    data.close()
+
+    assert "partition 0: term 3, vote for 'n1'" in run("inspect", tmp_path / "log" / "000001.log").stdout
+
+
+def test_a_reader_who_has_seen_enough_is_no_failure(tmp_path: Path) -> None:
+    """As with `ringkv inspect FILE | head -1`."""
+    engine = Engine.open(str(tmp_path), Options(worker_process=False))
+    engine.write(WriteBatch({b"key %06d" % number: b"value" for number in range(20_000)}))
+    engine.flush()
+    engine.close()
+    table = next(tmp_path.glob("*.sst"))
+    command = [sys.executable, "-m", "app.cli", "inspect", "--values", str(table)]
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline().startswith(os.fsencode(table))
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("name", ["000001.sst", "000001.log", "MANIFEST-000001", "CURRENT"])
+def test_garbage_is_printed_as_damage(tmp_path: Path, name: str) -> None:
+    for data in (b"", b"\xff" * 5000):
+        (tmp_path / name).write_bytes(data)
+
+        result = run("inspect", tmp_path / name)
+
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert ("damaged" in result.stdout) == (data != b"" or name in {"000001.sst", "CURRENT"})

@@ -19,14 +19,14 @@ PATH = "/db/000001.sst"
 CONTENT: dict[bytes, bytes | None] = {
     b"key%03d" % i: None if i % 11 == 0 else value for i, value in enumerate(documents(200))
 }
-CODECS = ["lz4", "zstd", "zstd with dictionary"]
+CODECS = ["lz4", "zstd", "zstd+dict"]
 
 
 def write(disk: MemoryFileSystem, codec: str = "lz4", content: dict[bytes, bytes | None] | None = None) -> Table:
     content = content or CONTENT
     disk.create_directory("/db")
     options = Options(block_bytes=512, zstd_from_level=3)
-    trained = dictionary() if codec == "zstd with dictionary" else None
+    trained = dictionary() if codec == "zstd+dict" else None
     writer = SSTableWriter(disk, PATH, 1, options, 0 if codec == "lz4" else 3, SequenceNumber(9), trained)
     writer.add(list(content), list(content.values()))
     return writer.finish(BlockCache(0)).table
@@ -72,7 +72,7 @@ def test_a_whole_table_has_no_holes(codec: str) -> None:
         assert survey.holes == list(holes(survey)) == []
         assert survey.bloom is not None and survey.index is not None
         assert survey.footer is not None and survey.footer.records == table.records
-        assert (survey.dictionary is not None) == (codec == "zstd with dictionary")
+        assert (survey.dictionary is not None) == (codec == "zstd+dict")
         parts = [part for part in survey.blocks() if isinstance(part, WholeBlock)]
         assert {part.codec for part in parts} - {"stored"} == {codec}
         assert [part.start for part in parts] == [0, *[part.end for part in parts[:-1]]]
@@ -129,7 +129,7 @@ def test_lost_blocks_leave_holes_with_their_keys(known: bool, lost: str) -> None
 
 def test_without_its_dictionary_a_table_is_lost() -> None:
     disk = MemoryFileSystem()
-    table = write(disk, "zstd with dictionary")
+    table = write(disk, "zstd+dict")
     where = Parts(disk)
     damage(disk, where.dictionary + 2)
 
