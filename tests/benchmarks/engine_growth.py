@@ -3,11 +3,12 @@
     python -m tests.benchmarks.engine_growth [--pairs 10000000] [--value-bytes 100] [--only ringkv,plyvel] [--json FILE]
 
 Random keys and values (dataset.py) are written in batches of 100, not synced, each store set up as in
-stores.py with a block cache of 64 MiB, so that 256 MiB resident are enough. "settled" is when nothing is
-left to do in the background; nothing is merged beyond that. Write amplification is what was written to
-files, logs included, for each byte of keys and values. Then another process opens the store and gets keys
-all over it: with nothing in the page cache, with all of it there, and keys that are absent. Resident is the
-most that process and its children ever had; LMDB's has the pages of its file, which the kernel may take back.
+stores.py but with memtables of 16 MiB and a block cache of 64, so that 256 MiB resident are enough.
+"settled" is when nothing is left to do in the background; nothing is merged beyond that. Write
+amplification is what was written to files, logs included, for each byte of keys and values. Then another
+process opens the store and gets keys all over it: with nothing in the page cache, with all of it there, and
+keys that are absent. Resident is the most that a process and its children ever had; LMDB's has the pages of
+its file, which the kernel may take back.
 """
 
 import argparse
@@ -24,10 +25,10 @@ from pathlib import Path
 
 from tests.benchmarks.activity import disk_bytes, peak_bytes, settle, written_bytes
 from tests.benchmarks.dataset import KEY_BYTES, random_keys, stream_pairs
-from tests.benchmarks.stores import STORES
+from tests.benchmarks.stores import STORES, Memory
 
 BATCH_PAIRS = 100
-CACHE_BYTES = 64 << 20
+MEMORY = Memory(memtable=16 << 20, blocks=64 << 20)
 RESIDENT_MIB_MAX = 256
 COLD_GETS = 2_000
 WARM_GETS = 50_000
@@ -54,7 +55,7 @@ FACTS = (
 
 def load(name: str, path: Path, count: int, value_bytes: int) -> Facts:
     before = written_bytes()
-    store = STORES[name](path, CACHE_BYTES, 0)
+    store = STORES[name](path, MEMORY)
     spent = 0.0
     for pairs in stream_pairs(count, value_bytes, SEED):
         batches = [pairs[first : first + BATCH_PAIRS] for first in range(0, len(pairs), BATCH_PAIRS)]
@@ -80,10 +81,10 @@ def read(name: str, path: Path, count: int, value_bytes: int) -> Facts:
     rng = random.Random(2)
     present = list(_sample(count, value_bytes, WARM_GETS + COLD_GETS))
     rng.shuffle(present)
-    STORES[name](path.with_name("other"), CACHE_BYTES, 0).close()  # its modules into memory
+    STORES[name](path.with_name("other"), MEMORY).close()  # its modules into memory
     forget_pages(path)
     started = time.perf_counter()
-    store = STORES[name](path, CACHE_BYTES, 0)
+    store = STORES[name](path, MEMORY)
     assert store.get(present[-1]) is not None
     opened = time.perf_counter() - started
     cold = _time(store.get, present[:COLD_GETS])

@@ -38,11 +38,10 @@ from engine.record import ABSENT
 from tests.benchmarks import engine_rows as rows
 from tests.benchmarks.dataset import KEY_BYTES, fresh, make_pairs, random_keys, random_value
 from tests.benchmarks.engine_rows import ROWS, Row, each, hundreds
-from tests.benchmarks.stores import BLOCK_BYTES, FILTER_BITS, Ringkv, exhaust
+from tests.benchmarks.stores import BLOCK_BYTES, FILTER_BITS, Memory, Ringkv, exhaust
 
 INTERVAL_SECONDS = 0.001
 LINES = 25
-CACHE_BYTES = 256 << 20
 REPEATS = 7
 
 Lines = Counter[tuple[str, int, str]]
@@ -96,8 +95,8 @@ class Work:
         else:
             yield from self._read(row)
 
-    def _open(self, cache_bytes: int = CACHE_BYTES, row_cache_bytes: int = 0) -> Ringkv:
-        return Ringkv(self._directory / str(self._stores), cache_bytes, row_cache_bytes)
+    def _open(self, memory: Memory = rows.MEMORY) -> Ringkv:
+        return Ringkv(self._directory / str(self._stores), memory)
 
     def _write_batches(self, row: Row) -> Iterator[tuple[Callable[[], object], int]]:
         count = rows.BATCH_PAIRS
@@ -142,8 +141,8 @@ class Work:
         if row in {rows.GET_UNCACHED, rows.GET_ROW, rows.SCAN} or row.name.startswith("one level"):
             store.compact()
             store.close()
-            cache_bytes = 0 if row in {rows.GET_UNCACHED, rows.GET_ROW} else CACHE_BYTES
-            store = self._open(cache_bytes, CACHE_BYTES if row is rows.GET_ROW else 0)
+            memories = {rows.GET_UNCACHED: rows.NOTHING_CACHED, rows.GET_ROW: rows.ROWS_CACHED}
+            store = self._open(memories.get(row, rows.MEMORY))
         read_all = each(store.get)
         if row in {rows.MULTI_GET, rows.ONE_LEVEL_MULTI_GET}:
             read_all = hundreds(store.multi_get)
@@ -348,15 +347,15 @@ class Floor:
 
     def _scan(self) -> list[Call]:
         count, share = self._per_block, 1 / self._per_block
+        pairs = [(self._key, self._value)] * 1000
         unpack_keys = struct.Struct(f"{KEY_BYTES}s" * count).unpack_from
         unpack_values = struct.Struct(f"{self._value_bytes}s" * count).unpack_from
-        keys, values = unpack_keys(self._block), unpack_values(self._block, KEY_BYTES * count)
         return [
             Call("crc32c of a block", share, lambda: crc32c(self._packed)),
             Call("LZ4 of a block", share, lambda: lz4.block.decompress(self._packed)),
             Call("unpack the keys", share, lambda: unpack_keys(self._block)),
             Call("unpack the values", share, lambda: unpack_values(self._block, KEY_BYTES * count)),
-            Call("iterate over pairs", share, lambda: exhaust(zip(keys, values, strict=True))),
+            Call("iterate over pairs", 1 / len(pairs), lambda: exhaust(zip(pairs, pairs, strict=True))),
         ]
 
 

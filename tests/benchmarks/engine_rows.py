@@ -27,15 +27,17 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.benchmarks.activity import disk_bytes, settle
 from tests.benchmarks.dataset import Pair, fresh, make_pairs, random_keys
-from tests.benchmarks.stores import HAVE_ROW_CACHE, STORES, Store
+from tests.benchmarks.stores import HAVE_ROW_CACHE, STORES, Memory, Store
 
+MEMORY = Memory()
+NOTHING_CACHED = replace(MEMORY, blocks=0)
+ROWS_CACHED = replace(MEMORY, blocks=0, rows=MEMORY.blocks)
 BATCH_PAIRS = 100
-CACHE_BYTES = 256 << 20
 RECENT_KEYS = 1000
 SAMPLE_KEYS = 20_000
 SYNCED_BATCHES = 200
@@ -98,7 +100,7 @@ class Run:
 
     def __init__(self, name: str, directory: Path, count: int, value_bytes: int, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._new_store: Callable[[Path, int, int], Store] = STORES[name]
+        self._new_store: Callable[[Path, Memory], Store] = STORES[name]
         self._has_row_cache = name in HAVE_ROW_CACHE
         self._directory = directory / name
         self._directory.mkdir()
@@ -128,9 +130,9 @@ class Run:
             spent += elapsed
         return statistics.median(rates)
 
-    def _open(self, name: str, cache_bytes: int = CACHE_BYTES, row_cache_bytes: int = 0) -> Store:
+    def _open(self, name: str, memory: Memory = MEMORY) -> Store:
         os.sync()
-        return self._new_store(self._directory / name, cache_bytes, row_cache_bytes)
+        return self._new_store(self._directory / name, memory)
 
     def _load(self) -> None:
         store, rows = self._open("loaded"), self.rows
@@ -171,12 +173,12 @@ class Run:
         self._read(store, ONE_LEVEL_CACHED, ONE_LEVEL_ABSENT, ONE_LEVEL_MULTI_GET)
         rows[SCAN.name] = self._scan(store)
         store.close()
-        store = self._open("loaded", 0)
+        store = self._open("loaded", NOTHING_CACHED)
         each(store.get)(self._fresh_sample())  # the files into the page cache, indexes and filters into memory
         rows[GET_UNCACHED.name] = self._rate(each(store.get), self._fresh_sample)
         store.close()
         if self._has_row_cache:
-            store = self._open("loaded", 0, CACHE_BYTES)
+            store = self._open("loaded", ROWS_CACHED)
             for _ in range(3):
                 each(store.get)(self._fresh_sample())
             rows[GET_ROW.name] = self._rate(each(store.get), self._fresh_sample)

@@ -1,9 +1,9 @@
 """Embedded stores behind one face, set up alike.
 
-All have 16 MiB to write into, Bloom filters of 12 bits a key, blocks of 4 KiB, a block cache of one size,
-a quick compression (LZ4; LevelDB knows only Snappy), no row cache unless a row asks for it, and the
-threads and processes in the background they come with. Each is
-called the way its documentation says is best: batches, many keys at once, iterators.
+All have the same memory to write into, 64 MiB as is RocksDB's default, and for a cache of blocks; Bloom
+filters of 12 bits a key; blocks of 4 KiB; a quick compression (LZ4; LevelDB knows only Snappy); no row cache
+unless a row asks for it; and the threads and processes in the background they come with. Each is called the
+way its documentation says is best: batches, many keys at once, iterators.
 
 The filters are near in size, not in kind: a store uses its own. LMDB has neither log nor cache nor
 filters nor compaction: a write changes pages of the map, and what it has written survives the process.
@@ -11,14 +11,23 @@ filters nor compaction: a write changes pages of the map, and what it has writte
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from tests.benchmarks.dataset import KEY_BYTES, Pair
 
-WRITE_BYTES = 16 << 20
 FILTER_BITS = 12
 BLOCK_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a store may use, in bytes: of one memtable, of the block cache and of the row cache."""
+
+    memtable: int = 64 << 20
+    blocks: int = 256 << 20
+    rows: int = 0
 
 
 class Store(Protocol):
@@ -54,14 +63,14 @@ def exhaust(pairs: Iterable[object]) -> int:
 
 
 class Ringkv:
-    def __init__(self, path: Path, cache_bytes: int, row_cache_bytes: int = 0) -> None:
+    def __init__(self, path: Path, memory: Memory) -> None:
         import engine
 
         self._new_batch = engine.WriteBatch
         options = engine.Options(
-            memtable_bytes_max=WRITE_BYTES,
-            cache_bytes_max=cache_bytes,
-            row_cache_bytes_max=row_cache_bytes,
+            memtable_bytes_max=memory.memtable,
+            cache_bytes_max=memory.blocks,
+            row_cache_bytes_max=memory.rows,
             filter_bits_per_key=FILTER_BITS,
             block_bytes=BLOCK_BYTES,
         )
@@ -90,21 +99,21 @@ class Ringkv:
 
 
 class Rocksdict:
-    def __init__(self, path: Path, cache_bytes: int, row_cache_bytes: int = 0) -> None:
+    def __init__(self, path: Path, memory: Memory) -> None:
         import rocksdict
 
         self._new_batch = rocksdict.WriteBatch
         options = rocksdict.Options(raw_mode=True)
         options.create_if_missing(True)
-        options.set_write_buffer_size(WRITE_BYTES)
+        options.set_write_buffer_size(memory.memtable)
         options.set_compression_type(rocksdict.DBCompressionType.lz4())
-        if row_cache_bytes:
-            options.set_row_cache(rocksdict.Cache(row_cache_bytes))
+        if memory.rows:
+            options.set_row_cache(rocksdict.Cache(memory.rows))
         table = rocksdict.BlockBasedOptions()
         table.set_bloom_filter(FILTER_BITS, False)
         table.set_block_size(BLOCK_BYTES)
-        if cache_bytes:
-            table.set_block_cache(rocksdict.Cache(cache_bytes))
+        if memory.blocks:
+            table.set_block_cache(rocksdict.Cache(memory.blocks))
         else:
             table.disable_cache()
         options.set_block_based_table_factory(table)
@@ -139,15 +148,15 @@ class Rocksdict:
 
 
 class Plyvel:
-    def __init__(self, path: Path, cache_bytes: int, row_cache_bytes: int = 0) -> None:
+    def __init__(self, path: Path, memory: Memory) -> None:
         import plyvel
 
         self._db = plyvel.DB(
             str(path),
             create_if_missing=True,
-            write_buffer_size=WRITE_BYTES,
+            write_buffer_size=memory.memtable,
             # 0 would mean its default of 8 MiB.
-            lru_cache_size=max(cache_bytes, 1),
+            lru_cache_size=max(memory.blocks, 1),
             bloom_filter_bits=FILTER_BITS,
             block_size=BLOCK_BYTES,
         )
@@ -181,7 +190,7 @@ class Plyvel:
 
 
 class Lmdb:
-    def __init__(self, path: Path, cache_bytes: int, row_cache_bytes: int = 0) -> None:
+    def __init__(self, path: Path, memory: Memory) -> None:
         import lmdb
 
         self._env = lmdb.open(str(path), map_size=32 << 30, sync=False, metasync=False)
@@ -220,8 +229,7 @@ class Lmdb:
         self._env.close()
 
 
-# By path, bytes of the block cache, bytes of the row cache.
-STORES: dict[str, Callable[[Path, int, int], Store]] = {
+STORES: dict[str, Callable[[Path, Memory], Store]] = {
     "ringkv": Ringkv,
     "rocksdict": Rocksdict,
     "plyvel": Plyvel,
