@@ -290,7 +290,7 @@ def serve_a_read_from_a_follower(stack: ExitStack) -> None:
 # Links.
 
 
-@mutation(20, storm=("kill", "slow-syncs-everywhere"), gap_seconds=0.3)
+@mutation(20, storm=("kill", "slow-syncs-everywhere"), gap_seconds=0.15)
 def answer_over_a_newer_link(stack: ExitStack) -> None:
     """What a node asked in an earlier life is answered in this one, where the same number is another question."""
     stack.enter_context(patch.object(Transport, "reply_to", lambda self, name: partial(self.send, name)))
