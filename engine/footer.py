@@ -6,7 +6,7 @@
 The CRC32C covers what is before it. Integers are little-endian.
 
 The engine asks the manifest for a table's level and age. Where the manifest is lost, `level` and
-`sequence` tell which of two tables has the newer records (salvage.py).
+`sequence` tell which of two tables has the newer records (ages.py).
 """
 
 import struct

@@ -339,6 +339,8 @@ def _write(file_system: FileSystem, remains: Remains, repair: Repair, salvage: _
         runs = salvage.runs(min(SPAN_BYTES, options.table_bytes_max // 8))
         tables = _write_tables(file_system, repair, runs, options, level, sequence)
         repair.has_own_log = remains.has_own_log or not repair.is_whole
+        if repair.has_own_log and not remains.has_own_log:
+            repair.notes.append("the store kept no log; the new one does, so that nobody opens it as if it were whole")
         number = len(tables) + 1
         if repair.has_own_log:
             CommitLogWriter(file_system, join(repair.new, log_name(number))).close()

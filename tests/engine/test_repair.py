@@ -340,6 +340,7 @@ def test_a_part_of_something_larger_is_not_put_back_in_its_place() -> None:
     done, _, _ = repair(disk)
 
     assert done.has_own_log
+    assert done.notes == ["the store kept no log; the new one does, so that nobody opens it as if it were whole"]
     with pytest.raises(ForeignDirectoryError, match="it keeps its own log"):
         open_engine(disk, "/new", own_log=False)
 
