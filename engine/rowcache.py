@@ -107,14 +107,20 @@ class RowCache:
 
         None, if nobody knows what they hold.
         """
+        dropped: tuple[dict[bytes, bytes | None], ...] = ()
         with self._lock:
             if flushed is None:
+                dropped = (self.young, self._old)
                 self.young, self._old = {}, {}
                 self._byte_size = 0
             elif self._byte_size:
                 self._replace(flushed)
             self._tables = tables
             yield
+        for rows in dropped:
+            # One by one: all at once would not let other threads run before the last is gone.
+            while rows:
+                rows.popitem()
 
     def _replace(self, flushed: Mapping[bytes, bytes | None]) -> None:
         # One by one: a set operation would not let other threads run before its end.

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine import Engine, Fault, InlineExecutor, MemoryFileSystem, Options, StorageError, WriteBatch
@@ -268,20 +268,48 @@ Step = tuple[str, dict[bytes, bytes | None]]
 few_keys = st.sampled_from([b"a", b"b", b"c", b"dd"])
 steps: st.SearchStrategy[Step] = st.one_of(
     st.tuples(st.just("write"), st.dictionaries(few_keys, st.one_of(st.none(), st.binary(max_size=3)), min_size=1)),
-    st.tuples(st.sampled_from(["read", "read", "flush", "flush", "compact", "seal"]), st.just({})),
+    st.tuples(st.sampled_from(["ingest", "write to expire"]), st.dictionaries(few_keys, st.binary(max_size=3))),
+    st.tuples(
+        st.sampled_from(["read", "read", "flush", "flush", "compact", "seal", "delete range", "expire"]), st.just({})
+    ),
 )
 
 
+@example([("ingest", {b"a": b""}), ("read", {}), ("ingest", {b"a": b"1"}), ("read", {})], 1600)
+@example([("write", {b"b": b""}), ("flush", {}), ("read", {}), ("delete range", {}), ("flush", {}), ("read", {})], 1600)
 @given(st.lists(steps, max_size=40), st.sampled_from([400, 1600, 1 << 20]))
 def test_gets_are_as_those_of_a_dict(steps: list[Step], bytes_max: int) -> None:
     """Few keys, so that each is written, found, flushed and found again; room for few, or for all."""
     engine = open_engine(MemoryFileSystem(), row_cache_bytes_max=bytes_max)
     model: dict[bytes, bytes | None] = dict.fromkeys((b"a", b"b", b"c", b"dd"))
+    expiring: set[bytes] = set()
 
     for step, records in steps:
         if step == "write":
             engine.write(batch(records))
             model |= records
+            expiring -= records.keys()
+        elif step == "write to expire":
+            to_expire = WriteBatch()
+            for key, value in records.items():
+                to_expire.put(key, value or b"", expires_ms=engine.clock_ms + 1)
+            engine.write(to_expire)
+            model |= records
+            expiring |= records.keys()
+        elif step == "expire":
+            engine.advance_clock(engine.clock_ms + 1)
+            model |= dict.fromkeys(expiring)
+            expiring.clear()
+        elif step == "ingest":
+            engine.ingest((key, value or b"") for key, value in sorted(records.items()))
+            model |= records
+            expiring -= records.keys()
+        elif step == "delete range":
+            deleting = WriteBatch()
+            deleting.delete_range(b"b", b"d")
+            engine.write(deleting)
+            model |= {b"b": None, b"c": None}
+            expiring -= {b"b", b"c"}
         elif step == "flush":
             engine.flush()
         elif step == "compact":
