@@ -119,6 +119,28 @@ def test_skewed_keys_hit_as_often_as_in_an_exact_lru() -> None:
     assert rows.hits > 0.98 * lru_hits > 6000
 
 
+def test_few_rows_are_kept_while_they_do_not_pay() -> None:
+    """Of keys that never come again one in eight, once it has turned out; of those that do all."""
+    rows = RowCache(100 * 190, TABLES)
+    for number in range(1000):
+        rows.find(b"%09d" % number)
+        rows.add(b"%09d" % number, b"v", TABLES)
+    kept = [number for number in range(900, 1000) if rows.find(b"%09d" % number) is not ABSENT]
+    assert 10 < len(kept) < 15
+
+    for number in list(range(2000, 2050)) * 40:
+        if rows.find(b"%09d" % number) is ABSENT:
+            rows.add(b"%09d" % number, b"v", TABLES)
+    assert all(rows.find(b"%09d" % number) is not ABSENT for number in range(2000, 2050))
+    kept_at_once = []
+    for number in range(3000, 5000):
+        rows.find(b"%09d" % number)
+        rows.add(b"%09d" % number, b"v", TABLES)
+        kept_at_once.append(b"%09d" % number in rows.young)
+    assert [True] * 50 in [kept_at_once[at : at + 50] for at in range(1900)], "it had paid meanwhile"
+    assert sum(kept_at_once[-100:]) < 20
+
+
 def test_flushed_records_replace_their_rows_and_no_others() -> None:
     rows = RowCache(40 * 190, TABLES)
     for number in range(41):
