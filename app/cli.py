@@ -430,7 +430,8 @@ def repair(directory: Path, new: Path, *, without_doubtful: bool, doubtful: Text
     for line in repaired.lines():
         _say(line)
     if is_replica(directory):
-        _note("these are a replica's records, with b'\\x01' before each user's key; they must not take its place")
+        _note("these are a replica's records, with b'\\x01' before each user's key; they must not take its place, and")
+        _note("the newest may never have been acknowledged: that only a majority knows")
     if not repaired.is_whole:
         raise click.ClickException(f"{directory}: not all could be saved, or not for certain")
 

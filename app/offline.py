@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from app.supervisor import SupervisorError, read_plan
-from engine import EngineError, LockedError, OsFileSystem, Repair, inspect_file, repair_engine, verify_engine
-from raftgroups import describe_records, verify_node
+from engine import EngineError, LockedError, Loss, OsFileSystem, Repair, inspect_file, repair_engine, verify_engine
+from raftgroups import LoggedWrites, PartitionId, describe_records, logged_writes, verify_node
 
 _OF_ENGINE = re.compile(r"CURRENT|MANIFEST-\d+|\d+\.(?:sst|log)")
 _OF_NODE = re.compile(r"identity|acquaintances|p\d{4}-\d+|p\d{4}\.joined")
@@ -60,20 +60,41 @@ def repair_directory(
 
     Raises: OfflineError, for a whole node's directory too: its other replicas, elsewhere, have what it lacks.
     """
-    if (directory / "cluster.json").exists() or _is_node(directory):
+    is_cluster = (directory / "cluster.json").exists()
+    if is_cluster or _is_node(directory):
+        replica = directory / ("n1" if is_cluster else "") / "p0000-0001"
         raise OfflineError(
             f"{directory} is a node's, and a replica that lacks records must not answer for them: have other nodes "
             f"hold its partitions, and then this one again (`ringkv replicas`); to save the records of one replica "
-            f"into a store of its own, repair its directory, such as {directory / 'p0000-0001'}"
+            f"into a store of its own, repair its directory, such as {replica}"
         )
     if new.resolve().is_relative_to(directory.resolve()):
         raise OfflineError(f"{new} is inside of {directory}, which is not changed")
     try:
-        return repair_engine(str(directory), str(new), keep_doubtful=keep_doubtful, tell_doubtful=tell_doubtful)
+        logged = _logged(directory) if is_replica(directory) else None
+        repair = repair_engine(
+            str(directory),
+            str(new),
+            keep_doubtful=keep_doubtful,
+            tell_doubtful=tell_doubtful,
+            later=logged.writes if logged else None,
+        )
     except LockedError as error:
         raise OfflineError(f"{error}: stop its node first") from error
     except EngineError as error:
         raise OfflineError(str(error)) from error
+    if logged and logged.problems:
+        following = logged.writes[-1][0] + 1 if logged.writes else 1
+        repair.losses.append(Loss(str(directory.parent), 0, 0, "; ".join(logged.problems), writes=(following, 0)))
+    return repair
+
+
+def _logged(directory: Path) -> LoggedWrites:
+    """What the node of a replica has in its log for it, if the log is where it belongs."""
+    place = directory.resolve()
+    if not (place.parent / "log").is_dir():
+        return LoggedWrites(problems=["the log of its node, which has its newest writes, is not beside it"])
+    return logged_writes(OsFileSystem(), str(place.parent), PartitionId(int(place.name[1:5])))
 
 
 def inspect_lines(file: Path, *, keys: bool, values: bool, limit: int | None) -> Iterator[str]:

@@ -5,7 +5,7 @@ none at all nothing is known: then all tables that are there count, and what the
 tell (ages.py) decides. Whole frames of a log count also behind damaged ones.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from engine.ages import Origin, newest_first
@@ -92,8 +92,13 @@ class Remains:
     notes: list[str] = field(default_factory=list)
 
 
-def read_remains(file_system: ReadableFileSystem, directory: str) -> Remains:
-    """Look through a store that nobody has open. Raises: ForeignDirectoryError, StorageError."""
+def read_remains(
+    file_system: ReadableFileSystem, directory: str, later: Iterable[tuple[int, WriteBatch]] = ()
+) -> Remains:
+    """Look through a store that nobody has open. Raises: ForeignDirectoryError, StorageError.
+
+    later   what the keeper of its log has, if it has none of its own: writes under consecutive sequences
+    """
     disk = PatientFileSystem(file_system)
     names = disk.list_directory(directory)
     if not any(name == CURRENT or (parse_name(name) or ("",))[0] == MANIFEST or is_data(name) for name in names):
@@ -117,7 +122,10 @@ def read_remains(file_system: ReadableFileSystem, directory: str) -> Remains:
     if manifest.oldest_log and manifest.oldest_log not in logs:
         logs.insert(0, manifest.oldest_log)
     remains.losses += [source.loss for source in remains.sources if source.loss]
-    _LogsReader(disk, directory, flushed, remains).read(logs)
+    reader = _LogsReader(disk, directory, flushed, remains)
+    reader.read(logs)
+    for sequence, batch in later:
+        reader.take(directory, 0, sequence, batch)
     return remains
 
 
@@ -340,21 +348,21 @@ class _LogsReader:
                 except DecodeError as error:
                     self._miss(Loss(path, part.start, part.end, str(error)))
                 else:
-                    self._take(path, part, sequence, batch)
+                    self.take(path, part.start, sequence, batch)
 
     def _miss(self, loss: Loss) -> None:
         self._remains.losses.append(loss)
         self._pending.append(loss)
 
-    def _take(self, path: str, frame: Frame, sequence: int, batch: WriteBatch) -> None:
+    def take(self, path: str, at: int, sequence: int, batch: WriteBatch) -> None:
+        """Apply a write that was found there, unless it is in a table."""
         if sequence > self._following and (self._is_sure or self._pending):
             if not self._pending:
-                self._miss(Loss(path, frame.start, frame.start, "writes are missing here"))
+                self._miss(Loss(path, at, at, "writes are missing here"))
             self._pending[0].writes = self._following, sequence - 1
         self._is_sure = True
         self._pending.clear()
         if sequence < self._following:
-            # It is in a table.
             return
         self._following = sequence + 1
         remains = self._remains

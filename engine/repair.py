@@ -8,7 +8,7 @@ something of it is lost, the new store is one that keeps a log of its own, so th
 its place.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import merge
 from itertools import groupby, repeat
@@ -25,7 +25,7 @@ from engine.jobs import discard
 from engine.keyspan import KeySpan
 from engine.manifest import ManifestWriter
 from engine.options import Options
-from engine.record import Expiring, Run, SequenceNumber, is_covered
+from engine.record import Expiring, Run, SequenceNumber, WriteBatch, is_covered
 from engine.remains import Loss, Remains, Source, read_remains
 from engine.show import count
 from engine.sstable import SPAN_BYTES, SSTableWriter
@@ -87,10 +87,8 @@ class Repair:
             yield f"{count(self.doubtful, 'key')} doubtful: the newest record may be lost, or taken for an older one"
         if not self.is_ordered:
             yield "which tables there should be is not known: one may be missing, or be there though it was replaced"
-        if self.has_own_log:
-            yield f"{self.new}: {count(self.records, 'key')}, {count(self.writes, 'write')} of logs among them"
-        else:
-            yield f"{self.new}: {count(self.records, 'key')}"
+        of_logs = f", with what {count(self.writes, 'write')} of logs made" if self.writes else ""
+        yield f"{self.new}: {count(self.records, 'key')}{of_logs}"
 
 
 def _line(loss: Loss) -> str:
@@ -113,6 +111,7 @@ def repair_engine(
     *,
     keep_doubtful: bool = True,
     tell_doubtful: Callable[[bytes], object] = lambda _: None,
+    later: Iterable[tuple[int, WriteBatch]] | None = None,
     file_system: FileSystem | None = None,
 ) -> Repair:
     """Make a new store of what is whole of one that nobody has open, and is not changed.
@@ -121,6 +120,8 @@ def repair_engine(
     options         how the tables of the new store are written
     keep_doubtful   or leave out the keys that may have had a newer record
     tell_doubtful   is told each of these keys
+    later           of a store without a log of its own, what the keeper of its log has: writes under
+                    consecutive sequences. Then the new one keeps a log of its own
 
     Cost: reads and writes everything; memory for the logs, and for one table of each level.
     Raises: LockedError; ForeignDirectoryError, if there is no store, or something in the new directory;
@@ -132,7 +133,7 @@ def repair_engine(
         raise ForeignDirectoryError(new, "a repair does not write into the store that it reads")
     lock = file_system.lock(join(path, LOCK))
     try:
-        remains = read_remains(file_system, path)
+        remains = read_remains(file_system, path, later or ())
         is_new = not file_system.exists(new)
         file_system.create_directory(new)
         if file_system.list_directory(new):
@@ -140,6 +141,7 @@ def repair_engine(
         repair = Repair(
             path, new, losses=remains.losses, notes=remains.notes, writes=remains.writes,
             uncertain_writes=remains.uncertain_writes, is_ordered=remains.is_ordered,
+            has_own_log=remains.has_own_log or later is not None,
         )  # fmt: skip
         salvage = _Salvage(file_system, remains, repair, tell_doubtful, keep_doubtful=keep_doubtful)
         try:
@@ -338,9 +340,9 @@ def _write(file_system: FileSystem, remains: Remains, repair: Repair, salvage: _
         # Tables are cut only between runs.
         runs = salvage.runs(min(SPAN_BYTES, options.table_bytes_max // 8))
         tables = _write_tables(file_system, repair, runs, options, level, sequence)
-        repair.has_own_log = remains.has_own_log or not repair.is_whole
+        repair.has_own_log |= not repair.is_whole
         if repair.has_own_log and not remains.has_own_log:
-            repair.notes.append("the store kept no log; the new one does, so that nobody opens it as if it were whole")
+            repair.notes.append("the store kept no log; the new one does, so that it cannot take its place")
         number = len(tables) + 1
         if repair.has_own_log:
             CommitLogWriter(file_system, join(repair.new, log_name(number))).close()

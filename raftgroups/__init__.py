@@ -77,6 +77,7 @@ from raftgroups.messages import (
     WriteReturn,
 )
 from raftgroups.placements import Placements
+from raftgroups.salvage import LoggedWrites, logged_writes
 from raftgroups.timing import Timing
 from raftgroups.topology import Member, Topology
 from raftgroups.transport import split_address
@@ -108,6 +109,7 @@ __all__ = [
     "Level",
     "ListenError",
     "LogIndex",
+    "LoggedWrites",
     "Machine",
     "Member",
     "NoQuorumError",
@@ -142,6 +144,7 @@ __all__ = [
     "describe_records",
     "encode_command",
     "encode_item",
+    "logged_writes",
     "revision_of",
     "split_address",
     "verify_node",

@@ -16,7 +16,7 @@ import struct
 import msgspec
 
 from engine import Engine, SequenceNumber, WriteBatch
-from raftgroups.command import Item, Put, Written, decode_entry, encode_item
+from raftgroups.command import Entry, Item, Put, Written, decode_entry, encode_item
 from raftgroups.ids import LogIndex, Term, revision_of
 from raftgroups.membership import Configuration
 
@@ -52,22 +52,10 @@ class StateMachine:
         if index <= self.applied_index:
             return []
         entry = decode_entry(payload)
-        batch = WriteBatch()
-        results = []
-        for position, command in enumerate(entry.commands):
-            revision = revision_of(index, position)
-            if isinstance(command, Put):
-                item = Item(revision, command.value, command.content_type)
-                batch.put(USER_PREFIX + command.key, encode_item(item))
-            else:
-                batch.delete(USER_PREFIX + command.key)
-            results.append(Written(revision))
+        clock_ms = max(self.clock_ms, entry.clock_ms)
+        batch, results = batch_of(index, term, entry, clock_ms)
         if entry.configuration is not None:
             self.configuration = (index, entry.configuration)
-            batch.put(CONFIGURATION_KEY, encode_configured(self.configuration))
-            results.append(Written(revision_of(index, 0)))
-        clock_ms = max(self.clock_ms, entry.clock_ms)
-        batch.put(APPLIED_KEY, _APPLIED.pack(index, term, clock_ms))
         self.engine.write(batch, sequence=SequenceNumber(index))
         self.applied_index, self.applied_term, self.clock_ms = index, term, clock_ms
         return results
@@ -75,3 +63,22 @@ class StateMachine:
     def get(self, key: bytes, *, wait: bool) -> bytes | None:
         """The encoded Item under `key`, or None. Raises: WouldBlockError when it must not wait and would."""
         return self.engine.get(USER_PREFIX + key, wait=wait)
+
+
+def batch_of(index: LogIndex, term: Term, entry: Entry, clock_ms: int) -> tuple[WriteBatch, list[Written]]:
+    """The records that an entry makes, and a result for each of its commands, or for its configuration."""
+    batch = WriteBatch()
+    results = []
+    for position, command in enumerate(entry.commands):
+        revision = revision_of(index, position)
+        if isinstance(command, Put):
+            item = Item(revision, command.value, command.content_type)
+            batch.put(USER_PREFIX + command.key, encode_item(item))
+        else:
+            batch.delete(USER_PREFIX + command.key)
+        results.append(Written(revision))
+    if entry.configuration is not None:
+        batch.put(CONFIGURATION_KEY, encode_configured((index, entry.configuration)))
+        results.append(Written(revision_of(index, 0)))
+    batch.put(APPLIED_KEY, _APPLIED.pack(index, term, clock_ms))
+    return batch, results

@@ -10,11 +10,13 @@ from click.testing import CliRunner, Result
 from app.cli import main
 from app.offline import OfflineError, verify_directory
 from app.supervisor import Wish, prepare
-from engine import Engine, Options, OsFileSystem, WriteBatch
+from engine import Engine, EngineError, Options, OsFileSystem, WriteBatch
+from raftgroups.command import Put, encode_command, encode_entry
 from raftgroups.directory import DataDirectory
 from raftgroups.host import HostOptions
-from raftgroups.ids import PartitionId
-from raftgroups.nodelog import HardState, NodeLog
+from raftgroups.ids import LogIndex, PartitionId, Term
+from raftgroups.nodelog import Entries, HardState, NodeLog
+from raftgroups.statemachine import StateMachine
 
 
 def filled(directory: Path) -> Path:
@@ -157,7 +159,7 @@ def test_a_whole_store_is_repaired_without_a_word_of_loss(tmp_path: Path) -> Non
     result = run("repair", filled(tmp_path / "old"), tmp_path / "new")
 
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == f"{tmp_path}/new: 100 keys, 0 writes of logs among them\n"
+    assert result.stdout == f"{tmp_path}/new: 100 keys\n"
     assert content(tmp_path / "new") == content(tmp_path / "old") == EXPECTED
 
 
@@ -184,19 +186,70 @@ def test_what_is_lost_is_told_and_what_it_hid_is_kept_if_wished(tmp_path: Path, 
     assert found.items() <= EXPECTED.items()
 
 
-def test_a_node_is_not_repaired_but_one_of_its_replicas_may_be(tmp_path: Path) -> None:
+def test_a_node_is_not_repaired(tmp_path: Path) -> None:
     node, cluster = filled_node(tmp_path / "node"), filled_cluster(tmp_path / "cluster")
-    for directory in (node, cluster, cluster / "n1"):
+
+    for directory, replica in ((node, node), (cluster, cluster / "n1"), (cluster / "n1", cluster / "n1")):
         refused = run("repair", directory, tmp_path / "new")
         assert (refused.exit_code, refused.stdout) == (1, "")
         assert "have other nodes hold its partitions" in refused.stderr
+        assert refused.stderr.endswith(f"such as {replica}/p0000-0001\n")
     assert not (tmp_path / "new").exists()
 
-    result = run("repair", node / "p0000-0001", tmp_path / "new")
+
+def replicated(directory: Path, *, flushed: int, logged: int) -> Path:
+    """A node whose one replica has flushed some entries, and has all in its log."""
+    data = DataDirectory.open(OsFileSystem(), HostOptions("n1", str(directory), "127.0.0.1:9001", "127.0.0.1:8001"))
+    entries = [(1, encode_entry(0, [encode_command(Put(b"key %d" % i, b"value"))])) for i in range(1, logged + 1)]
+    log = NodeLog(OsFileSystem(), data.log_path)
+    log.add(Entries(0, 1, entries))
+    log.close()
+    engine = Engine.open(data.replica_path(PartitionId(0)), Options(own_log=False, worker_process=False))
+    machine = StateMachine(engine)
+    for index, (term, payload) in enumerate(entries[:flushed], 1):
+        machine.apply(LogIndex(index), Term(term), payload)
+    engine.flush()
+    engine.close()
+    data.close()
+    return Path(data.replica_path(PartitionId(0)))
+
+
+def test_a_replica_is_saved_with_what_the_log_of_its_node_has(tmp_path: Path) -> None:
+    replica = replicated(tmp_path / "node", flushed=3, logged=5)
+
+    result = run("repair", replica, tmp_path / "new")
 
     assert result.exit_code == 0
     assert result.stderr.startswith("these are a replica's records, with b'\\x01' before each user's key;")
-    assert content(tmp_path / "new") == EXPECTED
+    assert result.stdout.splitlines() == [
+        "the store kept no log; the new one does, so that it cannot take its place",
+        f"{tmp_path}/new: 6 keys, with what 2 writes of logs made",
+    ]
+    found = content(tmp_path / "new")
+    assert {key for key in found if key[:1] == b"\x01"} == {b"\x01key %d" % i for i in range(1, 6)}
+    with pytest.raises(EngineError, match="it keeps its own log"):
+        Engine.open(str(tmp_path / "new"), Options(own_log=False))
+
+
+def test_a_replica_without_its_nodes_log_lacks_its_newest_writes(tmp_path: Path) -> None:
+    replicated(tmp_path / "node", flushed=3, logged=5).rename(tmp_path / "p0000-0001")
+
+    result = run("repair", tmp_path / "p0000-0001", tmp_path / "new")
+
+    assert result.exit_code == 1
+    assert "is not beside it; perhaps lost: writes from 1 on" in result.stdout
+    assert len(content(tmp_path / "new")) == 4
+
+
+def test_a_replica_of_a_node_that_runs_is_not_repaired(tmp_path: Path) -> None:
+    replica = replicated(tmp_path / "node", flushed=3, logged=5)
+    lock = OsFileSystem().lock(str(tmp_path / "node" / "LOCK"))
+
+    result = run("repair", replica, tmp_path / "new")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "stop its node first" in result.stderr
+    lock.close()
 
 
 def test_a_repair_writes_into_nothing_that_is_there(tmp_path: Path) -> None:
@@ -231,7 +284,7 @@ def test_a_repair_is_a_command_of_its_own_process(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 1
-    assert done.stdout.splitlines()[-1] == f"{tmp_path}/new: 100 keys, 0 writes of logs among them"
+    assert done.stdout.splitlines()[-1] == f"{tmp_path}/new: 100 keys"
     assert run("verify", tmp_path / "new").exit_code == 0
 
 

@@ -112,7 +112,7 @@ def test_a_whole_store_is_copied(own_log: bool) -> None:
     assert done.writes == (10 if own_log else 0)
     sequence = ManifestReader(disk, "/new").version.flushed_sequence
     assert sequence == (12 if own_log else 2)
-    assert list(done.lines())[-1] == ("/new: 91 keys, 10 writes of logs among them" if own_log else "/new: 90 keys")
+    assert list(done.lines())[-1] == ("/new: 91 keys, with what 10 writes of logs made" if own_log else "/new: 90 keys")
 
 
 def test_an_empty_store_is_copied() -> None:
@@ -340,9 +340,31 @@ def test_a_part_of_something_larger_is_not_put_back_in_its_place() -> None:
     done, _, _ = repair(disk)
 
     assert done.has_own_log
-    assert done.notes == ["the store kept no log; the new one does, so that nobody opens it as if it were whole"]
+    assert done.notes == ["the store kept no log; the new one does, so that it cannot take its place"]
     with pytest.raises(ForeignDirectoryError, match="it keeps its own log"):
         open_engine(disk, "/new", own_log=False)
+
+
+def test_what_the_keeper_of_the_log_has_is_applied() -> None:
+    """And then the new store keeps a log, as its keeper's may hold what never counted."""
+    disk, content = layered(own_log=False)
+    later = [(sequence, batch((b"key000", b"at %d" % sequence))) for sequence in (1, 2, 3, 4)]
+
+    done = repair_engine("/db", "/new", later=later, file_system=disk)
+
+    assert (done.is_whole, done.writes, done.has_own_log) == (True, 2, True)
+    engine = open_engine(disk, "/new")
+    assert dict(engine.scan()) == {**content, b"key000": b"at 4"}
+    engine.close()
+
+
+def test_a_keeper_whose_log_begins_too_late_is_told() -> None:
+    disk, _ = layered(own_log=False)
+
+    done = repair_engine("/db", "/new", later=[(5, batch((b"a", b"1")))], file_system=disk)
+
+    assert [(loss.reason, loss.writes) for loss in done.losses] == [("writes are missing here", (3, 4))]
+    assert (done.is_whole, done.uncertain_writes) == (False, 1)
 
 
 def test_ranges_and_expiry_are_kept() -> None:
