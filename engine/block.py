@@ -149,7 +149,7 @@ class Block:
             self.byte_size += _EXPIRY_BYTES * expiries
         self._keys_end = self._key_ends[-1] if self._key_ends else self._key_length * count
         last = self._value_ends[-1] if self._value_ends else self._keys_end + self._value_length * count
-        if last != start or max(self._tombstones or (), default=0) >= count:
+        if last != start or self._keys_end > start or max(self._tombstones or (), default=0) >= count:
             raise DecodeError("a block's records do not fill it")
         if self._expiries and (max(self._expiries) >= count or max(self._expiries.values()) > EXPIRES_MS_MAX):
             raise DecodeError("what expires is no record")

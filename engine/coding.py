@@ -10,12 +10,23 @@ A Decoder never reads past its end and never loops without reading: damage is a 
 import sys
 from array import array
 from collections.abc import Iterable
+from itertools import chain
+from operator import lt
 
 from crc32c import crc32c
 
 _VARINT_BYTES_MAX = 10
 
-__all__ = ["DecodeError", "Decoder", "crc32c", "decode_integers", "encode_bytes", "encode_integers", "encode_varint"]
+__all__ = [
+    "DecodeError",
+    "Decoder",
+    "ascend",
+    "crc32c",
+    "decode_integers",
+    "encode_bytes",
+    "encode_integers",
+    "encode_varint",
+]
 
 
 class DecodeError(Exception):
@@ -56,6 +67,11 @@ def decode_integers(typecode: str, data: bytes) -> "array[int]":
     if sys.byteorder == "big":
         decoded.byteswap()
     return decoded
+
+
+def ascend(numbers: "array[int]") -> bool:
+    """Whether they begin above 0 and each is greater than the one before."""
+    return all(map(lt, chain((0,), numbers), numbers))
 
 
 class Decoder:

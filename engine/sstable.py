@@ -24,7 +24,7 @@ from operator import add
 from engine.block import Block, append_records, encode_block
 from engine.bloom import BloomFilter, hash_key, probe
 from engine.cache import BlockCache, Places
-from engine.coding import DecodeError, decode_integers, encode_integers
+from engine.coding import DecodeError, ascend, decode_integers, encode_integers
 from engine.dictionary import Dictionary
 from engine.errors import CorruptionError, WouldBlockError
 from engine.files import FileSystem, ReadableFile
@@ -214,6 +214,9 @@ class Index:
         key_ends = decode_integers("I", data[key_ends_start:keys_start])
         if key_ends[-1] != len(data) - keys_start:
             raise DecodeError("the keys of an index do not fill it")
+        # What is read for a block, or taken for a key, is then no more than there is.
+        if not (ascend(block_ends) and ascend(key_ends)):
+            raise DecodeError("what an index points to is out of order")
         keys = data[keys_start:]
         return cls([keys[start:end] for start, end in pairwise(chain((0,), key_ends))], block_ends)
 

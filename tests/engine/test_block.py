@@ -1,5 +1,7 @@
 """Blocks hold what was put into them, and find each key however alike the keys are."""
 
+import struct
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -122,3 +124,14 @@ def test_a_block_that_was_cut_is_refused(cut: int) -> None:
 
     with pytest.raises(DecodeError):
         Block(raw[:-cut])
+
+
+def test_keys_that_would_reach_beyond_the_records_are_refused() -> None:
+    """The ends of the values are right, and the keys have one length, but it is not theirs."""
+    raw = make({b"a": b"1", b"b": b"22"}).raw
+    tail = struct.Struct("<IIIIIB")
+    key_length, *rest = tail.unpack(raw[-tail.size :])
+    assert key_length == 1
+
+    with pytest.raises(DecodeError, match="do not fill it"):
+        Block(raw[: -tail.size] + tail.pack(1000, *rest))

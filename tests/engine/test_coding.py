@@ -1,5 +1,7 @@
 """Integers and strings as bytes."""
 
+from array import array
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from engine.coding import (
     DecodeError,
     Decoder,
+    ascend,
     crc32c,
     decode_integers,
     encode_bytes,
@@ -52,3 +55,11 @@ def test_the_checksum_is_crc32c() -> None:
     """RFC 3720, appendix B.4."""
     assert crc32c(bytes(32)) == 0x8A9136AA
     assert crc32c(bytes(range(32))) == 0x46DD794E
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [([], True), ([1], True), ([1, 2, 9], True), ([0], False), ([1, 1], False), ([2, 1, 3], False)],
+)
+def test_numbers_ascend_or_do_not(numbers: list[int], expected: bool) -> None:
+    assert ascend(array("Q", numbers)) == expected

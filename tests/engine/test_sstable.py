@@ -1,6 +1,7 @@
 """SSTables: what is written is found, what is damaged is never taken for an answer."""
 
 import random
+from array import array
 from typing import Any
 
 import pytest
@@ -281,6 +282,15 @@ def test_arbitrary_bytes_are_an_index_or_refused(data: bytes) -> None:
         Index.decode(data)
     except DecodeError:
         pass
+
+
+@pytest.mark.parametrize("block_ends", [[0, 5], [5, 5], [9, 5], [5, 4, 6]])
+def test_an_index_whose_blocks_are_out_of_order_is_refused(block_ends: list[int]) -> None:
+    """What is read for a block would be longer than the file, or of negative length."""
+    keys = [b"%d" % number for number in range(len(block_ends))]
+
+    with pytest.raises(DecodeError, match="out of order"):
+        Index.decode(Index(keys, array("Q", block_ends)).encode())
 
 
 def test_a_table_stays_readable_when_its_file_is_removed() -> None:
