@@ -23,12 +23,13 @@ WORKERS ?= 2
 SEEDS   ?= 200
 NODES   ?= 5
 OPERATIONS ?= 100000
+KILLS   ?= 200
 ROW ?= write, batches of 100
 UNICODE ?= /usr/share/unicode/UnicodeData.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test unit cluster scenarios chaos check format lint types bench bench-gateway bench-engine bench-growth bench-profile bench-memory bench-restart bench-stalls load-unicode simulate clean
+.PHONY: help setup run test unit cluster scenarios chaos check format lint types bench bench-gateway bench-engine bench-growth bench-profile bench-memory bench-restart bench-stalls load-unicode crash-matrix crash-kill simulate clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -87,6 +88,12 @@ lint: $(STAMP) ## Check format and lint
 
 types: $(STAMP) ## Check types
 	$(BIN)/mypy
+
+crash-matrix: $(STAMP) ## Crash a store at every moment, let every call fail, and print what came of it: some minutes
+	$(BIN)/python -m tests.engine.matrix $(MATRIX)
+
+crash-kill: $(STAMP) ## Kill 200 processes that write, and look at what they have left (options: KILLS=200 SEED=1)
+	$(BIN)/python -m tests.engine.kills --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 simulate: $(STAMP) ## Run whole clusters with faults on simulated time (options: SEEDS=200 SIMULATE="--steps 20000")
 	$(BIN)/ringkv simulate --count $(SEEDS) $(SIMULATE)

@@ -30,7 +30,7 @@ ROWS = (
         "power cut of one node, of all",
         (
             "raftgroups/test_crash.py::test_power_may_fail_at_any_change",
-            "engine/test_engine_faults.py::test_the_loss_of_power_at_any_moment",
+            "engine/test_matrix.py::test_a_crash_at_any_moment_loses_nothing_that_was_promised",
         ),
     ),
     Row(
@@ -88,7 +88,7 @@ ROWS = (
         "a sync that fails, a write that fails or stops half-way",
         (
             "engine/test_commitlog.py::test_a_failed_sync_is_never_tried_again",
-            "engine/test_engine_faults.py::test_a_call_that_fails",
+            "engine/test_matrix.py::test_any_call_may_fail",
             "raftgroups/test_host.py::test_a_failed_sync_is_the_end_of_the_node",
         ),
     ),
@@ -115,6 +115,7 @@ ROWS = (
             "engine/test_manifest.py::test_every_flipped_bit_is_found",
             "engine/test_sstable.py::test_every_flipped_bit_is_found_or_harmless",
             "engine/test_verify.py::test_every_flipped_bit_of_every_file_is_named",
+            "engine/test_flips.py::test_a_flipped_bit_is_detected_or_harmless",
             "raftgroups/test_nodelog.py::test_damage_to_what_was_synced_is_refused",
             "raftgroups/test_snapshot_faults.py::test_damage_does_not_spread",
             "raftgroups/test_host.py::test_who_finds_its_tables_damaged_leads_no_longer",

@@ -189,15 +189,14 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule()
     def kill(self) -> None:
-        """Of a process: what was written to the operating system is still there."""
+        """Of a process: what was written to the operating system is still there, and on disk once it is found."""
         self.disk.kill()
         self.snapshots.clear()
         self.open()
-        written, promised = len(self.writes), self.promised
+        written = len(self.writes)
         self.resume()
         if self.options.own_log:
             assert len(self.writes) == written
-            self.promised = promised
 
     @rule(seed=st.one_of(st.none(), st.integers(0, 1 << 16)))
     def lose_power(self, seed: int | None) -> None:
@@ -207,8 +206,8 @@ class EngineMachine(RuleBasedStateMachine):
         self.open()
         self.resume()
 
-    @rule(moment=st.integers(1, 40), seed=st.integers(0, 1 << 16))
-    def lose_power_while_working(self, moment: int, seed: int) -> None:
+    @rule(moment=st.integers(1, 40), seed=st.one_of(st.none(), st.integers(0, 1 << 16)))
+    def crash_while_working(self, moment: int, seed: int | None) -> None:
         self.disk.power_lost_at = self.disk.changes + moment
         try:
             for number in range(10):
@@ -216,10 +215,32 @@ class EngineMachine(RuleBasedStateMachine):
             self.compact()
         except (PowerLostError, EngineError):
             pass
-        self.disk.restart(random.Random(seed))
-        self.snapshots.clear()
+        self.crash(seed)
         self.open()
         self.resume()
+
+    @rule(
+        moment=st.integers(0, 12), first=st.one_of(st.none(), st.integers(0, 1 << 16)), second=st.integers(0, 1 << 16)
+    )
+    def crash_while_opening(self, moment: int, first: int | None, second: int) -> None:
+        """It is opened after a crash, and does not get far."""
+        self.crash(first)
+        self.disk.power_lost_at = self.disk.changes + moment
+        try:
+            self.open()
+        except (PowerLostError, EngineError):
+            pass
+        self.crash(second)
+        self.open()
+        self.resume()
+
+    def crash(self, seed: int | None) -> None:
+        """With a seed of the machine, else of the process."""
+        self.snapshots.clear()
+        if seed is None:
+            self.disk.kill()
+        else:
+            self.disk.restart(random.Random(seed))
 
     def resume(self) -> None:
         """Find the prefix of the writes that is there, and go on from it."""
