@@ -3,12 +3,12 @@
     python -m tests.benchmarks.engine_growth [--pairs 10000000] [--value-bytes 100] [--only ringkv,plyvel] [--json FILE]
 
 Random keys and values (dataset.py) are written in batches of 100, not synced, each store set up as in
-stores.py but with memtables of 16 MiB and a block cache of 64, so that 256 MiB resident are enough.
-"settled" is when nothing is left to do in the background; nothing is merged beyond that. Write
-amplification is what was written to files, logs included, for each byte of keys and values. Then another
-process opens the store and gets keys all over it: with nothing in the page cache, with all of it there, and
-keys that are absent. Resident is the most that a process and its children ever had; LMDB's has the pages of
-its file, which the kernel may take back.
+stores.py, but so that 256 MiB resident are enough: ringkv is told that number, the others get memtables of
+16 MiB and a block cache of 128. "settled" is when nothing is left to do in the background; nothing is merged
+beyond that. Write amplification is what was written to files, logs included, for each byte of keys and
+values. Then another process opens the store and gets keys all over it: with nothing in the page cache, with
+all of it there, and keys that are absent. Resident is the most that a process and its children ever had;
+LMDB's has the pages of its file, which the kernel may take back.
 """
 
 import argparse
@@ -28,8 +28,8 @@ from tests.benchmarks.dataset import KEY_BYTES, random_keys, stream_pairs
 from tests.benchmarks.stores import STORES, Memory
 
 BATCH_PAIRS = 100
-MEMORY = Memory(memtable=16 << 20, blocks=64 << 20)
 RESIDENT_MIB_MAX = 256
+MEMORY = Memory(memtable=16 << 20, blocks=128 << 20, resident=RESIDENT_MIB_MAX << 20)
 COLD_GETS = 2_000
 WARM_GETS = 50_000
 SEED = 1

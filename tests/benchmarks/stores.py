@@ -11,7 +11,7 @@ filters nor compaction: a write changes pages of the map, and what it has writte
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,15 +19,20 @@ from tests.benchmarks.dataset import KEY_BYTES, Pair
 
 FILTER_BITS = 12
 BLOCK_BYTES = 4096
+PYTHON_BYTES = 32 << 20  # a process without a store
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a store may use, in bytes: of one memtable, of the block cache and of the row cache."""
+    """What a store may use, in bytes: of one memtable, of the block cache and of the row cache.
+
+    resident   what the process may come to, for a store that shares it out itself; 0: it need not
+    """
 
     memtable: int = 64 << 20
     blocks: int = 256 << 20
     rows: int = 0
+    resident: int = 0
 
 
 class Store(Protocol):
@@ -67,13 +72,13 @@ class Ringkv:
         import engine
 
         self._new_batch = engine.WriteBatch
-        options = engine.Options(
-            memtable_bytes_max=memory.memtable,
-            cache_bytes_max=memory.blocks,
-            row_cache_bytes_max=memory.rows,
-            filter_bits_per_key=FILTER_BITS,
-            block_bytes=BLOCK_BYTES,
-        )
+        if memory.resident:
+            options = engine.Options.for_memory(memory.resident - PYTHON_BYTES)
+        else:
+            options = engine.Options(
+                memtable_bytes_max=memory.memtable, cache_bytes_max=memory.blocks, row_cache_bytes_max=memory.rows
+            )
+        options = replace(options, filter_bits_per_key=FILTER_BITS, block_bytes=BLOCK_BYTES)
         self._engine = engine.Engine.open(str(path), options)
         self._write = self._engine.write
         self.get = self._engine.get
