@@ -97,16 +97,19 @@ class Options:
     def for_memory(cls, memory_bytes: int, **others: Any) -> Self:
         """Options for an engine that takes no more memory than this, worker process included; others may be given.
 
-            32 MiB  for the worker process, if there are 64 MiB or more; with less there is none
-             8 MiB  for what does not depend on the rest; 12 MiB without a worker. Of that:
-            1/4     four memtables, of at most 64 MiB: one active, two sealed, one on its way to the worker
-            1/8     rows
-            1/2     blocks, indexes and filters, and what memtables leave
-            1/8     for what is being read and written, and what the allocator loses
+            32 MiB   the worker process, if there are 64 MiB or more; with less there is none
+             8 MiB   what does not depend on the rest; 12 MiB without a worker
+
+        Of what is left:
+
+            1/4      four memtables, of at most 64 MiB: one active, two sealed, one on its way to the worker
+            1/8      rows
+            1/2      blocks, indexes and filters; and what memtables leave
+            1/8      what is being read and written, and what the allocator loses
 
         All else follows from the size of a memtable. Not included are what the process takes without an
         engine, snapshots, and scans: at most half a memtable more for all that were begun since a write.
-        Indexes and filters take 3.5 bytes for each record of 100 bytes, and may have three eighths: from
+        Indexes and filters take 4 bytes for each record of 100 bytes, and may have three eighths: from
         there on some are dropped and read again. Measured by tests/benchmarks/engine_memory.py.
 
         Raises: InvalidOptionError, below 32 MiB.
