@@ -265,14 +265,13 @@ class Engine:
             raise InvalidBatchError("an engine without a log needs to be given the sequence")
         with self._write_lock:
             self._check_writable()
-            active = self._active
-            last = active.sequence
+            last = self._active.sequence
             if sequence < last:
                 raise InvalidBatchError(f"sequence {sequence} comes after {last}")
             # Between two sequences, never within one: what is flushed is complete.
-            is_full = active.byte_size >= self._memtable_bytes_max and sequence > last
+            is_full = self._active.byte_size >= self._memtable_bytes_max and sequence > last
             if is_full:
-                active = self._active = self._tree.seal(0)
+                self._active = self._tree.seal(0)
             self._apply(batch, sequence)
         if is_full:
             self._background.request()

@@ -91,7 +91,8 @@ def without_needless(runs: Iterator[Run], compaction: Compaction, version: Versi
         if all(values):
             yield keys, values
             continue
-        there = [_unless_expired(value, compaction.clock_ms) for value in values]
+        now_ms = compaction.clock_ms
+        there = [None if isinstance(value, Expiring) and value.has_expired(now_ms) else value for value in values]
         kept = [
             (key, value)
             for key, value in zip(keys, there, strict=True)
@@ -99,10 +100,6 @@ def without_needless(runs: Iterator[Run], compaction: Compaction, version: Versi
         ]
         if kept:
             yield [key for key, _ in kept], [value for _, value in kept]
-
-
-def _unless_expired(value: bytes | None, clock_ms: int) -> bytes | None:
-    return None if isinstance(value, Expiring) and value.expires_ms <= clock_ms else value
 
 
 def write_tables(

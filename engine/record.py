@@ -43,6 +43,9 @@ class Expiring(bytes):
     def __bool__(self) -> bool:
         return False
 
+    def has_expired(self, clock_ms: int) -> bool:
+        return self.expires_ms <= clock_ms
+
     @classmethod
     def at(cls, expires_ms: int, value: bytes) -> "Expiring":
         expiring = cls(value)
@@ -54,7 +57,7 @@ def unless_expired(value: bytes | None, clock_ms: int) -> bytes | None:
     """The plain value that is there at this time on the clock of its store."""
     if value.__class__ is not Expiring:
         return value
-    return bytes(value) if value.expires_ms > clock_ms else None
+    return None if value.has_expired(clock_ms) else bytes(value)
 
 
 # From a key up to, not including, another; None is beyond the last.
