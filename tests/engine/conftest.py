@@ -5,6 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from engine import MemoryFileSystem
+
+
+@pytest.fixture
+def disk() -> MemoryFileSystem:
+    return MemoryFileSystem()
+
 
 @pytest.fixture
 def quick_switches() -> Iterator[None]:

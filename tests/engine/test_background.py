@@ -18,7 +18,8 @@ from engine import (
     StorageFullError,
 )
 from engine.background import Job
-from tests.engine.test_engine import FULL, batch, fill, open_engine
+from tests.engine.small import batch, open_engine
+from tests.engine.test_engine import FULL, fill
 
 
 def test_an_executor_that_was_shut_down_closes_the_engine_to_writes() -> None:

@@ -36,30 +36,10 @@ from engine import (
 )
 from engine.footer import FOOTER_BYTES, Footer
 from tests.engine.contents import documents
+from tests.engine.small import batch, open_engine
 
 FULL = StorageFullError("/db/x", 28, "No space left on device")
 FAILED = StorageError("/db/x", 5, "Input/output error")
-
-
-def batch(*records: tuple[bytes, bytes | None]) -> WriteBatch:
-    made = WriteBatch()
-    for key, value in records:
-        if value is None:
-            made.delete(key)
-        else:
-            made.put(key, value)
-    return made
-
-
-def open_engine(disk: MemoryFileSystem, directory: str = "/db", **options: Any) -> Engine:
-    """An engine without threads, on a disk in memory, with small tables."""
-    small = {"memtable_bytes_max": 8192, "table_bytes_max": 4096, "level1_bytes_max": 16384, "block_bytes": 256}
-    return Engine.open(directory, Options(**{**small, **options}), file_system=disk, executor=InlineExecutor())
-
-
-@pytest.fixture
-def disk() -> MemoryFileSystem:
-    return MemoryFileSystem()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Indexes: what tables keep in memory is counted and, where it is bounded, stays within the bound."""
 
 import random
-import sys
 import threading
 
 import pytest
@@ -189,6 +188,7 @@ def test_an_index_that_is_not_in_memory_has_to_be_waited_for() -> None:
         [engine.get(key, wait=False) for key in KEYS]
 
 
+@pytest.mark.usefixtures("quick_switches")
 def test_indexes_may_come_and_go_while_other_threads_read() -> None:
     engine = filled(cache_indexes=True, cache_bytes_max=20_000)
     rng = random.Random(1)
@@ -199,16 +199,11 @@ def test_indexes_may_come_and_go_while_other_threads_read() -> None:
         keys = random.Random(seed).sample(KEYS, 400)
         wrong.extend(key for key in keys if engine.get(key) != values[key] or engine.get(key + b"x") is not None)
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
     readers = [threading.Thread(target=read, args=(seed,)) for seed in range(3)]
-    try:
-        for reader in readers:
-            reader.start()
-        for reader in readers:
-            reader.join()
-    finally:
-        sys.setswitchinterval(interval)
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
 
     assert not wrong
     assert memory_of(engine) <= 20_000

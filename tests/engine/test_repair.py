@@ -27,7 +27,7 @@ from engine.footer import FOOTER_BYTES, Footer
 from engine.manifest import ManifestReader
 from engine.survey import TableSurvey, WholeBlock
 from tests.engine.badsectors import BadSectors
-from tests.engine.test_engine import batch, open_engine
+from tests.engine.small import batch, open_engine
 
 Content = dict[bytes, bytes]
 

@@ -1,7 +1,6 @@
 """Rows: what was found in tables is at hand, within bounds, and never older than the tables are."""
 
 import random
-import sys
 import threading
 from collections.abc import Iterator
 
@@ -344,6 +343,7 @@ def test_gets_are_as_those_of_a_dict(steps: list[Step], bytes_max: int) -> None:
     engine.close()
 
 
+@pytest.mark.usefixtures("quick_switches")
 def test_no_thread_ever_sees_a_value_older_than_one_that_was_acknowledged() -> None:
     """One thread writes ever larger numbers, with flushes and compactions; three read, and none ever falls."""
     keys = [b"key%d" % number for number in range(12)]
@@ -365,8 +365,6 @@ def test_no_thread_ever_sees_a_value_older_than_one_that_was_acknowledged() -> N
             if found is None or int(found) < least:
                 wrong.append((key, least, found))
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
     readers = [threading.Thread(target=read, args=(seed,)) for seed in range(3)]
     try:
         for reader in readers:
@@ -381,7 +379,6 @@ def test_no_thread_ever_sees_a_value_older_than_one_that_was_acknowledged() -> N
         is_over.set()
         for reader in readers:
             reader.join()
-        sys.setswitchinterval(interval)
     stats = engine.stats()
     engine.close()
 

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,31 +11,13 @@ from engine import (
     CorruptionError,
     Engine,
     Fault,
-    InlineExecutor,
     InvalidKeyError,
     InvalidLimitError,
     MemoryFileSystem,
     Options,
     SequenceNumber,
-    WriteBatch,
 )
-
-
-def batch(*records: tuple[bytes, bytes | None]) -> WriteBatch:
-    made = WriteBatch()
-    for key, value in records:
-        made.delete(key) if value is None else made.put(key, value)
-    return made
-
-
-def open_engine(disk: MemoryFileSystem, **options: Any) -> Engine:
-    small = {"memtable_bytes_max": 8192, "table_bytes_max": 4096, "level1_bytes_max": 16384, "block_bytes": 256}
-    return Engine.open("/db", Options(**{**small, **options}), file_system=disk, executor=InlineExecutor())
-
-
-@pytest.fixture
-def disk() -> MemoryFileSystem:
-    return MemoryFileSystem()
+from tests.engine.small import batch, open_engine
 
 
 @pytest.fixture

@@ -21,11 +21,6 @@ KEYS = [b"key%05d" % number for number in range(100)]
 
 
 @pytest.fixture
-def disk() -> MemoryFileSystem:
-    return MemoryFileSystem()
-
-
-@pytest.fixture
 def engine(disk: MemoryFileSystem) -> Iterator[Engine]:
     engine = open_engine(disk)
     yield engine

@@ -21,11 +21,6 @@ from engine.version import VersionEdit
 from engine.view import Levels
 
 
-@pytest.fixture
-def disk() -> MemoryFileSystem:
-    return MemoryFileSystem()
-
-
 def open_store(disk: MemoryFileSystem, directory: str = "/db", manifest_bytes_max: int = 1 << 20) -> Store:
     return Store(disk, directory, BlockCache(1 << 20), manifest_bytes_max)
 

@@ -25,7 +25,7 @@ from engine.footer import FOOTER_BYTES, Footer
 from engine.manifest import ManifestReader, ManifestWriter
 from engine.version import Version, VersionEdit
 from tests.engine.contents import documents
-from tests.engine.test_engine import batch, open_engine
+from tests.engine.small import batch, open_engine
 
 
 def made(*, own_log: bool = True) -> MemoryFileSystem:
