@@ -24,7 +24,7 @@ from engine.pace import Pace
 from engine.sstable import SSTableReader
 from engine.store import Store
 from engine.tree import Tree
-from engine.version import VersionEdit
+from engine.version import Version, VersionEdit
 from engine.view import Levels
 
 
@@ -147,14 +147,17 @@ class Background:
         if job is Job.FLUSH:
             is_free = self._holder is None and Job.COMPACT not in self._running
             return self._tree.oldest_sealed() is not None and (is_free or not self._needs_whole_tree(job))
-        return self._holder is None and not self._needs_whole_tree(Job.FLUSH) and self._pick() is not None
+        return (
+            self._holder is None
+            and not self._needs_whole_tree(Job.FLUSH)
+            and self._pick(self._store.version) is not None
+        )
 
     def _needs_whole_tree(self, job: Job) -> bool:
         memtable = self._tree.oldest_sealed()
         return job is Job.FLUSH and memtable is not None and bool(memtable.ranges)
 
-    def _pick(self) -> Compaction | None:
-        version = self._store.version
+    def _pick(self, version: Version) -> Compaction | None:
         compaction = pick(version, self._options, self._clock_ms)
         if compaction is None and self._wants_one_level:
             compaction = pick_any(version, self._clock_ms)
@@ -261,7 +264,7 @@ class Background:
             flush_older()
             with self._whole_tree():
                 store = self._store
-                edit, tables = place(self._workshop, tables, store.version, store.readers, self._clock_ms)
+                edit, tables = place(self._workshop, tables, *store.tables, self._clock_ms)
                 self._install(Job.INGEST, edit, tables, self._tree.publisher())
         except BaseException as error:
             if isinstance(error, StorageError) and not isinstance(error, StorageFullError):
@@ -296,16 +299,8 @@ class Background:
         if memtable.ranges:
             runs, keys = memtable.runs(), memtable.records
             borders = (min(keys), max(keys)) if keys else None
-            store = self._store
             edit, tables = overlay(
-                self._workshop,
-                runs,
-                borders,
-                memtable.ranges,
-                store.version,
-                store.readers,
-                self._clock_ms,
-                memtable.sequence,
+                self._workshop, runs, borders, memtable.ranges, *self._store.tables, self._clock_ms, memtable.sequence
             )
         else:
             tables = self._delegate.flush(memtable)
@@ -319,8 +314,9 @@ class Background:
         self._drop_logs_before(memtable.next_log)
 
     def _compact(self) -> None:
-        version, readers = self._store.version, self._store.readers
-        compaction = self._pick()
+        # Together: a flush may install its table at any moment.
+        version, readers = self._store.tables
+        compaction = self._pick(version)
         if compaction is None:
             return
         if compaction.is_move:

@@ -95,13 +95,13 @@ class Engine:
         self._log: OwnLog | None = None
         self._store = Store(file_system, directory, cache, options.manifest_bytes_max)
         try:
-            version = self._store.version
+            version, readers = self._store.tables
             self._clock_ms = version.clock_ms
             path = join(directory, RESERVE)
             self._reserve = Reserve(file_system, path, options.reserve_bytes if options.own_log else 0)
             self._reserve.hold()
             self._active = Memtable(version.flushed_sequence)
-            self._tree = Tree(self._active, Levels(version, self._store.readers), options.row_cache_bytes_max)
+            self._tree = Tree(self._active, Levels(version, readers), options.row_cache_bytes_max)
             if options.own_log:
                 self._log = self._recover()
             elif version.oldest_log:

@@ -5,7 +5,7 @@ files that the manifest in force does not speak of, are removed.
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from engine.cache import BlockCache
@@ -37,8 +37,7 @@ from engine.view import Levels
 class Store:
     """The durable half of an engine, but for what is in the logs.
 
-    version   the tables there are
-    readers   the same, open, by number
+    tables    the Version in force and its tables, open, by number: one pair, replaced whole, as other threads read it
 
     Invariant: a table's file is removed only once a manifest without it is on disk, and never
     while a checkpoint links it.
@@ -67,13 +66,14 @@ class Store:
         manifest = ManifestReader(self._file_system, self._directory) if CURRENT in names else None
         if manifest:
             manifest.check()
-        self.version = manifest.version if manifest else Version()
-        self.readers = {
+        version = manifest.version if manifest else Version()
+        readers = {
             table.number: SSTableReader(
                 self._file_system, join(self._directory, table_name(table.number)), table, self._cache
             )
-            for table in self.version.tables()
+            for table in version.tables()
         }
+        self.tables: tuple[Version, Mapping[int, SSTableReader]] = version, readers
         used = [parsed[1] for parsed in map(parse_name, names) if parsed]
         self._next_number = max([self.version.next_number, *[number + 1 for number in used]])
         if manifest:
@@ -87,6 +87,11 @@ class Store:
         except BaseException:
             self._manifest.close()
             raise
+
+    @property
+    def version(self) -> Version:
+        """The Version in force."""
+        return self.tables[0]
 
     def _continue(self, manifest: ManifestReader) -> ManifestWriter:
         if manifest.is_known:
@@ -103,13 +108,14 @@ class Store:
         return ManifestWriter(self._file_system, self._directory, manifest.number)
 
     def _remove_leftovers(self) -> None:
-        oldest_log = self.version.oldest_log
+        version, readers = self.tables
+        oldest_log = version.oldest_log
         for name in self._file_system.list_directory(self._directory):
             kind, number = parse_name(name) or ("", 0)
             if (
                 name == CURRENT + TEMPORARY_SUFFIX
                 or is_unfinished(name)
-                or (kind == TABLE and number not in self.readers)
+                or (kind == TABLE and number not in readers)
                 or (kind == MANIFEST and number != self._manifest.number)
                 or (kind == LOG and (not oldest_log or number < oldest_log))
             ):
@@ -136,15 +142,15 @@ class Store:
         """
         with self._mutex:
             edit = replace(edit, next_number=self._next_number)
-            version = self.version.apply(edit)
+            before, readers = self.tables
+            version = before.apply(edit)
             self._manifest.append(edit)
-            readers = {**self.readers, **{reader.table.number: reader for reader in added}}
-            numbers = {table.number for table in version.tables()}
-            self.version = version
-            self.readers = {number: reader for number, reader in readers.items() if number in numbers}
+            known = {**readers, **{reader.table.number: reader for reader in added}}
+            kept = {table.number: known[table.number] for table in version.tables()}
+            self.tables = version, kept
             if publish:
-                publish(Levels(version, self.readers))
-            for number in readers.keys() - numbers:
+                publish(Levels(version, kept))
+            for number in known.keys() - kept.keys():
                 remove_needless(self._file_system, join(self._directory, table_name(number)))
             if self._manifest.byte_size > self._manifest_bytes_max:
                 self._renew_manifest()

@@ -45,7 +45,7 @@ def test_what_was_installed_is_there_again(disk: MemoryFileSystem) -> None:
     again = open_store(disk)
 
     assert again.version.levels == store.version.levels
-    assert list(again.readers) == [reader.table.number]
+    assert list(again.tables[1]) == [reader.table.number]
     assert again.next_number() > reader.table.number
 
 
@@ -250,7 +250,7 @@ def test_a_manifest_that_does_not_fit_the_disk_stays_the_old_one(disk: MemoryFil
     add_table(disk, store, b"b")
     store.close()
 
-    assert len(open_store(disk).readers) == 2
+    assert len(open_store(disk).tables[1]) == 2
 
 
 def test_a_checkpoint_has_the_tables_and_nothing_else(disk: MemoryFileSystem) -> None:
@@ -264,7 +264,7 @@ def test_a_checkpoint_has_the_tables_and_nothing_else(disk: MemoryFileSystem) ->
     disk.restart()
 
     copy = open_store(disk, "/copy/here")
-    assert set(copy.readers) == {first.table.number, second.table.number}
+    assert set(copy.tables[1]) == {first.table.number, second.table.number}
     assert copy.version.flushed_sequence == sequence == second.table.number
     assert copy.next_number() > second.table.number
 
