@@ -203,6 +203,7 @@ class Arena:
             fault.forced = fault.forced or fault.ended
             self.heal()
         fault.recovered = recover(self, fault.ended)
+        self._may_end.clear()
 
     def hold(self, seconds: float) -> None:
         """Leave the fault, which is in force now, as it is for a while."""
@@ -226,7 +227,13 @@ class Arena:
             if not node.is_running:
                 node.start()
         self._expected_down.clear()
-        self._may_end.clear()
+
+    def start_ended(self) -> None:
+        """Start, once, a node that its fault may end: it takes a second to do so, and may have begun before healing."""
+        for name in sorted(self._may_end):
+            if not self.nodes[name].is_running:
+                self._may_end.discard(name)
+                self.nodes[name].start()
 
     def _check_exits(self) -> None:
         for name, node in self.nodes.items():

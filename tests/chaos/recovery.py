@@ -20,6 +20,9 @@ class Patient(Protocol):
     replicas: dict[str, frozenset[str]]
     partition: dict[str, int]
 
+    def start_ended(self) -> None:
+        """Start what a fault ended, though it was seen only after the fault was over."""
+
 
 def recover(arena: Patient, since: int) -> int:
     """Waits until every key works through every node and every replica has what was committed before.
@@ -30,6 +33,7 @@ def recover(arena: Patient, since: int) -> int:
     commits = _commits(arena.record, since)
     deadline = since + int(arena.plan.recovery_seconds * SECOND)
     while True:
+        arena.start_ended()
         worked: dict[tuple[str, str], int] = {}
         for seen in arena.record.tail(since):
             if seen.is_good:
