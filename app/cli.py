@@ -47,6 +47,14 @@ lease_option = click.option(
 )
 
 
+consistency_option = click.option(
+    "--consistency",
+    type=click.Choice(["linearizable", "lease", "session", "bounded", "stale"]),
+    envvar="RINGKV_CONSISTENCY",
+    help="The level of a read that does not ask for one.  [default: linearizable]",
+)
+
+
 def gateway_options(timeout_seconds: float) -> Callable[[Command], Command]:
     """--url and --timeout, for every command that talks to a gateway."""
 
@@ -82,6 +90,12 @@ def gateway_options(timeout_seconds: float) -> Callable[[Command], Command]:
 @click.option("--partitions", type=int, help="Of a new cluster: a power of two, up to 1024.")
 @click.option("--replication-factor", type=int, help="Of a new cluster: how many nodes hold each partition.")
 @click.option("--secret-file", metavar="FILE", help="What proves that a node belongs to the cluster.")
+@consistency_option
+@click.option(
+    "--idempotency-seconds",
+    type=float,
+    help="How long the result of a write with an Idempotency-Key is kept.  [default: 86400]",
+)
 @lease_option
 def node(**options: object) -> None:
     """Run one node in the foreground; without --seeds it is a cluster of one.
@@ -128,6 +142,7 @@ def node(**options: object) -> None:
     envvar="RINGKV_PARTITIONS",
     help="A power of two, fixed at the first start.  [default: 16]",
 )
+@consistency_option
 @lease_option
 def up(
     *,
@@ -136,6 +151,7 @@ def up(
     http_port: int | None,
     peer_port: int | None,
     partitions: int | None,
+    consistency: str | None,
     lease_seconds: float | None,
 ) -> None:
     """Run a cluster on this machine in the foreground; Ctrl-C stops it.
@@ -153,6 +169,8 @@ def up(
         except SettingsError as error:
             raise click.UsageError(str(error)) from error
         environ["RINGKV_LEASE_SECONDS"] = str(lease_seconds)
+    if consistency is not None:
+        environ["RINGKV_CONSISTENCY"] = consistency
     if partitions is not None and partitions & (partitions - 1):
         raise click.UsageError("--partitions is a power of two")
     wish = Wish(nodes, http_port, peer_port, partitions)
@@ -186,10 +204,9 @@ def put(
 @click.argument("key")
 @click.option(
     "--consistency",
-    type=click.Choice(["linearizable", "lease", "stale"]),
-    default="linearizable",
-    show_default=True,
-    help="lease: from the leader alone, if leases are on. stale: from any replica, even without a quorum, perhaps old.",
+    type=click.Choice(["linearizable", "lease", "session", "bounded", "stale"]),
+    help="lease: from the leader alone, if leases are on. bounded: from any replica that can show how old it is."
+    " stale: from any replica, even without a quorum, perhaps old.  [default: as the cluster is set]",
 )
 def get(*, url: str, timeout_seconds: float, key: str, consistency: str) -> None:
     """Write the value of KEY to stdout, byte for byte; exit 1 when there is none."""

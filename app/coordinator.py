@@ -3,6 +3,7 @@
     write   the partition's leader: here, or over the link to it
     read    linearizable: a replica here, which asks its leader; else the leader over its link
             lease: the leader, which answers by itself while it holds the lease
+            session, bounded: the replica here, once it is as fresh as asked; else as linearizable
             stale: the replica here, else any that can be reached
     errand  the leader: it hands its leadership over, or changes who holds replicas
 
@@ -13,6 +14,7 @@ the path of every request.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -21,9 +23,12 @@ from app.requests import Errand, Read, ReadDone, Request, Write, WriteDone
 from app.views import ClusterView, Location, Replicas
 from app.whereabouts import Whereabouts
 from raftgroups import (
+    NEWEST,
+    BehindError,
     CallMessage,
-    Delete,
+    Command,
     FailureReturn,
+    Freshness,
     Host,
     Level,
     NoQuorumError,
@@ -32,30 +37,56 @@ from raftgroups import (
     OutcomeUnknownError,
     OverloadedError,
     PartitionId,
-    Put,
     RaftGroup,
     RaftGroupError,
     ReadCall,
     Reading,
     ReadReturn,
+    Receipt,
+    Result,
     ReturnMessage,
     StaleEpochError,
     TargetCall,
+    TooStaleError,
     TransferCall,
     WriteCall,
     WriteReturn,
     Written,
     decode_item,
+    decode_result,
     encode_command,
+    encode_result,
 )
 
 LEADER_PATIENCE_SECONDS = 2.0
 MINORITY_PATIENCE_SECONDS = 0.5
 ERRAND_SECONDS = 5.0
 REQUESTS_OPEN_MAX = 20_000
-ServedDone = Callable[[bytes | RaftGroupError | None, Level], None]
+# How long a replica may take to apply what a session has seen before another is asked.
+SESSION_PATIENCE_SECONDS = 0.25
 
-_RETRIABLE = (NotLeaderError, StaleEpochError)
+_RETRIABLE = (NotLeaderError, StaleEpochError, BehindError)
+# Levels at which a replica may answer that knows no leader.
+_LEADERLESS = frozenset((Level.STALE, Level.SESSION, Level.BOUNDED))
+_UNREACHABLE: Mapping[Level, type[NoReplicaError | BehindError | TooStaleError]] = {
+    Level.STALE: NoReplicaError,
+    Level.SESSION: BehindError,
+    Level.BOUNDED: TooStaleError,
+}
+_OF_PARTITION: Mapping[str, type[NoQuorumError | BehindError | TooStaleError]] = {
+    error.__name__: error for error in (NoQuorumError, BehindError, TooStaleError)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a replica here answers: the encoded Item, None for an absent key, and its receipt."""
+
+    item: bytes | None
+    receipt: Receipt
+
+
+ServedDone = Callable[[Served | RaftGroupError], None]
 
 
 class Coordinator:
@@ -82,15 +113,15 @@ class Coordinator:
 
     # What the doors ask for.
 
-    def write(self, command: Put | Delete, deadline: float, done: WriteDone) -> None:
-        """Have `command` applied; `done` is told once. `deadline` is in loop time."""
-        request = Write(self.partition_of(command.key), deadline, encode_command(command), done)
+    def write(self, key: bytes, command: Command, deadline: float, done: WriteDone) -> None:
+        """Have a command applied in the partition of `key`; `done` is told once. `deadline` is in loop time."""
+        request = Write(self.partition_of(key), deadline, encode_command(command), done)
         if self._admit(request):
             self._route(request)
 
-    def read(self, key: bytes, level: Level, deadline: float, done: ReadDone) -> None:
-        """Read `key` at `level`; `done` is told once. `deadline` is in loop time."""
-        request = Read(self.partition_of(key), deadline, key, level, done)
+    def read(self, key: bytes, fresh: Freshness, deadline: float, done: ReadDone) -> None:
+        """Read `key`, as fresh as asked; `done` is told once. `deadline` is in loop time."""
+        request = Read(self.partition_of(key), deadline, key, fresh, done)
         if self._admit(request):
             self._route(request)
 
@@ -154,43 +185,50 @@ class Coordinator:
         else:
             request.sent_to = self._name
 
-            def done(result: Written | RaftGroupError) -> None:
+            def done(result: Result | RaftGroupError) -> None:
                 self._settle(request, result)
 
             group.propose(request.command, request.deadline, done)
 
     def _route_read(self, request: Read) -> None:
         group = self._where.replica(request.partition)
-        level = request.level
+        level = request.fresh.level
         if group is None or (level is Level.LEASE and not group.is_leader):
             self._forward(request)
             return
-        if group.leader is None and level is not Level.STALE:
+        if group.leader is None and level not in _LEADERLESS:
             self._park(request)
             return
         if self._name in request.refused_by:
-            # It cannot read its disk. Another can, but no other has the lease.
-            request.level = Level.LINEARIZABLE if level is Level.LEASE else level
+            # It cannot read its disk, or is not fresh enough. Another can, but no other has the lease.
+            request.fresh = NEWEST if level is Level.LEASE else request.fresh
             self._forward(request)
             return
         request.sent_to = self._name
 
-        def done(item: bytes | RaftGroupError | None, served: Level) -> None:
-            if isinstance(item, RaftGroupError):
-                self._settle(request, item)
+        def done(found: Served | RaftGroupError) -> None:
+            if isinstance(found, Served):
+                item = decode_item(found.item) if found.item is not None else None
+                self._settle(request, Reading(item, found.receipt))
             else:
-                self._settle(request, self._reading(group, served, item))
+                self._settle(request, found)
 
-        self._read(group, request.key, level, done)
+        self._read(group, request.key, request.fresh, request.deadline, done)
 
-    def _read(self, group: RaftGroup, key: bytes, level: Level, done: ServedDone) -> None:
-        """Have the replica here read; `done` is told the level really served, too."""
-        if level is Level.STALE:
-            group.read_applied(key, lambda item: done(item, Level.STALE))
-        elif level is Level.LINEARIZABLE or not group.read_leased(
-            key, lambda item: done(item, Level.LEASE), self._loop.time()
-        ):
-            group.read(key, lambda item: done(item, Level.LINEARIZABLE))
+    def _read(self, group: RaftGroup, key: bytes, fresh: Freshness, deadline: float, done: ServedDone) -> None:
+        """Have the replica here read."""
+
+        def serve(level: Level, staleness_ms: int) -> None:
+            def found(item: bytes | RaftGroupError | None) -> None:
+                if isinstance(item, RaftGroupError):
+                    done(item)
+                else:
+                    done(Served(item, self._receipt(group, level, staleness_ms)))
+
+            group.read_applied(key, found)
+
+        now = self._loop.time()
+        group.admit(fresh, now, min(deadline, now + SESSION_PATIENCE_SECONDS), serve, done)
 
     def _route_errand(self, request: Errand) -> None:
         group = self._groups.get(request.partition)
@@ -199,7 +237,7 @@ class Coordinator:
             return
         request.sent_to = self._name
 
-        def done(result: Written | RaftGroupError) -> None:
+        def done(result: Result | RaftGroupError) -> None:
             self._settle(request, result)
 
         self._carry_out(group, request.message, done)
@@ -221,7 +259,7 @@ class Coordinator:
         if isinstance(request, Write):
             return WriteCall(call, request.partition, self._epoch, timeout_ms, request.command)
         if isinstance(request, Read):
-            return ReadCall(call, request.partition, self._epoch, timeout_ms, request.level, request.key)
+            return ReadCall(call, request.partition, self._epoch, timeout_ms, request.fresh, request.key)
         assert isinstance(request, Errand), "there is no other kind"
         return msgspec.structs.replace(request.message, call=call)
 
@@ -238,7 +276,7 @@ class Coordinator:
                 self._retried += 1
                 self._route(request)
 
-    def _settle(self, request: Request, result: Written | Reading | RaftGroupError) -> None:
+    def _settle(self, request: Request, result: Result | Reading | RaftGroupError) -> None:
         """An answer came from where the request was sent: give it to the client, or try elsewhere."""
         if not request.is_open:
             return
@@ -249,7 +287,7 @@ class Coordinator:
         else:
             self._finish(request, result)
 
-    def _finish(self, request: Request, result: Written | Reading | RaftGroupError) -> None:
+    def _finish(self, request: Request, result: Result | Reading | RaftGroupError) -> None:
         request.is_open = False
         self._open.pop(request, None)
         self._calls.pop(request.call, None)
@@ -294,9 +332,9 @@ class Coordinator:
         if isinstance(message, WriteReturn):
             if request.partition not in self._groups:
                 self._where.learn(request.partition, peer)
-            self._settle(request, Written(message.revision))
+            self._settle(request, decode_result(message.result) if message.result else Written(message.revision))
         elif isinstance(message, ReadReturn):
-            self._settle(request, _decode_reading(peer, request, message))
+            self._settle(request, _decode_reading(message))
         else:
             if message.leader:
                 self._where.learn(request.partition, message.leader)
@@ -320,27 +358,27 @@ class Coordinator:
             self._read_for(group, message, reply)
 
     def _read_for(self, group: RaftGroup, message: ReadCall, reply: Callable[[ReturnMessage], None]) -> None:
-        call, level = message.call, Level(message.level)
+        call, fresh = message.call, message.fresh
         may_answer = self._where.replica(group.partition) is not None
-        if not may_answer or (level is Level.LEASE and not group.is_leader):
+        if not may_answer or (fresh.level is Level.LEASE and not group.is_leader):
             reply(_encode_failure(call, NotLeaderError(group.partition, group.leader)))
             return
 
-        def done(item: bytes | RaftGroupError | None, served: Level) -> None:
-            if isinstance(item, RaftGroupError):
-                reply(_encode_failure(call, item))
+        def done(found: Served | RaftGroupError) -> None:
+            if isinstance(found, RaftGroupError):
+                reply(_encode_failure(call, found))
             else:
-                age, is_leased = self._staleness_ms(group, served), served is Level.LEASE
-                reply(ReadReturn(call, item or b"", age, group.is_leader, is_leased))
+                reply(ReadReturn(call, found.item or b"", found.receipt))
 
-        self._read(group, message.key, level, done)
+        deadline = self._loop.time() + message.timeout_ms / 1000
+        self._read(group, message.key, fresh, deadline, done)
 
     def _carry_out(self, group: RaftGroup, message: TransferCall | TargetCall, done: WriteDone) -> None:
         """Do an errand here, where the leader is. It has no revision."""
         partition = group.partition
 
         async def work() -> None:
-            result: Written | RaftGroupError = Written(0)
+            result: Result | RaftGroupError = Written(0)
             try:
                 async with asyncio.timeout(ERRAND_SECONDS):
                     if isinstance(message, TargetCall):
@@ -359,9 +397,9 @@ class Coordinator:
 
     async def _run(self, message: TransferCall | TargetCall) -> None:
         """Have the leader do an errand, wherever it is. Raises: RaftGroupError."""
-        ended: asyncio.Future[Written | RaftGroupError] = self._loop.create_future()
+        ended: asyncio.Future[Result | RaftGroupError] = self._loop.create_future()
 
-        def done(result: Written | RaftGroupError) -> None:
+        def done(result: Result | RaftGroupError) -> None:
             if not ended.done():  # whoever asked may have left
                 ended.set_result(result)
 
@@ -374,13 +412,9 @@ class Coordinator:
 
     # Answers.
 
-    def _reading(self, group: RaftGroup, level: Level, item: bytes | None) -> Reading:
+    def _receipt(self, group: RaftGroup, level: Level, staleness_ms: int) -> Receipt:
         role = "leader" if group.is_leader else "follower"
-        found = decode_item(item) if item is not None else None
-        return Reading(found, level, self._staleness_ms(group, level), self._name, role)
-
-    def _staleness_ms(self, group: RaftGroup, level: Level) -> int:
-        return group.staleness_ms(self._loop.time()) if level is Level.STALE else 0
+        return Receipt(level, staleness_ms, self._name, role, group.machine.applied_index)
 
     def _expired(self, request: Request) -> RaftGroupError:
         if request.may_apply and request.sent_to:
@@ -389,15 +423,16 @@ class Coordinator:
         return self._unreachable(request)
 
     def _unreachable(self, request: Request) -> RaftGroupError:
-        if isinstance(request, Read) and request.level is Level.STALE:
-            return NoReplicaError(request.partition)
-        return NoQuorumError(request.partition)
+        error = _UNREACHABLE.get(request.fresh.level, NoQuorumError) if isinstance(request, Read) else NoQuorumError
+        return error(request.partition)
 
 
-def _encode_written(call: int, result: Written | RaftGroupError) -> ReturnMessage:
+def _encode_written(call: int, result: Result | RaftGroupError) -> ReturnMessage:
+    if isinstance(result, Written):
+        return WriteReturn(call, result.revision)
     if isinstance(result, RaftGroupError):
         return _encode_failure(call, result)
-    return WriteReturn(call, result.revision)
+    return WriteReturn(call, 0, encode_result(result))
 
 
 def _encode_failure(call: int, error: RaftGroupError) -> FailureReturn:
@@ -405,20 +440,16 @@ def _encode_failure(call: int, error: RaftGroupError) -> FailureReturn:
     return FailureReturn(call, type(error).__name__, str(error), leader or "")
 
 
-def _decode_reading(peer: str, request: Request, message: ReadReturn) -> Reading:
-    level = request.level if isinstance(request, Read) else Level.LINEARIZABLE
-    if level is Level.LEASE and not message.leased:
-        level = Level.LINEARIZABLE
-    item = decode_item(message.item) if message.item else None
-    return Reading(item, level, message.staleness_ms, peer, "leader" if message.leads else "follower")
+def _decode_reading(message: ReadReturn) -> Reading:
+    return Reading(decode_item(message.item) if message.item else None, message.receipt)
 
 
 def _decode_failure(partition: PartitionId, message: FailureReturn) -> RaftGroupError:
     """The error that a peer named. What this version does not know may have had any outcome."""
     if message.error == NotLeaderError.__name__:
         return NotLeaderError(partition, message.leader or None)
-    if message.error == NoQuorumError.__name__:
-        return NoQuorumError(partition)
+    if message.error in _OF_PARTITION:
+        return _OF_PARTITION[message.error](partition)
     kind = getattr(raftgroups, message.error, None)
     if isinstance(kind, type) and issubclass(kind, RaftGroupError):
         return kind(message.text)

@@ -106,24 +106,26 @@ def read_number(header: str, value: bytes, low: int, high: int) -> int | Problem
 _ELEMENT = re.compile(rb'[ \t]*+(?:(?:W/)?"([\x21\x23-\x7e\x80-\xff]*+)"[ \t]*+)?+(?:,|\Z)')
 
 
-def read_entity_tags(header: str, value: bytes) -> frozenset[bytes] | None | Problem:
-    """The opaque tags of an If-None-Match, compared weakly; None stands for `*`.
+def read_entity_tags(header: str, value: bytes, *, is_strong: bool = False) -> frozenset[bytes] | None | Problem:
+    """The opaque tags of an If-None-Match, compared weakly, or of an If-Match, strongly; None stands for `*`.
 
-    Source: RFC 9110, section 13.1.2.
+    Source: RFC 9110, sections 13.1.1 and 13.1.2.
     """
     if value.strip() == b"*":
         return None
     tags: set[bytes] = set()
-    at = 0
+    at = count = 0
     while at < len(value):
         element = _ELEMENT.match(value, at)
         if element is None:
             break
         tag = element.group(1)
         if tag is not None:
-            tags.add(tag)
+            count += 1
+            if not (is_strong and element.group().lstrip().startswith(b"W/")):
+                tags.add(tag)
         at = element.end()
-    if at < len(value) or not tags:
+    if at < len(value) or not count:
         return Problem(BAD_HEADER, f'header {header} must be * or a list of entity tags as "7"', {"header": header})
     return frozenset(tags)
 

@@ -21,7 +21,7 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.kv = KvHandler(settings.limits)
+        self.kv = KvHandler(settings.limits, settings.consistency, settings.idempotency_seconds)
         self.patrol = Patrol(settings.limits, self.kv, self.metrics)
         self.coordinator: Coordinator | None = None
         self.is_draining = False

@@ -1,18 +1,16 @@
-"""The hot routes' one handler: PUT, GET, HEAD and DELETE of /v1/kv/{key}.
+"""The hot routes' one handler: PUT, GET, HEAD, DELETE and POST of /v1/kv/{key}.
 
 It knows no server. Both doors give it a Request, which takes the answer: the fast door from inside uvicorn's
 protocol, the other as an ordinary ASGI route.
 """
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from app.answers import Answer
-from app.fields import read_content_type, read_entity_tags, read_key, read_number, read_query
+from app.fields import read_entity_tags, read_key, read_number
 from app.problems import (
-    BAD_PARAMETER,
     METHOD_NOT_ALLOWED,
     NO_SUCH_KEY,
     NOT_READY,
@@ -21,30 +19,39 @@ from app.problems import (
     Problem,
     problem_of,
 )
-from app.settings import Limits
-from raftgroups import Delete, Level, Put, RaftGroupError, Reading, Written
+from app.reading import Receipts, expiry_line, of_session, read_freshness, read_session
+from app.session import extend_session
+from app.settings import IDEMPOTENCY_SECONDS, Limits
+from app.writing import changed_answer, once, read_delete, read_operation, read_put, read_token, refusal
+from raftgroups import (
+    Changed,
+    Command,
+    Freshness,
+    Level,
+    LogIndex,
+    RaftGroupError,
+    Reading,
+    Repeatable,
+    Result,
+    Written,
+    revision_of,
+)
 
 PREFIX = b"/v1/kv/"
-METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PUT")
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT")
 ALLOW = b"allow: " + ", ".join(METHODS).encode() + b"\r\n"
 
-# The header fields that mean something to a read and to a write; any other is none of our business.
-_CONDITIONS = {b"if-match": "If-Match", b"if-none-match": "If-None-Match", b"idempotency-key": "Idempotency-Key"}
+# The header fields that mean something to a read, and to any write beside those that are its own.
 _READ_FIELDS = frozenset((b"kv-timeout-ms", b"kv-session", b"if-match", b"if-none-match"))
-_WRITE_FIELDS = frozenset((b"kv-timeout-ms", b"kv-session", *_CONDITIONS, b"content-encoding", b"content-range"))
-_LEVELS = {level.value: level for level in Level}
-_LATER_PARAMETERS = frozenset(("ttl", "max_staleness", "op", "by"))
-_LATER_LEVELS = frozenset(("session", "bounded"))
+_WRITE_FIELDS = frozenset((b"kv-timeout-ms", b"kv-session", b"idempotency-key"))
 
-_SESSION = re.compile(rb"1-[0-9a-f]{1,8}-[0-9a-f]{1,16}")
 _OCTETS = "application/octet-stream"
 _CACHED_LINES_MAX = 256
+_NO_MARKS: Mapping[int, int] = {}
 
 # A cache between us and the client must ask again: an answer is only as fresh as its receipt says. And a value
 # that calls itself HTML must not become a page of ours, with a script that may ask us for everything.
 _GUARDS = b"cache-control: no-cache\r\ncontent-security-policy: sandbox\r\n"
-
-_Key = TypeVar("_Key")
 
 
 class Request(ABC):
@@ -72,24 +79,32 @@ class Store(Protocol):
     """What the handler asks of a Coordinator."""
 
     def write(
-        self, command: Put | Delete, deadline: float, done: Callable[[Written | RaftGroupError], None]
+        self, key: bytes, command: Command, deadline: float, done: Callable[[Result | RaftGroupError], None]
     ) -> None: ...
 
     def read(
-        self, key: bytes, level: Level, deadline: float, done: Callable[[Reading | RaftGroupError], None]
+        self, key: bytes, fresh: Freshness, deadline: float, done: Callable[[Reading | RaftGroupError], None]
     ) -> None: ...
 
     def partition_of(self, key: bytes) -> int: ...
 
 
 class KvHandler:
-    """Parses, calls the store, answers."""
+    """Parses, calls the store, answers.
 
-    def __init__(self, limits: Limits) -> None:
+    level         what a read gets that does not say
+    keep_seconds  how long the result of a write with an Idempotency-Key is kept
+    """
+
+    def __init__(
+        self, limits: Limits, level: Level = Level.LINEARIZABLE, keep_seconds: float = IDEMPOTENCY_SECONDS
+    ) -> None:
         self._limits = limits
+        self._level = level
+        self._keep_seconds = keep_seconds
         self._timeout_seconds = limits.timeout_ms / 1_000
         self._store: Store | None = None
-        self._receipts: dict[tuple[Level, str, str], bytes] = {}
+        self._receipts = Receipts()
         self._content_types: dict[str, bytes] = {}
 
     def open(self, store: Store) -> None:
@@ -106,10 +121,10 @@ class KvHandler:
             refused = key
         elif method == b"GET" or method == b"HEAD":
             refused = self._get(request, key, query)
-        elif method == b"PUT":
-            refused = self._put(request, key, query)
+        elif method == b"PUT" or method == b"POST":
+            refused = self._store_body(request, key, query)
         elif method == b"DELETE":
-            refused = self._write(request, Delete(key), query)
+            refused = self._write(request, key, read_delete(key, query, request.fields))
         elif method == b"OPTIONS":
             request.reply(Answer(204, ALLOW))
             return
@@ -125,175 +140,140 @@ class KvHandler:
         return Problem(PAIR_TOO_LARGE, detail, {"limit": limit, "size": size})
 
     def _get(self, request: Request, key: bytes, query: bytes) -> Problem | None:
-        level = Level.LINEARIZABLE
-        if query:
-            asked = _read_level(query)
-            if isinstance(asked, Problem):
-                return asked
-            level = asked
+        fresh = read_freshness(query, self._level)
+        if isinstance(fresh, Problem):
+            return fresh
         timeout = self._timeout_seconds
         known: frozenset[bytes] | None = frozenset()
+        marks = _NO_MARKS
         fields = request.fields
         if not _READ_FIELDS.isdisjoint(fields):
             if b"if-match" in fields:
-                return _unsupported(b"if-match")
-            common = self._read_common(fields)
-            if isinstance(common, Problem):
-                return common
-            timeout = common
+                return Problem(UNSUPPORTED, "header If-Match is not supported here", {"header": "If-Match"})
+            chosen = self._read_timeout(fields)
+            if isinstance(chosen, Problem):
+                return chosen
+            timeout = chosen
             if b"if-none-match" in fields:
                 tags = read_entity_tags("If-None-Match", fields[b"if-none-match"])
                 if isinstance(tags, Problem):
                     return tags
                 known = tags
-            if b"kv-session" in fields and level is Level.STALE:
-                return Problem(
-                    UNSUPPORTED, "header KV-Session is not honoured by consistency=stale", {"header": "KV-Session"}
-                )
-        if self._store is None:
+            if b"kv-session" in fields:
+                session = read_session(fields[b"kv-session"], fresh.level)
+                if isinstance(session, Problem):
+                    return session
+                marks = session
+        store = self._store
+        if store is None:
             return _starting()
+        wants_session = marks is not _NO_MARKS or fresh.level is Level.SESSION
+        if wants_session:
+            fresh = of_session(fresh, marks, store.partition_of(key))
 
         def done(result: Reading | RaftGroupError) -> None:
             if isinstance(result, RaftGroupError):
                 request.reply(problem_of(result, writes=False).answer())
-            else:
-                request.reply(self._found(result, known))
+                return
+            receipt = self._receipts.lines(result.receipt)
+            if wants_session:
+                seen = revision_of(LogIndex(result.receipt.index), 0)
+                receipt += b"kv-session: %b\r\n" % extend_session(marks, store.partition_of(key), seen)
+            request.reply(self._found(result, receipt, known))
 
-        self._store.read(key, level, request.received + timeout, done)
+        store.read(key, fresh, request.received + timeout, done)
         return None
 
-    def _found(self, reading: Reading, known: frozenset[bytes] | None) -> Answer:
+    def _found(self, reading: Reading, receipt: bytes, known: frozenset[bytes] | None) -> Answer:
         """The answer to a read.
 
         known  revisions that the client has already; None: whichever it is
         """
         item = reading.item
-        receipt = self._receipt(reading)
         if item is None:
             return Problem(NO_SUCH_KEY, "there is no such key", head=receipt).answer()
+        if item.expires_ms:
+            receipt += expiry_line(item.expires_ms)
         if known is None or (known and b"%d" % item.revision in known):
             return Answer(304, b'etag: "%d"\r\n%b%b' % (item.revision, receipt, _GUARDS))
         kind = self._content_types.get(item.content_type) or self._content_type(item.content_type)
         return Answer(200, b'%betag: "%d"\r\n%b%b' % (kind, item.revision, receipt, _GUARDS), item.value)
 
-    def _put(self, request: Request, key: bytes, query: bytes) -> Problem | None:
-        fields = request.fields
+    def _store_body(self, request: Request, key: bytes, query: bytes) -> Problem | None:
         body = request.body
         size = len(key) + len(body)
         if size > self._limits.pair_bytes_max:
             return self.too_large(size)
-        content_type = ""
-        given = fields.get(b"content-type")
-        if given is not None:
-            kept = read_content_type(given, self._limits.content_type_bytes_max)
-            if isinstance(kept, Problem):
-                return kept
-            content_type = kept
-        return self._write(request, Put(key, body, content_type), query)
+        read = read_put if request.method == b"PUT" else read_operation
+        return self._write(request, key, read(key, query, request.fields, body, self._limits))
 
-    def _write(self, request: Request, command: Put | Delete, query: bytes) -> Problem | None:
-        if query:
-            parameters = read_query(query, (), _LATER_PARAMETERS)
-            if isinstance(parameters, Problem):
-                return parameters
+    def _write(self, request: Request, key: bytes, read: Repeatable | Problem) -> Problem | None:
+        if isinstance(read, Problem):
+            return read
+        command: Command = read
         timeout = self._timeout_seconds
+        marks = _NO_MARKS
         fields = request.fields
         if not _WRITE_FIELDS.isdisjoint(fields):
-            for name in _CONDITIONS:
-                if name in fields:
-                    return _unsupported(name)
-            refused = _refuse_content_fields(fields)
-            if refused is not None:
-                return refused
-            common = self._read_common(fields)
-            if isinstance(common, Problem):
-                return common
-            timeout = common
+            chosen = self._read_timeout(fields)
+            if isinstance(chosen, Problem):
+                return chosen
+            timeout = chosen
+            if b"kv-session" in fields:
+                session = read_session(fields[b"kv-session"], Level.LINEARIZABLE)
+                if isinstance(session, Problem):
+                    return session
+                marks = session
+            if b"idempotency-key" in fields:
+                token = read_token(fields[b"idempotency-key"])
+                if isinstance(token, Problem):
+                    return token
+                command = once(key, token, read, self._keep_seconds)
         store = self._store
         if store is None:
             return _starting()
 
-        def done(result: Written | RaftGroupError) -> None:
-            if isinstance(result, RaftGroupError):
+        def done(result: Result | RaftGroupError) -> None:
+            if isinstance(result, Written | Changed):
+                revision = result.revision
+                session = extend_session(marks, store.partition_of(key), revision)
+                if isinstance(result, Written):
+                    request.reply(Answer(204, b'etag: "%d"\r\nkv-session: %b\r\n' % (revision, session)))
+                else:
+                    request.reply(self._changed(result, session))
+            elif isinstance(result, RaftGroupError):
                 request.reply(problem_of(result).answer())
-                return
-            revision = result.revision
-            token = (revision, store.partition_of(command.key), revision)
-            request.reply(Answer(204, b'etag: "%d"\r\nkv-session: 1-%x-%x\r\n' % token))
+            else:
+                refused = refusal(result)
+                assert refused is not None, "a command for one key has no other result"
+                request.reply(refused.answer())
 
-        store.write(command, request.received + timeout, done)
+        store.write(key, command, request.received + timeout, done)
         return None
 
-    def _read_common(self, fields: Mapping[bytes, bytes]) -> float | Problem:
-        """The timeout in seconds, once the fields that reads and writes share are in order."""
-        session = fields.get(b"kv-session")
-        if session is not None and not is_session(session):
-            return Problem(
-                UNSUPPORTED, "header KV-Session is not a token that this store gave out", {"header": "KV-Session"}
-            )
+    def _changed(self, changed: Changed, session: bytes) -> Answer:
+        more = b"kv-session: %b\r\n%b" % (session, _GUARDS)
+        if changed.expires_ms:
+            more += expiry_line(changed.expires_ms)
+        kind = self._content_types.get(changed.content_type) or self._content_type(changed.content_type)
+        return changed_answer(changed, kind, more)
+
+    def _read_timeout(self, fields: Mapping[bytes, bytes]) -> float | Problem:
+        """In seconds."""
         given = fields.get(b"kv-timeout-ms")
         if given is None:
             return self._timeout_seconds
         chosen = read_number("KV-Timeout-Ms", given, 1, self._limits.timeout_ms_max)
         return chosen if isinstance(chosen, Problem) else chosen / 1_000
 
-    def _receipt(self, reading: Reading) -> bytes:
-        """What the client really got: level, age, and by whom."""
-        key = (reading.level, reading.served_by, reading.role)
-        lines = self._receipts.get(key)
-        if lines is None:
-            level, node, role = key
-            text = f"kv-consistency: {level}\r\nkv-served-by: {node};role={role}\r\nkv-staleness-ms: "
-            lines = _keep(self._receipts, key, text.encode())
-        return b"%b%d\r\n" % (lines, reading.staleness_ms)
-
     def _content_type(self, text: str) -> bytes:
         """The header line of a stored Content-Type, which need not have come in through this door."""
         sound = text.isprintable() and text.isascii() and text
-        return _keep(self._content_types, text, f"content-type: {sound or _OCTETS}\r\n".encode())
-
-
-def is_session(token: bytes) -> bool:
-    """Whether the token has the form that a write answers with: 1-PARTITION-REVISION, in hexadecimal."""
-    return _SESSION.fullmatch(token) is not None
-
-
-def _read_level(query: bytes) -> Level | Problem:
-    parameters = read_query(query, ("consistency",), _LATER_PARAMETERS)
-    if isinstance(parameters, Problem):
-        return parameters
-    text = parameters.get("consistency", Level.LINEARIZABLE)
-    if text in _LEVELS:
-        return _LEVELS[text]
-    names = ", ".join(_LEVELS)
-    kind = UNSUPPORTED if text in _LATER_LEVELS else BAD_PARAMETER
-    detail = f"query parameter 'consistency' must be one of {names}, not {text!r}"
-    return Problem(kind, detail, {"parameter": "consistency"})
-
-
-def _refuse_content_fields(fields: Mapping[bytes, bytes]) -> Problem | None:
-    """A Problem for what would change the meaning of a body that is kept as it came."""
-    if fields.get(b"content-encoding", b"identity").lower() != b"identity":
-        detail = "header Content-Encoding is not supported: it would not be given back with the value"
-        return Problem(UNSUPPORTED, detail, {"header": "Content-Encoding"})
-    if b"content-range" in fields:
-        detail = "header Content-Range is not supported: a PUT replaces the whole value"
-        return Problem(UNSUPPORTED, detail, {"header": "Content-Range"})
-    return None
-
-
-def _unsupported(field: bytes) -> Problem:
-    name = _CONDITIONS[field]
-    return Problem(UNSUPPORTED, f"header {name} is not supported here", {"header": name})
+        if len(self._content_types) >= _CACHED_LINES_MAX:
+            self._content_types.clear()
+        line = self._content_types[text] = f"content-type: {sound or _OCTETS}\r\n".encode()
+        return line
 
 
 def _starting() -> Problem:
     return Problem(NOT_READY, "the node is still starting")
-
-
-def _keep(lines: dict[_Key, bytes], key: _Key, line: bytes) -> bytes:
-    """Remember a line, but never more than a bounded number of them."""
-    if len(lines) >= _CACHED_LINES_MAX:
-        lines.clear()
-    lines[key] = line
-    return line

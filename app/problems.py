@@ -16,6 +16,7 @@ import msgspec
 
 from app.answers import Answer
 from raftgroups import (
+    BehindError,
     ChangeRefusedError,
     DeadlineError,
     DivergedError,
@@ -28,6 +29,8 @@ from raftgroups import (
     RaftGroupError,
     StaleEpochError,
     StorageFullError,
+    TokenBusyError,
+    TooStaleError,
 )
 
 Member = str | int | float | bool | None | list[str]
@@ -58,6 +61,7 @@ BAD_REQUEST = Kind(400, "BAD_REQUEST", "Malformed request")
 BAD_KEY = Kind(400, "BAD_KEY", "Malformed key")
 BAD_PARAMETER = Kind(400, "BAD_PARAMETER", "Malformed query parameter")
 UNKNOWN_PARAMETER = Kind(400, "UNKNOWN_PARAMETER", "Unknown query parameter")
+MISSING_PARAMETER = Kind(400, "MISSING_PARAMETER", "Missing query parameter")
 DUPLICATE_PARAMETER = Kind(400, "DUPLICATE_PARAMETER", "Duplicate query parameter")
 BAD_HEADER = Kind(400, "BAD_HEADER", "Malformed header")
 BAD_BODY = Kind(400, "BAD_BODY", "Malformed body")
@@ -66,17 +70,24 @@ NO_SUCH_KEY = Kind(404, "NO_SUCH_KEY", "No such key")
 NO_SUCH_ROUTE = Kind(404, "NO_SUCH_ROUTE", "No such route")
 NO_SUCH_PARTITION = Kind(404, "NO_SUCH_PARTITION", "No such partition")
 CHANGE_REFUSED = Kind(409, "CHANGE_REFUSED", "Change refused", retryable=True)
+NOT_A_NUMBER = Kind(409, "NOT_A_NUMBER", "Not a number")
+NUMBER_OVERFLOW = Kind(409, "NUMBER_OVERFLOW", "Number too large")
+TOKEN_BUSY = Kind(409, "IDEMPOTENCY_KEY_BUSY", "The same request is still running", retryable=True, retry_after=1)
+PRECONDITION_FAILED = Kind(412, "PRECONDITION_FAILED", "Condition failed")
 METHOD_NOT_ALLOWED = Kind(405, "METHOD_NOT_ALLOWED", "Method not allowed")
 TOO_SLOW = Kind(408, "TOO_SLOW", "Request sent too slowly", retryable=True)
 PAIR_TOO_LARGE = Kind(413, "PAIR_TOO_LARGE", "Key and value too large")
 BODY_TOO_LARGE = Kind(413, "BODY_TOO_LARGE", "Body too large")
 KEY_TOO_LONG = Kind(414, "KEY_TOO_LONG", "Key too long")
+TOKEN_REUSED = Kind(422, "IDEMPOTENCY_KEY_REUSED", "Idempotency-Key used for another request")
 NOT_A_REPLICA = Kind(422, "NOT_A_REPLICA", "Node holds no replica")
 BAD_REPLICAS = Kind(422, "BAD_REPLICAS", "Replicas cannot be placed so")
 HEAD_TOO_LARGE = Kind(431, "HEAD_TOO_LARGE", "Head too large")
 INTERNAL = Kind(500, "INTERNAL", "Internal error", outcome="unknown")
 NO_QUORUM = Kind(503, "NO_QUORUM", "No quorum", retryable=True, retry_after=1)
 NO_REPLICA = Kind(503, "NO_REPLICA", "No replica in reach", retryable=True, retry_after=1)
+BEHIND = Kind(503, "BEHIND_SESSION", "No replica has caught up", retryable=True, retry_after=1)
+TOO_STALE = Kind(503, "TOO_STALE", "No replica fresh enough", retryable=True, retry_after=1)
 ELECTING = Kind(503, "ELECTING", "Leader changing", retryable=True, retry_after=1)
 OVERLOADED = Kind(503, "OVERLOADED", "Overloaded", retryable=True, retry_after=1)
 DRAINING = Kind(503, "DRAINING", "Node is shutting down", retryable=True, retry_after=1)
@@ -92,6 +103,9 @@ STORAGE_FULL = Kind(507, "STORAGE_FULL", "No disk space for writes", retryable=T
 TABLE: Mapping[type[Exception], Kind] = {
     NoQuorumError: NO_QUORUM,
     NoReplicaError: NO_REPLICA,
+    BehindError: BEHIND,
+    TooStaleError: TOO_STALE,
+    TokenBusyError: TOKEN_BUSY,
     NotLeaderError: ELECTING,
     StaleEpochError: ELECTING,
     OverloadedError: OVERLOADED,

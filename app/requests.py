@@ -4,9 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
-from raftgroups import Level, PartitionId, RaftGroupError, Reading, TargetCall, TransferCall, Written
+from raftgroups import Freshness, PartitionId, RaftGroupError, Reading, Result, TargetCall, TransferCall
 
-WriteDone = Callable[[Written | RaftGroupError], None]
+WriteDone = Callable[[Result | RaftGroupError], None]
 ReadDone = Callable[[Reading | RaftGroupError], None]
 
 
@@ -33,7 +33,7 @@ class Request(ABC):
         self.is_open = True
 
     @abstractmethod
-    def finish(self, result: Written | Reading | RaftGroupError) -> None:
+    def finish(self, result: Result | Reading | RaftGroupError) -> None:
         """Give the client its one answer."""
 
 
@@ -48,7 +48,7 @@ class Write(Request):
         self.command = command
         self.done = done
 
-    def finish(self, result: Written | Reading | RaftGroupError) -> None:
+    def finish(self, result: Result | Reading | RaftGroupError) -> None:
         assert not isinstance(result, Reading), "a write is not answered by a reading"
         self.done(result)
 
@@ -64,23 +64,23 @@ class Errand(Request):
         self.message = message
         self.done = done
 
-    def finish(self, result: Written | Reading | RaftGroupError) -> None:
+    def finish(self, result: Result | Reading | RaftGroupError) -> None:
         assert not isinstance(result, Reading), "an errand is not answered by a reading"
         self.done(result)
 
 
 class Read(Request):
-    """A key to be read at a level."""
+    """A key to be read, as fresh as asked."""
 
     may_apply = False
-    __slots__ = ("done", "key", "level")
+    __slots__ = ("done", "fresh", "key")
 
-    def __init__(self, partition: PartitionId, deadline: float, key: bytes, level: Level, done: ReadDone) -> None:
+    def __init__(self, partition: PartitionId, deadline: float, key: bytes, fresh: Freshness, done: ReadDone) -> None:
         super().__init__(partition, deadline)
         self.key = key
-        self.level = level
+        self.fresh = fresh
         self.done = done
 
-    def finish(self, result: Written | Reading | RaftGroupError) -> None:
-        assert not isinstance(result, Written), "a read is not answered by a write"
+    def finish(self, result: Result | Reading | RaftGroupError) -> None:
+        assert isinstance(result, Reading | RaftGroupError), "a read is not answered by a write"
         self.done(result)

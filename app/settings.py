@@ -18,6 +18,7 @@ from raftgroups import (
     LEASE_SHARE_MAX,
     VALUE_BYTES_MAX,
     HostOptions,
+    Level,
     Timing,
     split_address,
 )
@@ -28,6 +29,9 @@ SECRET_BYTES_WANTED = 16
 # A follower that counts the shortest election timeout on its clock must not be done before the lease of the leader is
 # on that one's, though the one clock runs up to 10 % faster than the other.
 LEASE_SECONDS_MAX = LEASE_SHARE_MAX * Timing().election_seconds_min
+
+IDEMPOTENCY_SECONDS = 86_400.0
+IDEMPOTENCY_SECONDS_MAX = 30 * 86_400.0
 
 # What a replica takes, whoever asks: no limit may let more in.
 CEILINGS = {
@@ -94,6 +98,8 @@ class Settings:
     secret              shared by all nodes; without one every peer address must be loopback
     partitions          arcs of the ring, a power of two; fixed when the cluster is made
     lease_seconds       how long a leader that a majority has confirmed may answer lease reads by itself; 0: never
+    consistency         the level of a read that does not ask for one
+    idempotency_seconds how long the result of a write with an Idempotency-Key is kept
     """
 
     name: str
@@ -106,6 +112,8 @@ class Settings:
     partitions: int = 16
     replication_factor: int = 3
     lease_seconds: float = 0.0
+    consistency: Level = Level.LINEARIZABLE
+    idempotency_seconds: float = IDEMPOTENCY_SECONDS
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
@@ -122,6 +130,7 @@ class Settings:
         if self.replication_factor < 1:
             raise SettingsError("replication_factor must be at least 1")
         check_lease(self.lease_seconds)
+        check_keeping(self.idempotency_seconds)
         self._check_secret()
 
     def _check_secret(self) -> None:
@@ -177,6 +186,12 @@ class Settings:
         )
 
 
+def check_keeping(seconds: float) -> None:
+    """Raises: SettingsError, for an idempotency_seconds that cannot be."""
+    if not 1 <= seconds <= IDEMPOTENCY_SECONDS_MAX:
+        raise SettingsError(f"idempotency_seconds must be from 1 to {IDEMPOTENCY_SECONDS_MAX:g}, not {seconds:g}")
+
+
 def check_lease(seconds: float) -> None:
     """Raises: SettingsError."""
     if not 0 <= seconds <= LEASE_SECONDS_MAX:
@@ -222,6 +237,11 @@ def _convert(name: str, value: object) -> object:
         return value.encode()
     if name in {"name", "data", "http", "peer", "zone"}:
         return value
+    if name == "consistency":
+        try:
+            return Level(value)
+        except ValueError:
+            raise SettingsError(f"consistency must be one of {', '.join(Level)}, not {value!r}") from None
     number = float if name.endswith("_seconds") else int
     try:
         return number(value)

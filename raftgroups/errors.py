@@ -40,6 +40,26 @@ class NoReplicaError(RaftGroupError):
         self.partition = partition
 
 
+class BehindError(RaftGroupError):
+    """This Replica has not applied what the reader has seen before."""
+
+    def __init__(self, partition: PartitionId) -> None:
+        super().__init__(f"the replica of partition {partition} has not caught up with this session in time")
+        self.partition = partition
+
+
+class TooStaleError(RaftGroupError):
+    """No Replica in reach can show that what it holds is as fresh as asked."""
+
+    def __init__(self, partition: PartitionId) -> None:
+        super().__init__(f"nobody in reach can show how old its replica of partition {partition} is")
+        self.partition = partition
+
+
+class TokenBusyError(RaftGroupError):
+    """A command with the same idempotency token is on its way: ask again when it has ended."""
+
+
 class InvalidCommandError(RaftGroupError):
     """The command could not be applied, so it is not let in; the text says why."""
 

@@ -1,21 +1,27 @@
 """RaftGroup: this node's replica of one partition, from proposal to state machine."""
 
 import logging
+import math
 import random
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from engine import KEY_BYTES_MAX, EngineError, WouldBlockError, is_damage
+from engine import EngineError, WouldBlockError, is_damage
 from raftgroups.command import (
+    KEY_BYTES_MAX,
+    ConditionalDelete,
     Delete,
-    Written,
     check_command,
     decode_command,
     encode_configuration,
     encode_entry,
+    is_plain,
+    token_of,
 )
 from raftgroups.consensus import Consensus
+from raftgroups.due import NEVER
 from raftgroups.errors import (
+    BehindError,
     ChangeRefusedError,
     DeadlineError,
     NotLeaderError,
@@ -23,12 +29,15 @@ from raftgroups.errors import (
     OverloadedError,
     RaftGroupError,
     StorageFullError,
+    TokenBusyError,
 )
 from raftgroups.ids import COMMANDS_PER_ENTRY_MAX, LogIndex, PartitionId, Term
 from raftgroups.journal import GroupLog
+from raftgroups.level import Freshness, Level
 from raftgroups.membership import Configuration
 from raftgroups.messages import RaftMessage
 from raftgroups.port import LocalRead, Port
+from raftgroups.result import Result
 from raftgroups.statemachine import StateMachine
 from raftgroups.timing import Timing
 
@@ -37,13 +46,16 @@ log = logging.getLogger("ringkv.group")
 ENTRY_BYTES_MAX = 256 << 10
 PENDING_COMMANDS_MAX = 16_384
 READS_WAITING_MAX = 16_384
-# No part of a command that is shorter can be too long.
+# No part of a Put or a Delete that is shorter can be too long.
 LONG_COMMAND_BYTES = KEY_BYTES_MAX
 TAIL_BYTES = 1 << 20
 
-WriteDone = Callable[[Written | RaftGroupError], None]
+WriteDone = Callable[[Result | RaftGroupError], None]
 ReadDone = Callable[[bytes | RaftGroupError | None], None]
 """Told the encoded Item, or None for an absent key, or why there is no answer."""
+Admitted = Callable[[Level, int], None]
+"""Told the level that is served, and a bound on the age in milliseconds: now this replica may be read."""
+Refused = Callable[[RaftGroupError], None]
 
 
 class Owner(Protocol):
@@ -110,6 +122,10 @@ class RaftGroup(Port):
         self._proposed: dict[LogIndex, tuple[Term, list[WriteDone]]] = {}
         self._waiting: list[tuple[LogIndex, Sequence[LocalRead]]] = []
         self._reads_waiting = 0
+        # Of commands to be done once, those that are on their way.
+        self._tokens: set[bytes] = set()
+        # What this replica has applied is at least what was committed then, in loop time.
+        self._confirmed_at = -math.inf
         self._wish: tuple[tuple[str, ...], WriteDone] | None = None
         self._holds = 0
         self.failure: BaseException | None = None
@@ -153,11 +169,24 @@ class RaftGroup(Port):
             done(NotLeaderError(self.partition, self.leader))
         elif (refusal := self._refusal(command)) is not None:
             done(refusal)
-        elif len(command) >= LONG_COMMAND_BYTES and (error := _error_in(command)) is not None:
+        elif (error := _error_in(command)) is not None:
             done(error)
+        elif (token := token_of(command)) is not None and token in self._tokens:
+            done(TokenBusyError(f"a write with this token is on its way in partition {self.partition}"))
         else:
+            if token is not None:
+                done = self._with_token(token, done)
             self._pending.append((command, deadline, done))
             self._owner.touched(self)
+
+    def _with_token(self, token: bytes, done: WriteDone) -> WriteDone:
+        self._tokens.add(token)
+
+        def ended(result: Result | RaftGroupError) -> None:
+            self._tokens.discard(token)
+            done(result)
+
+        return ended
 
     def _refusal(self, command: bytes) -> RaftGroupError | None:
         """Why there is no room for a command, None if there is."""
@@ -167,7 +196,9 @@ class RaftGroup(Port):
         if not (owner.is_full or engine.is_full) or len(self._pending) >= PENDING_COMMANDS_MAX:
             return self._too_many_writes()
         # What frees space may use the space that is held back for it.
-        is_welcome = not (owner.is_exhausted or engine.stall_reason) and isinstance(decode_command(command), Delete)
+        is_welcome = not (owner.is_exhausted or engine.stall_reason) and isinstance(
+            decode_command(command), Delete | ConditionalDelete
+        )
         return None if is_welcome else self._no_room()
 
     def set_target(self, nodes: Sequence[str], done: WriteDone) -> None:
@@ -180,26 +211,50 @@ class RaftGroup(Port):
             self._wish = (tuple(nodes), done)
             self._owner.touched(self)
 
-    def read_leased(self, key: bytes, done: ReadDone, now: float) -> bool:
-        """Read the newest acknowledged Item under the leader's lease, without asking anybody.
+    def admit(self, fresh: Freshness, now: float, deadline: float, serve: Admitted, refuse: Refused) -> None:
+        """Call `serve` as soon as what this replica has applied is as fresh as asked.
 
-        False, and nothing is done, when this node has no lease at `now`, the loop's time.
+        A follower has no lease: asked for one, it confirms what it has, as for LINEARIZABLE.
         """
-        if not self.consensus.has_lease(now):
-            return False
-        self.consensus.apply_committed()
-        self.read_applied(key, done)
-        return True
+        level = fresh.level
+        if level is Level.STALE:
+            serve(level, self.staleness_ms(now))
+        elif level is Level.SESSION:
+            self._await(LogIndex(fresh.index), deadline, lambda: serve(level, self.staleness_ms(now)), refuse)
+        elif level is Level.LEASE and self.consensus.has_lease(now):
+            self.consensus.apply_committed()
+            serve(level, 0)
+        elif level is Level.BOUNDED and (age_ms := self._age_ms(now)) <= fresh.staleness_ms:
+            serve(level, math.ceil(age_ms))
+        else:
+
+            def confirmed(error: RaftGroupError | None) -> None:
+                if error is not None:
+                    refuse(error)
+                    return
+                self._confirmed_at = max(self._confirmed_at, now)
+                serve(Level.LINEARIZABLE, 0)
+
+            self.confirm(confirmed)
+
+    def _age_ms(self, now: float) -> float:
+        """How old what is applied here can be, as a leader has shown: no message that was long on its way counts."""
+        fresh_at = self.consensus.fresh_at if self.is_leader else None
+        return max(0.0, (now - max(self._confirmed_at, fresh_at or -math.inf)) * 1000)
 
     def read(self, key: bytes, done: ReadDone) -> None:
         """Read the newest acknowledged Item under `key`."""
+        self.confirm(lambda error: self.read_applied(key, done) if error is None else done(error))
+
+    def confirm(self, done: Callable[[RaftGroupError | None], None]) -> None:
+        """Tell `done` None once what this replica has applied includes all that was acknowledged before the call."""
         if self._reads_waiting >= READS_WAITING_MAX:
             done(self._too_many_reads())
             return
 
         def serve() -> None:
             self._reads_waiting -= 1
-            self.read_applied(key, done)
+            done(None)
 
         def abandon() -> None:
             self._reads_waiting -= 1
@@ -208,6 +263,40 @@ class RaftGroup(Port):
         self._reads_waiting += 1
         self.consensus.read(LocalRead(serve, abandon))
         self._owner.touched(self)
+
+    def _await(self, index: LogIndex, deadline: float, serve: Callable[[], None], refuse: Refused) -> None:
+        """Call `serve` once `index` has been applied here."""
+        if self.consensus.applied_index >= index:
+            serve()
+            return
+        if self._reads_waiting >= READS_WAITING_MAX:
+            refuse(self._too_many_reads())
+            return
+
+        def reached() -> None:
+            self._reads_waiting -= 1
+            serve()
+
+        def abandon() -> None:
+            self._reads_waiting -= 1
+            refuse(BehindError(self.partition))
+
+        self._reads_waiting += 1
+        self._waiting.append((index, (LocalRead(reached, abandon, deadline),)))
+
+    def tick(self, now: float) -> None:
+        """Time has passed."""
+        self.consensus.tick(now)
+        if self._waiting:
+            self._give_up_waiting(now)
+
+    def _give_up_waiting(self, now: float) -> None:
+        overdue = [read for _, reads in self._waiting for read in reads if read.deadline <= now]
+        if overdue:
+            still = [(index, tuple(read for read in reads if read.deadline > now)) for index, reads in self._waiting]
+            self._waiting = [(index, reads) for index, reads in still if reads]
+            for read in overdue:
+                read.abandon()
 
     def read_applied(self, key: bytes, done: ReadDone) -> None:
         """Read what this replica has applied, without asking anybody; off the loop if a disk must be waited for."""
@@ -250,17 +339,21 @@ class RaftGroup(Port):
                 self._refuse_pending()
         elif (
             may_propose
-            and (self._pending or self._wish is not None or not consensus.is_settled)
+            and (self._pending or self._wish is not None or not consensus.is_settled or self._is_due())
             and not consensus.is_transferring
             # One entry at a time: what arrives while it is on its way shares the next.
             and consensus.applied_index == self.log.last_index
             and not self._change_membership()
-            and self._pending
         ):
             self._propose_pending(now)
         consensus.launch_reads()
         if self._waiting:
             self._serve_waiting()
+
+    def _is_due(self) -> bool:
+        """Whether something has expired, which an entry must say."""
+        due_ms = self.machine.next_due_ms
+        return due_ms < NEVER and due_ms <= self._clock_ms() and not self._owner.is_full
 
     def hold_log(self) -> None:
         """Forget no entries: a follower will need those after the snapshot it is being sent."""
@@ -404,7 +497,7 @@ class RaftGroup(Port):
             commands.append(command)
             dones.append(done)
         del self._pending[:taken]
-        if commands:
+        if commands or self._is_due():
             term = self.consensus.term
             index = self.consensus.propose(encode_entry(self._clock_ms(), commands))
             self._proposed[index] = (term, dones)
@@ -437,6 +530,8 @@ class RaftGroup(Port):
 
 
 def _error_in(command: bytes) -> RaftGroupError | None:
+    if len(command) < LONG_COMMAND_BYTES and is_plain(command):
+        return None
     try:
         check_command(command)
     except RaftGroupError as error:

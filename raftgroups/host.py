@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from engine import BlockCache, Engine, EngineError, Options, Reserve, StorageFullError
 from raftgroups.acquaintances import Acquaintances
-from raftgroups.command import Written, check_command
+from raftgroups.command import check_command
 from raftgroups.consensus import check_library
 from raftgroups.directory import DataDirectory
 from raftgroups.enginetotals import EngineTotals, cache_statistics
@@ -50,6 +50,7 @@ from raftgroups.nodelog import NodeLog
 from raftgroups.placements import Placements
 from raftgroups.relief import Relief
 from raftgroups.replicas import Replicas
+from raftgroups.result import Result
 from raftgroups.snapshot import Snapshots
 from raftgroups.statemachine import StateMachine
 from raftgroups.timing import Timing
@@ -472,7 +473,7 @@ class Host:
         group = self.groups.get(partition)
         if group is None or not group.is_leader:
             raise NotLeaderError(partition, group.leader if group else None)
-        decided: asyncio.Future[Written | RaftGroupError] = self._loop.create_future()
+        decided: asyncio.Future[Result | RaftGroupError] = self._loop.create_future()
         group.set_target(nodes, lambda result: None if decided.done() else decided.set_result(result))
         try:
             async with asyncio.timeout(DECISION_SECONDS):
@@ -486,7 +487,7 @@ class Host:
 
     def _tick(self) -> None:
         now = self._loop.time()
-        self._each_group(lambda group: group.consensus.tick(now))
+        self._each_group(lambda group: group.tick(now))
         if self.is_full and not self.is_exhausted:
             self._look_for_room()
         if self.gateway is not None:

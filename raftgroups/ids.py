@@ -17,13 +17,20 @@ Epoch = NewType("Epoch", int)
 Revision = NewType("Revision", int)
 """The version of a key. It grows with every write in a Partition."""
 
-COMMANDS_PER_ENTRY_MAX = 4096
+_REVISIONS_PER_ENTRY = 4096
+EXPIRED_PER_ENTRY_MAX = 512
+COMMANDS_PER_ENTRY_MAX = _REVISIONS_PER_ENTRY - EXPIRED_PER_ENTRY_MAX
 
 
 def revision_of(index: LogIndex, position: int) -> Revision:
-    """The Revision of the command at `position` within the entry at `index`.
+    """The Revision of the change at `position` within the entry at `index`: keys that expire come before commands.
 
     Invariant: derived from the log alone, so every replica computes the same, and it
     stays below 2**53 (exact in every JSON reader) for 2**41 entries.
     """
-    return Revision(index * COMMANDS_PER_ENTRY_MAX + position)
+    return Revision(index * _REVISIONS_PER_ENTRY + position)
+
+
+def index_of(revision: int) -> LogIndex:
+    """The entry that made a Revision."""
+    return LogIndex(revision // _REVISIONS_PER_ENTRY)

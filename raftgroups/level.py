@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from raftgroups.command import Item
+from raftgroups.item import Item
 
 
 class Level(StrEnum):
@@ -12,25 +12,54 @@ class Level(StrEnum):
 
     LINEARIZABLE  the newest acknowledged write; a majority is asked who leads
     LEASE         the same, from a leader that asks nobody because of what the clocks say (lease.py)
+    SESSION       at least what the reader has written and seen before, on any replica
+    BOUNDED       what a leader had committed at most so long ago, on any replica
     STALE         some committed past, without a quorum
     """
 
     LINEARIZABLE = "linearizable"
     LEASE = "lease"
+    SESSION = "session"
+    BOUNDED = "bounded"
     STALE = "stale"
+
+
+class Freshness(msgspec.Struct, frozen=True, array_like=True):
+    """A level, and what it needs to know.
+
+    index         SESSION: the entry that must have been applied
+    staleness_ms  BOUNDED: how old it may be
+    """
+
+    level: Level = Level.LINEARIZABLE
+    index: int = 0
+    staleness_ms: int = 0
+
+
+NEWEST = Freshness()
+
+
+class Receipt(msgspec.Struct, frozen=True, array_like=True):
+    """What an answer is worth.
+
+    level         the level really served, never weaker than asked
+    staleness_ms  a bound on its age
+    served_by     the node whose replica answered, in its `role` of "leader" or "follower"
+    index         the newest entry that replica had applied
+    """
+
+    level: Level
+    staleness_ms: int
+    served_by: str
+    role: str
+    index: int = 0
 
 
 class Reading(msgspec.Struct, frozen=True):
     """What a read found, and its receipt.
 
-    item          None when the key is absent
-    level         the level really served, never weaker than asked
-    staleness_ms  a bound on its age
-    served_by     the node whose replica answered, in its `role` of "leader" or "follower"
+    item    None when the key is absent
     """
 
     item: Item | None
-    level: Level
-    staleness_ms: int
-    served_by: str
-    role: str
+    receipt: Receipt

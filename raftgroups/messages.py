@@ -12,7 +12,9 @@ from typing import get_args
 
 import msgspec
 
-PROTOCOL_VERSION = 2
+from raftgroups.level import Freshness, Receipt
+
+PROTOCOL_VERSION = 3
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -191,34 +193,30 @@ class WriteCall(Message, frozen=True, tag=20):
 
 
 class ReadCall(Message, frozen=True, tag=21):
-    """Gateway → replica: read `key` at `level`."""
+    """Gateway → replica: read `key`, as fresh as this."""
 
     call: int
     partition: int
     epoch: int
     timeout_ms: int
-    level: str
+    fresh: Freshness
     key: bytes
 
 
 class WriteReturn(Message, frozen=True, tag=22):
-    """Leader → gateway: the Revision that the command made."""
+    """Leader → gateway: what the command came to, encoded as in result.py unless it is a Written."""
 
     call: int
     revision: int
+    result: bytes = b""
 
 
 class ReadReturn(Message, frozen=True, tag=23):
-    """Replica → gateway. `item` is encoded as in command.py, empty when the key is absent.
-
-    leased     the leader answered under its lease, without asking anybody
-    """
+    """Replica → gateway. `item` is encoded as in item.py, empty when the key is absent."""
 
     call: int
     item: bytes
-    staleness_ms: int
-    leads: bool
-    leased: bool = False
+    receipt: Receipt
 
 
 class FailureReturn(Message, frozen=True, tag=24):

@@ -1,5 +1,6 @@
 """Port: what a consensus needs done for it, and the reads that it is given."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,10 +11,14 @@ from raftgroups.messages import RaftMessage
 
 @dataclass(frozen=True, slots=True)
 class LocalRead:
-    """A read that waits on this node; `serve` is called when it may be answered, else `abandon`."""
+    """A read that waits on this node; `serve` is called when it may be answered, else `abandon`.
+
+    deadline    in loop time, for one that waits for an index
+    """
 
     serve: Callable[[], None]
     abandon: Callable[[], None]
+    deadline: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

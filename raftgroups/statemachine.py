@@ -1,26 +1,27 @@
 """The state machine of one partition: log entries in, an engine's records out.
 
-    engine key := 0x00 name      the state machine's own records
-                | 0x01 key       a user's key, holding an encoded Item (command.py)
-
     0x00 "configuration" := msgpack [index:int, configuration]    the newest applied one (membership.py)
     0x00 "applied" := index:u64 term:u64 clock_ms:u64    of the newest entry applied, little-endian
+    0x00 "tokens" := decimal                             how many idempotency tokens are kept (idempotency.py)
 
-Applying is deterministic: the same entries give the same records on every replica. The
-LogIndex of an entry is the SequenceNumber of its records, so an entry that the engine has
-already reached is skipped, and replaying the log after a crash is harmless.
+What else the engine holds is in schema.py. Applying is deterministic: the same entries give the same records on every
+replica. The LogIndex of an entry is the SequenceNumber of its records, so an entry that the engine has already
+reached is skipped, and replaying the log after a crash is harmless.
 """
 
 import struct
 
 import msgspec
 
-from engine import Engine, SequenceNumber, WriteBatch
-from raftgroups.command import Entry, Item, Put, Written, decode_entry, encode_item
+from engine import Engine, SequenceNumber
+from raftgroups.applying import Agenda, Effects, effects_of
+from raftgroups.command import Entry, decode_entry
 from raftgroups.ids import LogIndex, Term, revision_of
+from raftgroups.item import is_absent
 from raftgroups.membership import Configuration
+from raftgroups.result import Result, Written
+from raftgroups.schema import TOKENS_KEY, USER, Records
 
-USER_PREFIX = b"\x01"
 APPLIED_KEY = b"\x00applied"
 CONFIGURATION_KEY = b"\x00configuration"
 
@@ -46,39 +47,44 @@ class StateMachine:
         self.clock_ms: int = clock_ms
         configured = engine.get(CONFIGURATION_KEY)
         self.configuration = decode_configured(configured) if configured is not None else None
+        self._agenda = agenda_of(engine)
 
-    def apply(self, index: LogIndex, term: Term, payload: bytes) -> list[Written]:
+    @property
+    def next_due_ms(self) -> int:
+        """From when on, in state-machine time, an entry would do something even without commands."""
+        return self._agenda.next_ms
+
+    def apply(self, index: LogIndex, term: Term, payload: bytes) -> list[Result]:
         """Apply the entry at `index`; gives a result for each of its commands, or for its configuration."""
         if index <= self.applied_index:
             return []
         entry = decode_entry(payload)
         clock_ms = max(self.clock_ms, entry.clock_ms)
-        batch, results = batch_of(index, term, entry, clock_ms)
+        effects = write_of(self.engine, self._agenda, index, term, entry, clock_ms)
         if entry.configuration is not None:
             self.configuration = (index, entry.configuration)
-        self.engine.write(batch, sequence=SequenceNumber(index))
+        self.engine.write(effects.batch, sequence=SequenceNumber(index))
         self.applied_index, self.applied_term, self.clock_ms = index, term, clock_ms
-        return results
+        self._agenda.written()
+        return effects.results
 
     def get(self, key: bytes, *, wait: bool) -> bytes | None:
         """The encoded Item under `key`, or None. Raises: WouldBlockError when it must not wait and would."""
-        return self.engine.get(USER_PREFIX + key, wait=wait)
+        stored = self.engine.get(USER + key, wait=wait)
+        return None if stored is not None and is_absent(stored, self.clock_ms) else stored
 
 
-def batch_of(index: LogIndex, term: Term, entry: Entry, clock_ms: int) -> tuple[WriteBatch, list[Written]]:
-    """The records that an entry makes, and a result for each of its commands, or for its configuration."""
-    batch = WriteBatch()
-    results = []
-    for position, command in enumerate(entry.commands):
-        revision = revision_of(index, position)
-        if isinstance(command, Put):
-            item = Item(revision, command.value, command.content_type)
-            batch.put(USER_PREFIX + command.key, encode_item(item))
-        else:
-            batch.delete(USER_PREFIX + command.key)
-        results.append(Written(revision))
+def agenda_of(records: Records) -> Agenda:
+    """What time will do to these records."""
+    return Agenda(records, int(records.get(TOKENS_KEY) or b"0"))
+
+
+def write_of(records: Records, agenda: Agenda, index: LogIndex, term: Term, entry: Entry, clock_ms: int) -> Effects:
+    """What an entry does to the records of its partition, the state machine's own included."""
+    effects = effects_of(records, agenda, index, entry, clock_ms)
+    batch = effects.batch
     if entry.configuration is not None:
         batch.put(CONFIGURATION_KEY, encode_configured((index, entry.configuration)))
-        results.append(Written(revision_of(index, 0)))
+        effects.results.append(Written(revision_of(index, 0)))
     batch.put(APPLIED_KEY, _APPLIED.pack(index, term, clock_ms))
-    return batch, results
+    return effects

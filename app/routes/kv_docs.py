@@ -3,6 +3,8 @@
 from typing import Any
 
 from app.routes.responses import problems
+from app.writing import TTL_SECONDS_MAX
+from raftgroups import INTEGER_MAX, INTEGER_MIN
 
 _KEY = {
     "name": "key",
@@ -21,8 +23,9 @@ _TIMEOUT = {
 _SESSION = {
     "name": "KV-Session",
     "in": "header",
-    "description": "A token that an earlier write answered with; what it asks for is met by linearizable",
-    "schema": {"type": "string", "pattern": "^1-[0-9a-f]{1,8}-[0-9a-f]{1,16}$"},
+    "description": "The token of the answer before: a read with consistency=session sees what it stands for, on any "
+    "node, and every answer has one that knows more",
+    "schema": {"type": "string", "pattern": "^1-[0-9a-f]{1,4}-[0-9a-f]{1,16}([.][0-9a-f]{1,4}-[0-9a-f]{1,16})*$"},
 }
 _CONSISTENCY = {
     "name": "consistency",
@@ -30,8 +33,60 @@ _CONSISTENCY = {
     "description": "linearizable: the newest acknowledged write; a majority is asked. "
     "lease: the same from the leader alone, while it holds a lease, which trusts the nodes' clocks to run alike; "
     "without one, and where leases are off, it is linearizable. "
-    "stale: some committed past, even without a quorum",
-    "schema": {"type": "string", "enum": ["linearizable", "lease", "stale"], "default": "linearizable"},
+    "session: at least what the session has written and seen, from any replica. "
+    "bounded: at most `max_staleness` old, from any replica that can prove it, else linearizable. "
+    "stale: some committed past, even without a quorum. "
+    "Without this parameter: as the cluster is set, linearizable if it is not",
+    "schema": {"type": "string", "enum": ["linearizable", "lease", "session", "bounded", "stale"]},
+}
+_STALENESS = {
+    "name": "max_staleness",
+    "in": "query",
+    "description": "How old the answer to consistency=bounded may be, in milliseconds; 10,000 without it",
+    "schema": {"type": "integer", "minimum": 0, "maximum": 86400000},
+}
+_OPERATION = {
+    "name": "op",
+    "in": "query",
+    "required": True,
+    "description": "What to do",
+    "schema": {"type": "string", "enum": ["incr", "append", "touch", "persist"]},
+    "example": "incr",
+}
+_BY = {
+    "name": "by",
+    "in": "query",
+    "description": "Of op=incr: what to add, a signed integer of 64 bits; 1 without it",
+    "schema": {"type": "integer", "minimum": INTEGER_MIN, "maximum": INTEGER_MAX},
+    "example": 5,
+}
+_TTL = {
+    "name": "ttl",
+    "in": "query",
+    "description": "Seconds until the key is gone, with up to three decimals; more than 0",
+    "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": TTL_SECONDS_MAX},
+    "example": 60,
+}
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "Only if the key is at one of these revisions; * is any: only if it exists",
+    "schema": {"type": "string", "pattern": '^(\\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$'},
+    "example": '"8193"',
+}
+_IF_ABSENT = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "Only if the key does not exist",
+    "schema": {"type": "string", "enum": ["*"]},
+}
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "Makes it safe to repeat the request: the same key with the same request is done once, and answered "
+    "as it was then. It is kept for a day, unless the cluster is set otherwise",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "example": "6f1c9c1e-9d0a-4b1e-8d2b-0f3f2f6a1c55",
 }
 _UNLESS = {
     "name": "If-None-Match",
@@ -47,25 +102,29 @@ def _header(description: str, example: str | int) -> dict[str, Any]:
     return {"description": description, "schema": {"type": kind}, "example": example}
 
 
+_WRITES = [_IDEMPOTENCY_KEY, _TIMEOUT, _SESSION]
 _ETAG = {"ETag": _header("The revision, which grows with every write in a partition", '"8193"')}
 _RECEIPT = {
     "KV-Consistency": _header("The level really served, never weaker than asked", "linearizable"),
     "KV-Staleness-Ms": _header("A bound on the age of the answer", 0),
     "KV-Served-By": _header("The node whose replica answered, and its role", "n2;role=leader"),
 }
+_EXPIRES = {"KV-Expires-In": _header("Seconds until the key is gone; only if it has a TTL", 60)}
+_TOKEN = {"KV-Session": _header("A token that stands for what this client has written and seen", "1-7-2001")}
+_FOUND = {**_ETAG, **_RECEIPT, **_EXPIRES, **_TOKEN}
 _BYTES = {
     "text/plain": {"schema": {"type": "string"}, "example": "hello"},
     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
 }
 _WRITTEN = {
     "description": "Applied, and on disk at a majority",
-    "headers": {**_ETAG, "KV-Session": _header("An opaque token for later reads", "1-7-2001")},
+    "headers": {**_ETAG, **_TOKEN},
 }
 _READ = {
-    "parameters": [_KEY, _CONSISTENCY, _UNLESS, _TIMEOUT, _SESSION],
+    "parameters": [_KEY, _CONSISTENCY, _STALENESS, _UNLESS, _TIMEOUT, _SESSION],
 }
 _READ_ANSWERS = {
-    304: {"description": "The client has it already", "headers": {**_ETAG, **_RECEIPT}},
+    304: {"description": "The client has it already", "headers": _FOUND},
     **problems(400, 404, 414, 503, 504),
 }
 
@@ -74,17 +133,21 @@ OPERATIONS: dict[str, dict[str, Any]] = {
         "summary": "Store a value",
         "description": "The key now holds the body, byte for byte, under the Content-Type that came with it.",
         "status_code": 204,
-        "responses": {204: _WRITTEN, **problems(400, 413, 414, 503, 504, 507)},
+        "responses": {204: _WRITTEN, **problems(400, 409, 412, 413, 414, 422, 503, 504, 507)},
         "openapi_extra": {
-            "parameters": [_KEY, _TIMEOUT, _SESSION],
+            "parameters": [_KEY, _TTL, _IF_MATCH, _IF_ABSENT, *_WRITES],
             "requestBody": {"description": "Any bytes; key and value together at most 10,240", "content": _BYTES},
         },
     },
     "GET": {
         "summary": "Read a value",
-        "description": "The newest acknowledged value, or with consistency=stale some committed past.",
+        "description": "The newest acknowledged value, or what a weaker `consistency` promises.",
         "responses": {
-            200: {"description": "The value", "headers": {**_ETAG, **_RECEIPT}, "content": _BYTES},
+            200: {
+                "description": "The value",
+                "headers": _FOUND,
+                "content": _BYTES,
+            },
             **_READ_ANSWERS,
         },
         "openapi_extra": _READ,
@@ -92,7 +155,10 @@ OPERATIONS: dict[str, dict[str, Any]] = {
     "HEAD": {
         "summary": "Read what is known of a value",
         "description": "As GET, without the body.",
-        "responses": {200: {"description": "The key exists", "headers": {**_ETAG, **_RECEIPT}}, **_READ_ANSWERS},
+        "responses": {
+            200: {"description": "The key exists", "headers": _FOUND},
+            **_READ_ANSWERS,
+        },
         "openapi_extra": _READ,
     },
     "DELETE": {
@@ -100,7 +166,25 @@ OPERATIONS: dict[str, dict[str, Any]] = {
         "description": "The key is now absent, whether or not it was before.",
         "status_code": 204,
         "responses": {204: {**_WRITTEN, "description": "Absent now, on disk at a majority"}}
-        | problems(400, 414, 503, 504),
-        "openapi_extra": {"parameters": [_KEY, _TIMEOUT, _SESSION]},
+        | problems(400, 409, 412, 414, 422, 503, 504),
+        "openapi_extra": {"parameters": [_KEY, _IF_MATCH, *_WRITES]},
+    },
+    "POST": {
+        "summary": "Change a value where it is",
+        "description": "incr: the decimal number there, 0 if the key is absent, is now greater by `by`. "
+        "append: the value now ends with the body. touch: the key, which must exist, is gone after `ttl`. "
+        "persist: it stays. A number or a value that is changed expires when it did.",
+        "responses": {
+            200: {
+                "description": "The new value",
+                "headers": {**_ETAG, **_EXPIRES, **_TOKEN},
+                "content": {**_BYTES, "application/json": {"schema": {"type": "integer"}, "example": 42}},
+            },
+            **problems(400, 404, 409, 412, 413, 414, 422, 503, 504, 507),
+        },
+        "openapi_extra": {
+            "parameters": [_KEY, _OPERATION, _BY, _TTL, _IF_MATCH, _IF_ABSENT, *_WRITES],
+            "requestBody": {"description": "Of op=append: what to add. No other takes one", "content": _BYTES},
+        },
     },
 }

@@ -18,6 +18,7 @@ from app.problems import (
     NOT_A_REPLICA,
     OUTCOME_UNKNOWN,
     PAIR_TOO_LARGE,
+    PRECONDITION_FAILED,
     STORAGE_FULL,
     UNKNOWN_PARAMETER,
     Problem,
@@ -52,6 +53,10 @@ _FAILURES: dict[int, tuple[str, Problem]] = {
     409: (
         "In conflict with what is going on",
         Problem(CHANGE_REFUSED, "partition 7 is in the middle of another change", {"partition": 7}),
+    ),
+    412: (
+        "The condition does not hold; ETag says what is there",
+        Problem(PRECONDITION_FAILED, "the key is at revision 8193"),
     ),
     413: (
         "Too large",

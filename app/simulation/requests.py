@@ -8,7 +8,7 @@ from app.simulation.judges import Answer, Bench
 from app.simulation.node import SimulatedNode
 from app.simulation.simulation import Simulation
 from app.simulation.violation import Violation
-from raftgroups import Delete, Item, Level, PartitionId, Put, RaftGroupError, Reading, Written
+from raftgroups import Delete, Freshness, Item, Level, PartitionId, Put, RaftGroupError, Reading, Result, Written
 
 Ended = Callable[[bool | None], None]
 """Told whether it happened; None when nobody knows."""
@@ -81,12 +81,12 @@ class _Attempt:
         self._partition = coordinator.partition_of(request.key)
         deadline = node.loop.time() + request.deadline_seconds
         if request.kind == "get":
-            coordinator.read(request.key, request.level, deadline, self._done)
+            coordinator.read(request.key, Freshness(request.level), deadline, self._done)
         else:
             command = Put(request.key, request.value) if request.kind == "put" else Delete(request.key)
-            coordinator.write(command, deadline, self._done)
+            coordinator.write(request.key, command, deadline, self._done)
 
-    def _done(self, result: Written | Reading | RaftGroupError) -> None:
+    def _done(self, result: Result | Reading | RaftGroupError) -> None:
         if self._is_answered:
             self._requests.failure = Violation("one answer", f"{self._request} was answered twice")
         self._is_answered = True
@@ -98,11 +98,12 @@ class _Attempt:
             self._end(ok=True)
         elif isinstance(result, Reading):
             returned = self._bench.moment()
-            server = result.served_by
+            server = result.receipt.served_by
             starts = self._starts[server], self._simulation.nodes[server].starts
             self._bench.readings.read(Answer(partition, key, result.item, server, starts, self._called, returned))
             self._end(ok=True, item=result.item)
         else:
+            assert isinstance(result, RaftGroupError), "these commands have no other results"
             self._end(ok=None if result.may_have_applied else False)
 
     def _give_up(self) -> None:

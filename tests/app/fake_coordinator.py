@@ -1,13 +1,33 @@
 """A coordinator over a dict: the interface of the real one, answers on demand."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.views import ClusterView, Location, NodeView, PartitionView, Replicas
-from raftgroups import Delete, Item, Level, PartitionId, Put, RaftGroupError, Reading, Written
+from engine import WriteBatch
+from raftgroups import (
+    Command,
+    Delete,
+    Entry,
+    Freshness,
+    Item,
+    LogIndex,
+    PartitionId,
+    Put,
+    RaftGroupError,
+    Reading,
+    Receipt,
+    Result,
+    Written,
+    decode_item,
+    encode_item,
+    revision_of,
+)
+from raftgroups.applying import Agenda, effects_of
+from raftgroups.schema import USER
 
 NODES = ("n1", "n2", "n3")
-WriteDone = Callable[[Written | RaftGroupError], None]
+WriteDone = Callable[[Result | RaftGroupError], None]
 ReadDone = Callable[[Reading | RaftGroupError], None]
 
 
@@ -31,14 +51,16 @@ class FakeCoordinator:
     targets: dict[int, tuple[str, ...]] = field(default_factory=dict)
     leaders: dict[int, str] = field(default_factory=lambda: dict.fromkeys(range(4), "n1"))
     revision: int = 0
+    others: dict[bytes, bytes] = field(default_factory=dict)
+    clock_ms: int = 1_000
 
-    def write(self, command: Put | Delete, deadline: float, done: WriteDone) -> None:
+    def write(self, key: bytes, command: Command, deadline: float, done: WriteDone) -> None:
         self.deadlines.append(deadline)
         self._answer(lambda: done(self.error or self._apply(command)))
 
-    def read(self, key: bytes, level: Level, deadline: float, done: ReadDone) -> None:
+    def read(self, key: bytes, fresh: Freshness, deadline: float, done: ReadDone) -> None:
         self.deadlines.append(deadline)
-        self._answer(lambda: done(self.error or Reading(self.items.get(key), level, 0, "n1", "leader")))
+        self._answer(lambda: done(self.error or Reading(self.items.get(key), Receipt(fresh.level, 0, "n1", "leader"))))
 
     def partition_of(self, key: bytes) -> PartitionId:
         return PartitionId(key[0] % len(self.leaders))
@@ -91,10 +113,48 @@ class FakeCoordinator:
         else:
             answer()
 
-    def _apply(self, command: Put | Delete) -> Written:
+    def _apply(self, command: Command) -> Result:
         self.revision += 1
         if isinstance(command, Put):
             self.items[command.key] = Item(self.revision, command.value, command.content_type)
-        else:
+            return Written(self.revision)
+        if isinstance(command, Delete):
             self.items.pop(command.key, None)
-        return Written(self.revision)
+            return Written(self.revision)
+        index = LogIndex(self.revision)
+        records = FakeRecords(self.items, self.others)
+        effects = effects_of(records, Agenda(records, 0), index, Entry(self.clock_ms, [command]), self.clock_ms)
+        records.write(effects.batch)
+        self.revision = revision_of(index, 0)
+        return effects.results[0]
+
+
+@dataclass
+class FakeRecords:
+    """The items, as records, and all other records."""
+
+    items: dict[bytes, Item]
+    others: dict[bytes, bytes]
+
+    def get(self, key: bytes, *, wait: bool = True) -> bytes | None:
+        if key[:1] != USER:
+            return self.others.get(key)
+        item = self.items.get(key[1:])
+        return None if item is None else encode_item(item)
+
+    def scan(
+        self, start: bytes = b"", end: bytes | None = None, *, limit: int | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        found = [(key, value) for key, value in sorted(self.others.items()) if start <= key and (not end or key < end)]
+        return iter(found[:limit])
+
+    def write(self, batch: WriteBatch) -> None:
+        for key, value in batch.items():
+            if key[:1] == USER and value is not None:
+                self.items[key[1:]] = decode_item(value)
+            elif key[:1] == USER:
+                self.items.pop(key[1:], None)
+            elif value is not None:
+                self.others[key] = value
+            else:
+                self.others.pop(key, None)

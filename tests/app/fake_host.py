@@ -7,10 +7,13 @@ from types import SimpleNamespace
 
 from app.coordinator import Coordinator
 from raftgroups import (
+    BehindError,
     CallMessage,
     Epoch,
+    Freshness,
     HostOptions,
     Item,
+    Level,
     Member,
     NotLeaderError,
     PartitionId,
@@ -23,6 +26,7 @@ from raftgroups import (
     decode_command,
     encode_item,
 )
+from raftgroups.group import Admitted, Refused
 
 ReadDone = Callable[[bytes | RaftGroupError | None], None]
 
@@ -46,7 +50,10 @@ class FakeGroup:
     waiting: list[Callable[[RaftGroupError | None], None]] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
 
+    applied_index: int = 19
+
     def __post_init__(self) -> None:
+        self.machine = SimpleNamespace(applied_index=self.applied_index)
         self.consensus = SimpleNamespace(has_quorum_links=True, term=3, commit_index=20, applied_index=19)
 
     @property
@@ -70,26 +77,28 @@ class FakeGroup:
 
         self._end(end)
 
-    def read_leased(self, key: bytes, done: ReadDone, now: float) -> bool:
-        if self.holds_lease:
+    def admit(self, fresh: Freshness, now: float, deadline: float, serve: Admitted, refuse: Refused) -> None:
+        if fresh.level is Level.STALE:
+            self.log.append("stale")
+            serve(Level.STALE, 7)
+        elif fresh.level is Level.LEASE and self.holds_lease:
             self.log.append("lease")
-            done(self._find(key))
-        return self.holds_lease
-
-    def read(self, key: bytes, done: ReadDone) -> None:
-        self.log.append("read")
-
-        def end(error: RaftGroupError | None) -> None:
-            done(error if error is not None else self._find(key))
-
-        self._end(end)
+            serve(Level.LEASE, 0)
+        elif fresh.level is Level.SESSION and fresh.index > self.applied_index:
+            self.log.append("behind")
+            refuse(BehindError(self.partition))
+        elif fresh.level is Level.SESSION:
+            self.log.append("session")
+            serve(Level.SESSION, 7)
+        elif fresh.level is Level.BOUNDED and fresh.staleness_ms >= 7:
+            self.log.append("bounded")
+            serve(Level.BOUNDED, 7)
+        else:
+            self.log.append("read")
+            self._end(lambda error: serve(Level.LINEARIZABLE, 0) if error is None else refuse(error))
 
     def read_applied(self, key: bytes, done: ReadDone) -> None:
-        self.log.append("stale")
         done(self._find(key))
-
-    def staleness_ms(self, now: float) -> int:
-        return 7
 
     def end(self, error: RaftGroupError | None = None) -> None:
         """Let go of all that waits."""

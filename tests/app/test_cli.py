@@ -94,7 +94,7 @@ def test_nobody_at_the_url_is_one_line(nobody: str, command: tuple[str, ...]) ->
         ("put", "k", "v", "--file", __file__),
         ("put", "", "v"),
         ("put", "k", "v", "--content-type", "a\r\nb: c"),
-        ("get", "k", "--consistency", "session"),
+        ("get", "k", "--consistency", "eventual"),
         ("get", "k", "--url", "https://localhost"),
         ("get", "k", "--url", "http://"),
         ("get", "k", "--url", "http://x:99999"),

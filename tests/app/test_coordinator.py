@@ -8,9 +8,11 @@ import pytest
 from app import coordinator as module
 from app.coordinator import LEADER_PATIENCE_SECONDS, MINORITY_PATIENCE_SECONDS, Coordinator
 from raftgroups import (
+    BehindError,
     CallMessage,
     ChangeRefusedError,
     FailureReturn,
+    Freshness,
     Level,
     NoQuorumError,
     NoReplicaError,
@@ -23,7 +25,9 @@ from raftgroups import (
     RaftGroupError,
     ReadCall,
     Reading,
+    Result,
     TargetCall,
+    TooStaleError,
     WriteCall,
     WriteReturn,
     Written,
@@ -49,19 +53,22 @@ class Client:
         self._coordinator = wire.coordinators[name]
         self.key = key_of(self._coordinator, 0)
         self.deadline = asyncio.get_running_loop().time() + SECONDS
-        self.answers: list[Written | Reading | RaftGroupError] = []
+        self.answers: list[Result | Reading | RaftGroupError] = []
 
     def write(self, value: bytes = b"v") -> None:
-        self._coordinator.write(Put(self.key, value, ""), self.deadline, self.answers.append)
+        self._coordinator.write(self.key, Put(self.key, value, ""), self.deadline, self.answers.append)
 
     def read(self, level: Level = Level.LINEARIZABLE) -> None:
-        self._coordinator.read(self.key, level, self.deadline, self.answers.append)
+        self.read_fresh(Freshness(level))
+
+    def read_fresh(self, fresh: Freshness) -> None:
+        self._coordinator.read(self.key, fresh, self.deadline, self.answers.append)
 
     @property
     def receipt(self) -> tuple[str, str, str]:
         (reading,) = self.answers
         assert isinstance(reading, Reading), reading
-        return reading.level, reading.served_by, reading.role
+        return reading.receipt.level, reading.receipt.served_by, reading.receipt.role
 
     @property
     def failure(self) -> RaftGroupError:
@@ -535,7 +542,7 @@ def test_a_lease_read_is_the_leader_s(play: Play, name: str, holds_lease: bool) 
         wire.deliver()
 
         assert client.receipt == ("lease" if holds_lease else "linearizable", "n1", "leader")
-        assert isinstance(client.answers[0], Reading) and client.answers[0].staleness_ms == 0
+        assert isinstance(client.answers[0], Reading) and client.answers[0].receipt.staleness_ms == 0
         assert leader.log == ["lease" if holds_lease else "read"]
         assert wire.asked(name) == ([] if name == "n1" else ["n1"])
 
@@ -749,7 +756,7 @@ def test_a_node_that_holds_nothing_refuses_and_names_the_leader(play: Play) -> N
         wire.deliver()
         calls: list[CallMessage] = [
             WriteCall(1, 0, 1, 100, b""),
-            ReadCall(2, 0, 1, 100, "stale", b"k"),
+            ReadCall(2, 0, 1, 100, Freshness(Level.STALE), b"k"),
             TargetCall(3, 0, ["n1"]),
         ]
         del wire.sent[:]
@@ -806,5 +813,64 @@ def test_statistics_are_there(play: Play) -> None:
 
         found = wire.coordinators["n4"].statistics()
         assert (found["requests_forwarded_total"], found["requests_open"]) == (1, 0)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("name", ["n2", "n4"])
+def test_a_session_read_is_any_replica_s_that_has_caught_up(play: Play, name: str) -> None:
+    async def scenario(wire: Wire) -> None:
+        client = Client(wire, name)
+        client.read_fresh(Freshness(Level.SESSION, 19))
+        wire.deliver()
+
+        assert client.receipt[0] == "session"
+        assert (client.receipt[1] == "n2") is (name == "n2")
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("name", ["n2", "n4"])
+def test_a_session_that_is_ahead_of_one_replica_is_served_by_another(play: Play, name: str) -> None:
+    async def scenario(wire: Wire) -> None:
+        wire.hosts["n1"].groups[P0].applied_index = 20
+        client = Client(wire, name)
+        wire.coordinators[name]._where.learn(P0, "n2")
+        client.read_fresh(Freshness(Level.SESSION, 20))
+        wire.deliver()
+
+        assert client.receipt == ("session", "n1", "leader")
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("fresh", "error"),
+    [(Freshness(Level.SESSION, 20), BehindError), (Freshness(Level.BOUNDED, 0, 6), TooStaleError)],
+)
+def test_a_minority_says_that_it_is_not_fresh_enough(play: Play, fresh: Freshness, error: type[RaftGroupError]) -> None:
+    async def scenario(wire: Wire) -> None:
+        wire.hosts["n2"].groups[P0].leader = None
+        wire.down = {"n1", "n3"}
+        client = Client(wire, "n2")
+        client.read_fresh(fresh)
+        assert client.answers == []
+
+        wire.coordinators["n2"].tick(client.deadline - SECONDS + LEADER_PATIENCE_SECONDS + 0.1)
+
+        assert type(client.failure) is error
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("fresh", [Freshness(Level.SESSION, 19), Freshness(Level.BOUNDED, 0, 7)])
+def test_a_minority_serves_what_is_fresh_enough(play: Play, fresh: Freshness) -> None:
+    async def scenario(wire: Wire) -> None:
+        wire.hosts["n2"].groups[P0].leader = None
+        wire.down = {"n1", "n3"}
+        client = Client(wire, "n2")
+        client.read_fresh(fresh)
+
+        assert client.receipt == (fresh.level, "n2", "follower")
 
     play(scenario)

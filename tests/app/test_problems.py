@@ -7,7 +7,7 @@ import pytest
 import raftgroups
 from app import problems
 from app.problems import TABLE, Kind, Problem, problem_of
-from raftgroups import ChangeRefusedError, OutcomeUnknownError, PartitionId, RaftGroupError
+from raftgroups import ChangeRefusedError, OutcomeUnknownError, PartitionId, RaftGroupError, TokenBusyError
 
 KINDS = [value for value in vars(problems).values() if isinstance(value, Kind)]
 ERRORS = [
@@ -22,7 +22,7 @@ def test_every_error_has_a_row_that_knows_its_outcome(error: type[RaftGroupError
     kind = TABLE[error]
 
     assert kind.outcome == ("unknown" if error.may_have_applied else "not_applied")
-    assert kind.status >= 500 or error is ChangeRefusedError  # which the client asked for
+    assert kind.status >= 500 or error in {ChangeRefusedError, TokenBusyError}  # which the client asked for
 
 
 def test_codes_and_types_are_unique() -> None:
@@ -45,7 +45,7 @@ def test_a_problem_says_what_became_of_the_request(kind: Kind) -> None:
         "retryable": kind.retryable,
         "limit": 5,
     }
-    assert (b"retry-after" in answer.head) is (answer.status == 503)
+    assert (b"retry-after" in answer.head) is (answer.status == 503 or kind is problems.TOKEN_BUSY)
     assert answer.head.startswith(b"content-type: application/problem+json\r\nkv-consistency: stale\r\n")
     # What may have applied must not be repeated blindly.
     assert not (kind.retryable and kind.outcome == "unknown")

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engine import Engine, Options
-from raftgroups.command import Item, encode_item
-from raftgroups.statemachine import USER_PREFIX
+from raftgroups.item import Item, encode_item
+from raftgroups.schema import USER
 from tests.cluster.nodes import Cluster, Node
 
 VALUE_BYTES = 1_000
@@ -30,7 +30,7 @@ def pairs(count: int, seed: int) -> Iterator[tuple[bytes, bytes]]:
     for number in range(count):
         start = rng.randrange(len(filler) - VALUE_BYTES)
         item = Item(1, filler[start : start + VALUE_BYTES], "application/octet-stream")
-        yield USER_PREFIX + b"filled/%010d" % number, encode_item(item)
+        yield USER + b"filled/%010d" % number, encode_item(item)
 
 
 def fill(node: Node, byte_size: int) -> int:

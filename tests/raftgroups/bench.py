@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 from engine import Engine, InlineExecutor, MemoryFileSystem, Options
-from raftgroups.command import Put, Written, decode_entry, encode_command
+from raftgroups.command import Command, Put, decode_entry, encode_command
 from raftgroups.errors import RaftGroupError
 from raftgroups.group import RaftGroup
 from raftgroups.ids import LogIndex, PartitionId
@@ -12,12 +12,13 @@ from raftgroups.journal import GroupLog
 from raftgroups.membership import Configuration
 from raftgroups.messages import Append, AppendReply, Heartbeat, RaftMessage, VoteReply
 from raftgroups.nodelog import NodeLog
+from raftgroups.result import Result
 from raftgroups.statemachine import StateMachine
 from raftgroups.timing import Timing
 
 P0 = PartitionId(0)
 LATER = 1000.0
-Outcome = Written | RaftGroupError
+Outcome = Result | RaftGroupError
 
 
 def open_machine(disk: MemoryFileSystem, path: str) -> StateMachine:
@@ -124,7 +125,10 @@ class Bench:
         consensus.receive(leader, Heartbeat(0, consensus.term + 1, 0, 0), self.now)
 
     def put(self, key: bytes, value: bytes = b"value", deadline: float = LATER) -> None:
-        self.group.propose(encode_command(Put(key, value)), deadline, self.outcomes.append)
+        self.propose(Put(key, value), deadline)
+
+    def propose(self, command: Command, deadline: float = LATER) -> None:
+        self.group.propose(encode_command(command), deadline, self.outcomes.append)
 
     def read(self, key: bytes) -> None:
         self.group.read(key, self.items.append)

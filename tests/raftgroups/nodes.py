@@ -8,11 +8,13 @@ from typing import Any
 
 import uvloop
 
-from raftgroups.command import Command, Item, Put, Written, decode_item, encode_command
+from raftgroups.command import Delete, Put, encode_command
 from raftgroups.errors import RaftGroupError
 from raftgroups.group import RaftGroup
 from raftgroups.host import Host, HostOptions
 from raftgroups.ids import PartitionId
+from raftgroups.item import Item, decode_item
+from raftgroups.result import Result, Written
 from raftgroups.timing import Timing
 from tests.cluster.nodes import free_port
 
@@ -85,15 +87,16 @@ class Cluster:
         partition = next(iter(self.hosts.values())).topology.ring.partition_of(key)
         return self.leader(partition).groups[partition]
 
-    async def write(self, command: Command) -> Written:
+    async def write(self, command: Put | Delete) -> Written:
         """Raises: RaftGroupError."""
         loop = asyncio.get_running_loop()
-        written: asyncio.Future[Written | RaftGroupError] = loop.create_future()
+        written: asyncio.Future[Result | RaftGroupError] = loop.create_future()
         self.group(command.key).propose(encode_command(command), loop.time() + PATIENCE_SECONDS, written.set_result)
         async with asyncio.timeout(PATIENCE_SECONDS):
             outcome = await written
         if isinstance(outcome, RaftGroupError):
             raise outcome
+        assert isinstance(outcome, Written), outcome
         return outcome
 
     async def put(self, key: bytes, value: bytes) -> Written:

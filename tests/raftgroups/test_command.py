@@ -10,18 +10,16 @@ from raftgroups.command import (
     Command,
     Delete,
     Entry,
-    Item,
     Put,
     check_command,
     decode_command,
     decode_entry,
-    decode_item,
     encode_command,
     encode_entry,
-    encode_item,
 )
 from raftgroups.errors import InvalidCommandError
 from raftgroups.ids import COMMANDS_PER_ENTRY_MAX, LogIndex, revision_of
+from raftgroups.item import Item, decode_item, encode_item
 
 keys = st.binary(min_size=1, max_size=1024)
 values = st.binary(max_size=2048)

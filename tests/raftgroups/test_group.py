@@ -1,28 +1,37 @@
 import pytest
 
-from engine import KEY_BYTES_MAX, ClosedError, CorruptionError, EngineError
+from engine import ClosedError, CorruptionError, EngineError
 from raftgroups import group as group_module
 from raftgroups.command import (
     CONTENT_TYPE_LENGTH_MAX,
+    KEY_BYTES_MAX,
     VALUE_BYTES_MAX,
     Command,
+    ConditionalPut,
     Delete,
+    Once,
     Put,
-    Written,
-    decode_item,
+    Touch,
     encode_command,
+    encode_entry,
 )
 from raftgroups.errors import (
+    BehindError,
     DeadlineError,
     InvalidCommandError,
     NotLeaderError,
     OutcomeUnknownError,
     OverloadedError,
+    RaftGroupError,
     StorageFullError,
+    TokenBusyError,
 )
 from raftgroups.group import ENTRY_BYTES_MAX
 from raftgroups.ids import COMMANDS_PER_ENTRY_MAX, LogIndex, Term, revision_of
-from raftgroups.messages import Append, Heartbeat
+from raftgroups.item import decode_item
+from raftgroups.level import Freshness, Level
+from raftgroups.messages import Append, Heartbeat, ReadIndexReply, ReadIndexRequest
+from raftgroups.result import Written
 from tests.raftgroups.bench import LATER, Bench
 
 
@@ -38,6 +47,9 @@ def test_a_write_is_applied_and_read_back(replicas: str) -> None:
     stored = bench.group.machine.get(b"key", wait=False)
     assert stored is not None
     assert decode_item(stored).value == b"value"
+
+
+LONG = b"k" * (KEY_BYTES_MAX + 1)
 
 
 def test_the_commands_of_a_turn_share_an_entry() -> None:
@@ -153,7 +165,7 @@ def test_more_than_the_group_can_take_is_refused(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    "command", [Put(b"k" * KEY_BYTES_MAX, b""), Put(b"k", b"v" * (VALUE_BYTES_MAX + 1)), Delete(b"k" * KEY_BYTES_MAX)]
+    "command", [Put(LONG, b""), Put(b"k", b"v" * (VALUE_BYTES_MAX + 1)), Delete(LONG), Touch(LONG, 1), Touch(b"", 1)]
 )
 def test_a_command_that_no_replica_could_apply_is_refused(command: Command) -> None:
     """In the log it would stop every replica, again after each restart."""
@@ -168,7 +180,7 @@ def test_a_command_that_no_replica_could_apply_is_refused(command: Command) -> N
 
 def test_the_longest_command_is_applied() -> None:
     bench = Bench().lead()
-    command = Put(b"k" * (KEY_BYTES_MAX - 1), b"v" * VALUE_BYTES_MAX, "t" * CONTENT_TYPE_LENGTH_MAX)
+    command = Put(b"k" * KEY_BYTES_MAX, b"v" * VALUE_BYTES_MAX, "t" * CONTENT_TYPE_LENGTH_MAX)
 
     bench.group.propose(encode_command(command), LATER, bench.outcomes.append)
     bench.turn()
@@ -400,3 +412,152 @@ def test_a_replica_whose_tables_cannot_be_read_shuns_leading(
     bench.put(b"key")
     bench.turn()
     assert isinstance(bench.outcomes[0], Written)
+
+
+# Time, tokens and levels.
+
+
+def test_what_expires_does_so_without_a_write() -> None:
+    """The leader says that time has passed, and once is enough."""
+    bench = Bench().lead()
+    bench.propose(ConditionalPut(b"key", b"value", "", 500))
+    bench.turn()
+    before = bench.log.last_index
+
+    bench.turn()
+    assert bench.log.last_index == before
+    bench.clock_ms += 500
+    bench.turn()
+    bench.turn()
+
+    assert bench.log.last_index == before + 1
+    assert bench.group.machine.get(b"key", wait=True) is None
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_only_a_leader_with_room_says_so(leads: bool) -> None:
+    bench = Bench("abc").lead()
+    bench.propose(ConditionalPut(b"key", b"value", "", 500))
+    bench.turn()
+    bench.is_full = leads
+    if not leads:
+        bench.depose()
+    before = bench.log.last_index
+
+    bench.clock_ms += 500
+    bench.turn()
+
+    assert bench.log.last_index == before
+
+
+def test_a_token_that_is_on_its_way_is_busy() -> None:
+    bench = Bench().lead()
+    command = Once(b"token", b"digest", 1_000, Put(b"key", b"value"))
+
+    bench.propose(command)
+    bench.propose(command)
+    bench.turn()
+    bench.propose(command)
+    bench.turn()
+
+    busy, first, again = bench.outcomes
+    assert isinstance(busy, TokenBusyError) and not busy.may_have_applied
+    assert isinstance(first, Written) and first == again
+
+
+def test_a_token_is_free_again_when_its_command_has_failed() -> None:
+    bench = Bench("abc").lead()
+    command = Once(b"token", b"digest", 1_000, Put(b"key", b"value"))
+    bench.propose(command)
+    bench.depose()
+    bench.turn()
+    bench.now += 10
+    bench.lead()
+
+    bench.propose(command)
+    bench.turn()
+
+    assert [type(outcome) for outcome in bench.outcomes] == [NotLeaderError, Written]
+
+
+class Admission:
+    """What became of a wish to read."""
+
+    def __init__(self, bench: Bench, fresh: Freshness, seconds: float = 1.0) -> None:
+        self.served: list[tuple[Level, int]] = []
+        self.refused: list[RaftGroupError] = []
+        bench.group.admit(
+            fresh,
+            bench.now,
+            bench.now + seconds,
+            lambda level, age_ms: self.served.append((level, age_ms)),
+            self.refused.append,
+        )
+
+
+def test_a_session_waits_until_the_replica_has_what_it_has_seen() -> None:
+    bench = Bench("abc", "b")
+    bench.depose("a")
+    consensus = bench.group.consensus
+    seen = Admission(bench, Freshness(Level.SESSION, 1))
+    nothing = Admission(bench, Freshness(Level.SESSION, 0))
+
+    assert not seen.served and [level for level, _ in nothing.served] == [Level.SESSION]
+    entries: list[tuple[int, bytes]] = [(consensus.term, encode_entry(1, []))]
+    consensus.receive("a", Append(0, consensus.term, 0, 0, entries, 1, 1), bench.now)
+    bench.turn()
+
+    assert [level for level, _ in seen.served] == [Level.SESSION] and not seen.refused
+
+
+def test_a_session_is_told_when_the_replica_does_not_catch_up() -> None:
+    bench = Bench("abc", "b")
+    bench.depose("a")
+    waiting = Admission(bench, Freshness(Level.SESSION, 9), seconds=1.0)
+    longer = Admission(bench, Freshness(Level.SESSION, 9), seconds=2.0)
+
+    bench.group.tick(bench.now + 1.0)
+
+    assert not waiting.served and isinstance(waiting.refused[0], BehindError)
+    assert not longer.refused
+
+
+def test_a_leader_serves_what_is_bounded_and_knows_how_old_it_is() -> None:
+    bench = Bench().lead()
+
+    admission = Admission(bench, Freshness(Level.BOUNDED, 0, 0))
+    bench.turn()
+
+    assert admission.served == [(Level.BOUNDED, 0)]
+
+
+def test_a_follower_proves_the_age_by_what_it_asked_not_by_what_came_late() -> None:
+    """A heartbeat may have been on its way for any time; the answer to a question is newer than the question."""
+    bench = Bench("abc", "b")
+    bench.depose("a")
+    bench.group.consensus.receive("a", Heartbeat(0, bench.group.consensus.term, 0, 1), bench.now)
+    first = Admission(bench, Freshness(Level.BOUNDED, 0, 60_000))
+    assert not first.served
+    bench.group.turn(bench.now, may_propose=True)
+    [asked] = [message for _, message in bench.sent if isinstance(message, ReadIndexRequest)]
+    bench.now += 1.0
+    reply = ReadIndexReply(0, bench.group.consensus.term, asked.read, 1, 1)
+    entries: list[tuple[int, bytes]] = [(bench.group.consensus.term, encode_entry(1, []))]
+    bench.group.consensus.receive("a", Append(0, bench.group.consensus.term, 0, 0, entries, 1, 1), bench.now)
+    bench.group.consensus.receive("a", reply, bench.now)
+    bench.turn()
+    assert first.served == [(Level.LINEARIZABLE, 0)]
+
+    bench.now += 1.0
+    fresh, strict = (Admission(bench, Freshness(Level.BOUNDED, 0, ms)) for ms in (2_000, 1_999))
+
+    assert fresh.served == [(Level.BOUNDED, 2_000)]
+    assert not strict.served
+
+
+def test_what_is_bounded_needs_a_leader_once_it_is_too_old() -> None:
+    bench = Bench("abc", "b")
+
+    admission = Admission(bench, Freshness(Level.BOUNDED, 0, 5_000))
+
+    assert isinstance(admission.refused[0], NotLeaderError)

@@ -8,7 +8,7 @@ import pytest
 from engine import CorruptionError, Fault, MemoryFileSystem, StorageError, StorageFullError
 from raftgroups import group as group_module
 from raftgroups import host as host_module
-from raftgroups.command import Delete, Item, encode_command
+from raftgroups.command import Delete, encode_command
 from raftgroups.errors import (
     DamagedDirectoryError,
     DirectoryInUseError,
@@ -19,6 +19,7 @@ from raftgroups.errors import (
 )
 from raftgroups.host import Host, HostOptions
 from raftgroups.ids import PartitionId, Term
+from raftgroups.item import Item
 from raftgroups.machine import Machine
 from raftgroups.messages import AnyMessage, CallMessage, FailureReturn, ReturnMessage, WriteCall
 from raftgroups.timing import Timing

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raftgroups.level import Freshness, Level, Receipt
 from raftgroups.messages import (
     AnyMessage,
     Append,
@@ -44,9 +45,10 @@ ONE_OF_EACH: list[AnyMessage] = [
     SnapshotChunk(3, 1, 4096, b"\x00\xff"),
     SnapshotReply(3, 7, 1, 4112, installed=True, failed=False),
     WriteCall(11, 3, 1, 2000, b"command"),
-    ReadCall(12, 3, 1, 2000, "linearizable", b"key"),
+    ReadCall(12, 3, 1, 2000, Freshness(Level.SESSION, 7), b"key"),
     WriteReturn(11, 4097),
-    ReadReturn(12, b"item", 15, leads=True),
+    WriteReturn(11, 0, b"result"),
+    ReadReturn(12, b"item", Receipt(Level.STALE, 15, "n1", "leader", 42)),
     FailureReturn(13, "NotLeaderError", "partition 3 is led by n2", "n2"),
     TransferCall(14, 3, "n2"),
     Removed(3, 7, 41),

@@ -19,7 +19,7 @@ from app.simulation.simulation import SimulationOptions
 from app.simulation.trial import Trial, try_out
 from engine import Engine, section
 from raftgroups import elections, following, leading, reign
-from raftgroups.command import Written, decode_entry, encode_command, encode_entry
+from raftgroups.command import decode_entry, encode_command, encode_entry
 from raftgroups.directory import DataDirectory
 from raftgroups.following import Following
 from raftgroups.group import RaftGroup
@@ -34,6 +34,7 @@ from raftgroups.readindex import Serve
 from raftgroups.reads import Reads
 from raftgroups.receiving import Receiving
 from raftgroups.replication import Accept, reconcile
+from raftgroups.result import Written
 from raftgroups.statemachine import StateMachine
 from raftgroups.transport import Transport
 from raftgroups.votes import Ballot, Tally, decide
@@ -284,7 +285,7 @@ def serve_a_read_without_the_round(stack: ExitStack) -> None:
 @mutation(5)
 def serve_a_read_from_a_follower(stack: ExitStack) -> None:
     """A follower answers linearizable reads from what it has applied."""
-    stack.enter_context(patch.object(RaftGroup, "read", RaftGroup.read_applied))
+    stack.enter_context(patch.object(RaftGroup, "confirm", lambda _, done: done(None)))
 
 
 # Links.

@@ -9,7 +9,7 @@ from app.simulation.judges import Bench
 from app.simulation.node import SimulatedNode
 from app.simulation.setting import Setting
 from app.simulation.simulation import Simulation, SimulationOptions
-from raftgroups import Delete, Item, Level, PartitionId, Put, RaftGroupError, Reading, Written
+from raftgroups import Delete, Freshness, Item, Level, PartitionId, Put, RaftGroupError, Reading, Receipt, Written
 
 Done = Callable[[Any], None]
 
@@ -32,14 +32,14 @@ class FakeCoordinator:
     def partition_of(self, key: bytes) -> PartitionId:
         return PartitionId(0)
 
-    def write(self, command: Put | Delete, deadline: float, done: Done) -> None:
+    def write(self, key: bytes, command: Put | Delete, deadline: float, done: Done) -> None:
         self._asked(command, deadline, done, Written(len(self.asked) + 1))
 
-    def read(self, key: bytes, level: Level, deadline: float, done: Done) -> None:
-        self._asked((key, level), deadline, done, self.reading(None))
+    def read(self, key: bytes, fresh: Freshness, deadline: float, done: Done) -> None:
+        self._asked((key, fresh.level), deadline, done, self.reading(None))
 
     def reading(self, item: Item | None) -> Reading:
-        return Reading(item, Level.LINEARIZABLE, 0, self.name, "leader")
+        return Reading(item, Receipt(Level.LINEARIZABLE, 0, self.name, "leader"))
 
     def _asked(self, what: object, deadline: float, done: Done, answer: object) -> None:
         self.asked.append(what)

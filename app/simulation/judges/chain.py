@@ -6,7 +6,19 @@ of every key: so a replica can be compared at whatever index it has reached.
 
 from bisect import bisect_right
 
-from raftgroups import Configuration, Item, LogIndex, Put, Revision, Term, decode_entry, encode_item, revision_of
+from raftgroups import (
+    Configuration,
+    Delete,
+    Entry,
+    Item,
+    LogIndex,
+    Put,
+    Revision,
+    Term,
+    decode_entry,
+    encode_item,
+    revision_of,
+)
 
 StoredEntry = tuple[int, bytes]
 """(term, payload)."""
@@ -51,7 +63,7 @@ class Chain:
         entry = decode_entry(payload)
         if entry.configuration is not None:
             self._configured.append((self.last_index, entry.configuration))
-        for position, command in enumerate(entry.commands):
+        for position, command in enumerate(_commands(entry)):
             revision = revision_of(self.last_index, position)
             made = (
                 encode_item(Item(revision, command.value, command.content_type)) if isinstance(command, Put) else None
@@ -61,7 +73,7 @@ class Chain:
 
     def keys_of(self, index: LogIndex) -> list[bytes]:
         """What the entry at `index` wrote."""
-        return [command.key for command in decode_entry(self._entries[index - 1][1]).commands]
+        return [command.key for command in _commands(decode_entry(self._entries[index - 1][1]))]
 
     def configured_at(self, index: LogIndex) -> tuple[LogIndex, Configuration] | None:
         """The newest configuration up to `index`, and where it stands; None while it is the founding one."""
@@ -92,3 +104,8 @@ class Chain:
             if revision >= floor and self._items[key][at] is None:
                 return revision
         return None
+
+
+def _commands(entry: Entry) -> list[Put | Delete]:
+    """Those of an entry: clients ask for no others here."""
+    return [command for command in entry.commands if isinstance(command, Put | Delete)]

@@ -17,6 +17,7 @@ from engine import EngineError
 from raftgroups import (
     Command,
     Configuration,
+    Delete,
     Item,
     LogIndex,
     PartitionId,
@@ -72,6 +73,7 @@ class FakeMachine:
                 item = Item(revision_of(index, position), command.value)
                 self.engine.records[b"\x01" + command.key] = encode_item(item)
             else:
+                assert isinstance(command, Delete), "no judge is asked about others"
                 self.engine.records.pop(b"\x01" + command.key, None)
 
     def get(self, key: bytes, *, wait: bool) -> bytes | None:

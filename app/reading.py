@@ -1,0 +1,96 @@
+"""Reading: how fresh a read must be, from a request's query and token, and what an answer says of it."""
+
+import math
+import time
+from collections.abc import Mapping
+
+from app.fields import read_query
+from app.problems import BAD_PARAMETER, UNKNOWN_PARAMETER, UNSUPPORTED, Problem
+from app.session import decode_session
+from raftgroups import NEWEST, Freshness, Level, Receipt, index_of
+
+PARAMETERS = ("consistency", "max_staleness")
+STALENESS_MS = 10_000
+STALENESS_MS_MAX = 86_400_000
+
+_LEVELS = {level.value: level for level in Level}
+_CACHED_LINES_MAX = 256
+_FRESH = {level: Freshness(level) for level in Level}
+
+
+def read_freshness(query: bytes, default: Level) -> Freshness | Problem:
+    """The level that a query asks for. The token of a session is another matter: see `of_session`."""
+    if not query:
+        return _FRESH[default]
+    parameters = read_query(query, PARAMETERS)
+    if isinstance(parameters, Problem):
+        return parameters
+    return freshness_of(parameters, default)
+
+
+def freshness_of(parameters: Mapping[str, str], default: Level) -> Freshness | Problem:
+    """The level that these parameters ask for."""
+    text = parameters.get("consistency", default)
+    level = _LEVELS.get(text)
+    if level is None:
+        detail = f"query parameter 'consistency' must be one of {', '.join(_LEVELS)}, not {text!r}"
+        return Problem(BAD_PARAMETER, detail, {"parameter": "consistency"})
+    limit = parameters.get("max_staleness")
+    if level is not Level.BOUNDED:
+        if limit is not None:
+            detail = "query parameter 'max_staleness' belongs to consistency=bounded"
+            return Problem(UNKNOWN_PARAMETER, detail, {"parameter": "max_staleness"})
+        return _FRESH[level]
+    if limit is None:
+        return Freshness(level, 0, STALENESS_MS)
+    if limit.isascii() and limit.isdigit() and len(limit) <= 9 and int(limit) <= STALENESS_MS_MAX:
+        return Freshness(level, 0, int(limit))
+    detail = f"query parameter 'max_staleness' must be milliseconds, 0 to {STALENESS_MS_MAX}, not {limit!r}"
+    return Problem(BAD_PARAMETER, detail, {"parameter": "max_staleness"})
+
+
+def read_session(token: bytes, level: Level) -> dict[int, int] | Problem:
+    """The revisions by partition that a KV-Session names."""
+    marks = decode_session(token)
+    if marks is None:
+        return Problem(
+            UNSUPPORTED, "header KV-Session is not a token that this store gave out", {"header": "KV-Session"}
+        )
+    if level is Level.STALE or level is Level.BOUNDED:
+        detail = f"header KV-Session is not honoured by consistency={level}"
+        return Problem(UNSUPPORTED, detail, {"header": "KV-Session"})
+    return marks
+
+
+def of_session(fresh: Freshness, marks: Mapping[int, int], partition: int) -> Freshness:
+    """What a session has seen of the partition, it must see again."""
+    if fresh.level is not Level.SESSION:
+        return fresh
+    return Freshness(Level.SESSION, index_of(marks.get(partition, 0)))
+
+
+class Receipts:
+    """The header lines that say what a client really got: level, age, and by whom."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[Level, str, str], bytes] = {}
+
+    def lines(self, receipt: Receipt) -> bytes:
+        key = (receipt.level, receipt.served_by, receipt.role)
+        lines = self._lines.get(key)
+        if lines is None:
+            text = f"kv-consistency: {receipt.level}\r\nkv-served-by: {receipt.served_by};role={receipt.role}\r\n"
+            lines = (text + "kv-staleness-ms: ").encode()
+            if len(self._lines) >= _CACHED_LINES_MAX:
+                self._lines.clear()
+            self._lines[key] = lines
+        return b"%b%d\r\n" % (lines, receipt.staleness_ms)
+
+
+def expiry_line(expires_ms: int) -> bytes:
+    """The header line of what has a TTL: whole seconds, by this node's clock."""
+    seconds = math.ceil(expires_ms / 1_000 - time.time())
+    return b"kv-expires-in: %d\r\n" % max(0, seconds)
+
+
+assert _FRESH[Level.LINEARIZABLE] == NEWEST

@@ -1,0 +1,39 @@
+"""Items: what a key holds.
+
+    item := msgpack [revision, value, content_type]                until it is overwritten
+          | msgpack [revision, value, content_type, expires_ms]    until state-machine time reaches that, too
+
+What is stored for every key is read at every get: the first byte alone says whether it may expire.
+"""
+
+import msgspec
+
+_EXPIRES = 0x94  # an array of four
+
+
+class Item(msgspec.Struct, frozen=True, array_like=True):
+    """What a key holds.
+
+    expires_ms  it is absent from then on, in state-machine time; 0: never
+    """
+
+    revision: int
+    value: bytes
+    content_type: str = ""
+    expires_ms: int = 0
+
+
+_encode = msgspec.msgpack.Encoder().encode
+decode_item = msgspec.msgpack.Decoder(Item).decode
+
+
+def encode_item(item: Item) -> bytes:
+    """Its bytes, as the engine stores them and links carry them."""
+    if item.expires_ms:
+        return _encode(item)
+    return _encode((item.revision, item.value, item.content_type))
+
+
+def is_absent(stored: bytes, clock_ms: int) -> bool:
+    """Whether a stored item has expired at `clock_ms`."""
+    return stored[0] == _EXPIRES and decode_item(stored).expires_ms <= clock_ms
