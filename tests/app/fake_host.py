@@ -93,6 +93,8 @@ class FakeGroup:
         elif fresh.level is Level.BOUNDED and fresh.staleness_ms >= 7:
             self.log.append("bounded")
             serve(Level.BOUNDED, 7)
+        elif self.leader is None:
+            refuse(NotLeaderError(self.partition, None))
         else:
             self.log.append("read")
             self._end(lambda error: serve(Level.LINEARIZABLE, 0) if error is None else refuse(error))
