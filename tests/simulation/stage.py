@@ -59,7 +59,7 @@ class Stage:
         for number in range(count):
             command = Put(b"k%d" % number, b"." * 200)
             deadline = node.loop.time() + 9.0
-            node.loop.call_later(number / count, coordinator.write, command, deadline, lambda _: None)
+            node.loop.call_later(number / count, coordinator.write, command.key, command, deadline, lambda _: None)
         self.run(self.simulation.now + 1.0)
 
     def close(self) -> None:
