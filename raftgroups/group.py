@@ -11,6 +11,7 @@ from raftgroups.command import (
     KEY_BYTES_MAX,
     ConditionalDelete,
     Delete,
+    Once,
     check_command,
     decode_command,
     encode_configuration,
@@ -167,17 +168,20 @@ class RaftGroup(Port):
         """
         if not self.is_leader:
             done(NotLeaderError(self.partition, self.leader))
-        elif (refusal := self._refusal(command)) is not None:
-            done(refusal)
-        elif (error := _error_in(command)) is not None:
-            done(error)
-        elif (token := token_of(command)) is not None and token in self._tokens:
-            done(TokenBusyError(f"a write with this token is on its way in partition {self.partition}"))
-        else:
-            if token is not None:
+            return
+        error = self._refusal(command)
+        if error is None and (len(command) >= LONG_COMMAND_BYTES or not is_plain(command)):
+            error = _error_in(command)
+            token = token_of(command) if error is None else None
+            if token in self._tokens:
+                error = TokenBusyError(f"a write with this token is on its way in partition {self.partition}")
+            elif token is not None:
                 done = self._with_token(token, done)
-            self._pending.append((command, deadline, done))
-            self._owner.touched(self)
+        if error is not None:
+            done(error)
+            return
+        self._pending.append((command, deadline, done))
+        self._owner.touched(self)
 
     def _with_token(self, token: bytes, done: WriteDone) -> WriteDone:
         self._tokens.add(token)
@@ -196,9 +200,7 @@ class RaftGroup(Port):
         if not (owner.is_full or engine.is_full) or len(self._pending) >= PENDING_COMMANDS_MAX:
             return self._too_many_writes()
         # What frees space may use the space that is held back for it.
-        is_welcome = not (owner.is_exhausted or engine.stall_reason) and isinstance(
-            decode_command(command), Delete | ConditionalDelete
-        )
+        is_welcome = not (owner.is_exhausted or engine.stall_reason) and _frees_space(command)
         return None if is_welcome else self._no_room()
 
     def set_target(self, nodes: Sequence[str], done: WriteDone) -> None:
@@ -529,9 +531,12 @@ class RaftGroup(Port):
         return NotLeaderError(self.partition, None)
 
 
+def _frees_space(command: bytes) -> bool:
+    decoded = decode_command(command)
+    return isinstance(decoded.command if isinstance(decoded, Once) else decoded, Delete | ConditionalDelete)
+
+
 def _error_in(command: bytes) -> RaftGroupError | None:
-    if len(command) < LONG_COMMAND_BYTES and is_plain(command):
-        return None
     try:
         check_command(command)
     except RaftGroupError as error:

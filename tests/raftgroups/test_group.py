@@ -7,6 +7,7 @@ from raftgroups.command import (
     KEY_BYTES_MAX,
     VALUE_BYTES_MAX,
     Command,
+    ConditionalDelete,
     ConditionalPut,
     Delete,
     Once,
@@ -137,15 +138,18 @@ def test_a_follower_says_who_leads() -> None:
     assert (refusal.partition, refusal.leader) == (0, "b")
 
 
+@pytest.mark.parametrize(
+    "delete", [Delete(b"key"), ConditionalDelete(b"key", True), Once(b"token", b"digest", 1_000, Delete(b"key"))]
+)
 @pytest.mark.parametrize("is_exhausted", [False, True])
-def test_a_full_disk_takes_deletes_as_long_as_it_can_and_nothing_else(is_exhausted: bool) -> None:
+def test_a_full_disk_takes_deletes_as_long_as_it_can_and_nothing_else(is_exhausted: bool, delete: Command) -> None:
     bench = Bench().lead()
     bench.put(b"key")
     bench.turn()
     bench.is_full, bench.is_exhausted = True, is_exhausted
 
     bench.put(b"key")
-    bench.group.propose(encode_command(Delete(b"key")), LATER, bench.outcomes.append)
+    bench.propose(delete)
     bench.turn()
 
     kinds = [type(outcome) for outcome in bench.outcomes]
