@@ -22,6 +22,9 @@ from engine.sstable import SPAN_BYTES, SSTableReader, SSTableWriter
 from engine.training import train_dictionary
 from engine.version import NOTHING, Version
 
+# What a merge reads ahead, packed: in memory five times as much where values are small.
+_STREAMS_BYTES = 1 << 20
+
 
 class JobStoppedError(Exception):
     """The engine is closing: what the job made is gone again."""
@@ -62,8 +65,8 @@ def compact(
     workshop: Workshop, compaction: Compaction, version: Version, readers: Mapping[int, SSTableReader]
 ) -> list[SSTableReader]:
     """Merge the tables of a compaction into new durable ones."""
-    # Steps are small beside a table, as tables are cut only between them.
-    span_bytes = min(SPAN_BYTES, workshop.options.table_bytes_max // 8)
+    # Steps are small beside a table, as tables are cut only between them; and many streams take as much as a few.
+    span_bytes = min(SPAN_BYTES, workshop.options.table_bytes_max // 8, _STREAMS_BYTES // (len(compaction.upper) + 1))
     upper = [readers[table.number].runs(span_bytes=span_bytes) for table in compaction.upper]
     lower = chain.from_iterable(readers[table.number].runs(span_bytes=span_bytes) for table in compaction.lower)
     runs = without_needless(merge([*upper, lower]), compaction, version)
