@@ -99,6 +99,20 @@ class Version:
         """Whether any level below this one may hold such a key."""
         return any(self.overlapping(below, smallest, largest) for below in range(level + 1, LEVELS))
 
+    def spans_below(self, level: int, smallest: bytes, largest: bytes) -> list[tuple[bytes, bytes]]:
+        """Where any level below this one may hold a key from smallest to largest, all of them included.
+
+        Each is a first and a last key, in order and apart; the outermost may reach beyond the keys asked for.
+        """
+        spans: list[tuple[bytes, bytes]] = []
+        tables = [table for below in range(level + 1, LEVELS) for table in self.overlapping(below, smallest, largest)]
+        for first, last in sorted((table.smallest, table.largest) for table in tables):
+            if spans and first <= spans[-1][1]:
+                spans[-1] = spans[-1][0], max(spans[-1][1], last)
+            else:
+                spans.append((first, last))
+        return spans
+
     def apply(self, edit: VersionEdit) -> "Version":
         """Raises: InvalidEditError."""
         levels = [list(level) for level in self.levels]

@@ -5,15 +5,18 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine import BlockCache, Fault, MemoryFileSystem, Options, SequenceNumber, StorageError, WriteBatch
 from engine.compaction import Compaction
 from engine.footer import FOOTER_BYTES, Footer
 from engine.ingest import write_sorted
-from engine.jobs import JobStoppedError, Workshop, compact, flush
+from engine.jobs import JobStoppedError, Workshop, compact, flush, without_needless
 from engine.memtable import Memtable
+from engine.record import Expiring, unless_expired
 from engine.sstable import SSTableReader
-from engine.version import LEVELS, Version, VersionEdit
+from engine.version import LEVELS, Table, Version, VersionEdit
 from tests.engine.contents import documents
 
 
@@ -103,6 +106,47 @@ def test_a_tombstone_goes_when_nothing_below_can_hold_its_key() -> None:
 
     assert content(run(workshop, {0: top, 1: middle, 3: deep})) == {b"k": b"1", b"n": None}
     assert content(run(workshop, {0: top, 1: middle})) == {b"k": b"1"}
+
+
+@given(
+    st.lists(st.sampled_from([None, b"1", Expiring.at(5, b"2"), Expiring.at(6, b"2")]), max_size=40),
+    st.sets(st.integers(0, 12), max_size=4),
+)
+def test_what_is_needless_is_what_hides_nothing(values: list[bytes | None], tables: set[int]) -> None:
+    """In a run of any kind, over tables of a few keys here and there; as it is told by looking key by key."""
+    keys = [b"%02d" % number for number in range(len(values))]
+    below = [Table(number + 1, 1, b"%02d" % (3 * number), b"%02d" % (3 * number + 2), 1, 0) for number in tables]
+    version = Version().apply(VersionEdit(tuple((2 + number % 2, table) for number, table in enumerate(below))))
+    compaction = Compaction(0, (), (), clock_ms=5)
+
+    runs = list(without_needless(iter([(keys, values)]), compaction, version))
+    kept = [pair for kept_keys, kept_values in runs for pair in zip(kept_keys, kept_values, strict=True)]
+
+    there = [(key, unless_expired(value, 5) and value) for key, value in zip(keys, values, strict=True)]
+    assert kept == [(key, value) for key, value in there if value is not None or version.may_hold_below(1, key, key)]
+
+
+class CountingVersion(Version):
+    """Counts how often it is asked for tables."""
+
+    looks = 0
+
+    def overlapping(self, level: int, smallest: bytes, largest: bytes) -> tuple[Table, ...]:
+        CountingVersion.looks += 1
+        return super().overlapping(level, smallest, largest)
+
+
+def test_tombstones_are_looked_up_together() -> None:
+    """One by one that took most of a compaction's time: longer than a writer waits, after a storm of deletes."""
+    workshop = make_workshop(MemoryFileSystem())
+    top = flush(workshop, memtable({b"%05d" % number: None for number in range(20_000)}))
+    deep = flush(workshop, memtable({b"00000": b"1", b"19999": b"1"}))
+    version = CountingVersion(leveled({0: top, 2: deep}).levels)
+
+    made = compact(workshop, Compaction(0, version.levels[0], ()), version, {1: top[0], 2: deep[0]})
+
+    assert len(content(made)) == 20_000
+    assert CountingVersion.looks < 1000
 
 
 def test_a_compaction_may_leave_nothing() -> None:

@@ -1,6 +1,10 @@
 """Versions: immutable, and never with two tables of a level over one key."""
 
+from itertools import pairwise
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.record import SequenceNumber
 from engine.version import InvalidEditError, Table, Version, VersionEdit
@@ -76,3 +80,20 @@ def test_only_levels_below_count_as_below() -> None:
     assert not here.may_hold_below(1, b"a", b"a")
     assert here.may_hold_below(1, b"a", b"b")
     assert not here.may_hold_below(3, b"c", b"c")
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 30), st.integers(0, 8)), max_size=9), st.integers(0, 3))
+def test_spans_below_are_the_keys_that_may_be_held_below(tables: list[tuple[int, int, int]], level: int) -> None:
+    """As `may_hold_below` says of each key; in order and apart."""
+    here = Version()
+    for number, (into, first, length) in enumerate(tables, 1):
+        if not here.overlapping(into, bytes([first]), bytes([first + length])):
+            added = (into, table(number, bytes([first]), bytes([first + length])))
+            here = here.apply(VersionEdit(added=(added,)))
+
+    spans = here.spans_below(level, bytes([10]), bytes([20]))
+
+    for number in range(10, 21):
+        key = bytes([number])
+        assert any(first <= key <= last for first, last in spans) == here.may_hold_below(level, key, key)
+    assert all(left[1] < right[0] for left, right in pairwise(spans))
