@@ -1,5 +1,6 @@
 """Flush and compaction make the tables they should, or none."""
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -10,12 +11,13 @@ from hypothesis import strategies as st
 
 from engine import BlockCache, Fault, MemoryFileSystem, Options, SequenceNumber, StorageError, WriteBatch
 from engine.compaction import Compaction
+from engine.files import ReadableFile
 from engine.footer import FOOTER_BYTES, Footer
 from engine.ingest import write_sorted
 from engine.jobs import JobStoppedError, Workshop, compact, flush, without_needless
 from engine.memtable import Memtable
 from engine.record import Expiring, unless_expired
-from engine.sstable import SSTableReader
+from engine.sstable import SPAN_BYTES, SSTableReader
 from engine.version import LEVELS, Table, Version, VersionEdit
 from tests.engine.contents import documents
 
@@ -153,6 +155,44 @@ def test_a_compaction_may_leave_nothing() -> None:
     workshop = make_workshop(MemoryFileSystem())
 
     assert run(workshop, {0: flush(workshop, memtable({b"a": None}))}) == []
+
+
+class _ReadNotes:
+    """A file, and in `longest` how much was read of it at once."""
+
+    def __init__(self, file: ReadableFile, path: str, longest: dict[str, int]) -> None:
+        self._file, self._path, self._longest = file, path, longest
+
+    def read(self, offset: int, length: int) -> bytes:
+        self._longest[self._path] = max(self._longest.get(self._path, 0), length)
+        return self._file.read(offset, length)
+
+    def read_nowait(self, offset: int, length: int) -> bytes | None:
+        return self.read(offset, length)
+
+
+@pytest.mark.parametrize(("count", "each_bytes"), [(3, SPAN_BYTES), (20, (1 << 20) // 21)])
+def test_many_streams_read_no_more_ahead_than_some(
+    count: int, each_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a compaction's spans are decoded at once, and of tombstones they grow to five times their size."""
+    longest: dict[str, int] = {}
+    disk = MemoryFileSystem()
+    open_read = disk.open_read
+    monkeypatch.setattr(disk, "open_read", lambda path: _ReadNotes(open_read(path), path, longest))
+    workshop = make_workshop(disk)
+    noise = random.Random(1).randbytes(160_000)
+    upper = [
+        flush(workshop, memtable({b"%03d%03d" % (i, number): noise[80 * i : 80 * i + 200] for i in range(2000)}))[0]
+        for number in range(count)
+    ]
+    longest.clear()
+
+    run(workshop, {0: upper})
+
+    assert len(longest) >= count
+    most = max(longest.values())
+    assert each_bytes / 2 < most <= each_bytes + 2 * workshop.options.block_bytes
 
 
 def test_compaction_cuts_tables_at_their_size() -> None:
