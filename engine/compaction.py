@@ -1,12 +1,14 @@
 """What to compact next: leveled, the level furthest over its size first.
 
 Level 0 is bounded in tables, as each one costs every get a look; the levels below are bounded
-in bytes, each some times the one above. A compaction takes tables of one level and all they
-overlap in the next, and puts their merge in the place of the latter.
+in bytes, each some times the one above. A tombstone counts as much as what it may hide: else, after
+many deletes, a level of them would stay within its bound and keep on disk what is gone. A compaction
+takes tables of one level and all they overlap in the next, and puts their merge in the place of the latter.
 
-Source: leveldb impl.md; which table goes first is RocksDB's kMinOverlappingRatio.
+Source: leveldb impl.md; which table goes first is RocksDB's kMinOverlappingRatio, with its compensated sizes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -52,13 +54,21 @@ def pick(version: Version, options: Options, clock_ms: int = 0) -> Compaction | 
     """The compaction that is needed most at a time on the caller's clock, None if none is."""
     scores = [len(version.levels[0]) / options.level0_tables_compact]
     limit = options.level1_bytes_max
+    weight = _weigher(version)
     for level in range(1, LEVELS - 1):
-        scores.append(version.level_bytes(level) / limit)
+        scores.append(sum(map(weight, version.levels[level])) / limit)
         limit *= options.level_bytes_ratio
     score = max(scores)
     if score >= 1:
         return _from_level(version, scores.index(score), clock_ms)
     return _expired(version, clock_ms) if clock_ms >= version.next_expiry_ms else None
+
+
+def _weigher(version: Version) -> Callable[[Table], float]:
+    """How much a table counts, in bytes: each of its tombstones as much again as a record is large."""
+    tables = list(version.tables())
+    record_bytes = sum(table.byte_size for table in tables) / max(sum(table.records for table in tables), 1)
+    return lambda table: table.byte_size + record_bytes * table.tombstones
 
 
 def debt_bytes(version: Version, options: Options) -> int:
@@ -105,9 +115,11 @@ def _from_level(version: Version, level: int, clock_ms: int) -> Compaction:
         largest = max(table.largest for table in tables)
         return Compaction(0, tables, version.overlapping(1, smallest, largest), clock_ms)
 
+    weight = _weigher(version)
+
     def cost(table: Table) -> float:
         below = version.overlapping(level + 1, table.smallest, table.largest)
-        return sum(other.byte_size for other in below) / table.byte_size
+        return sum(other.byte_size for other in below) / weight(table)
 
     return _from_table(version, level, min(tables, key=cost), clock_ms)
 

@@ -54,6 +54,33 @@ def test_the_table_with_the_least_below_it_goes_first() -> None:
     assert pick(here, OPTIONS) == Compaction(1, here.levels[1][1:], here.levels[2][1:])
 
 
+def test_tombstones_count_like_what_they_hide() -> None:
+    """Else a level of them stays within its bound, and what was deleted on disk (RocksDB's compensated sizes).
+
+    All tables have 10 records, which are 92 bytes large on average.
+    """
+    small = [table(number, b"%d" % number, b"%d!" % number, 400, tombstones=7) for number in (1, 2, 3, 4)]
+    levels = [(1, each) for each in small] + [(2, table(9, b"1", b"5", 3000))]
+
+    chosen = pick(version(*levels), OPTIONS)
+
+    assert sum(each.byte_size for each in small) < OPTIONS.level1_bytes_max
+    assert chosen is not None
+    assert (chosen.level, len(chosen.upper), chosen.lower[0].number) == (1, 1, 9)
+
+
+def test_of_tables_alike_the_one_with_most_tombstones_goes_first() -> None:
+    tables = [
+        (1, table(number, b"%d" % number, b"%d!" % number, 3000, tombstones=number % 3)) for number in range(1, 5)
+    ]
+    below = [(2, table(number + 10, b"%d" % number, b"%d!" % number, 1000)) for number in range(1, 5)]
+
+    chosen = pick(version(*tables, *below), OPTIONS)
+
+    assert chosen is not None
+    assert [each.number for each in chosen.upper] == [2]
+
+
 def test_a_table_with_nothing_to_merge_is_moved() -> None:
     alone = Compaction(1, (table(1, b"a", b"c"),), ())
 
