@@ -64,6 +64,13 @@ class Memtable:
         self.sequence = sequence
         self.byte_size = size
 
+    def put(self, key: bytes, value: bytes, byte_size: int, sequence: SequenceNumber) -> None:
+        """Write a single record."""
+        size = self.byte_size_begun = self.byte_size + byte_size + RECORD_BYTES
+        self.records[key] = value
+        self.sequence = sequence
+        self.byte_size = size
+
     def copy(self) -> "Memtable | None":
         """One with the records of now, that nobody writes to; None while a write is halfway in.
 

@@ -10,7 +10,7 @@ from engine.coding import DecodeError
 from engine.commitlog import FRAME_BYTES_MAX, CommitLogWriter, read_commit_log
 from engine.errors import CorruptionError, InvalidBatchError, StorageError
 from engine.files import LOG, FileSystem, ReadableFileSystem, join, log_name, parse_name, remove_needless
-from engine.record import SequenceNumber, WriteBatch, decode_batch, encode_batch, encoded_size
+from engine.record import SequenceNumber, WriteBatch, decode_batch, encode_batch, encode_put, encoded_size
 
 
 def replay(
@@ -84,9 +84,16 @@ class OwnLog:
     def write(self, first: int, batches: Sequence[WriteBatch]) -> None:
         """Let the batches survive the process. Raises: StorageFullError, with none of them written."""
         log = self._log
+        if len(batches) == 1:
+            log.write_frame(encode_batch(first, batches[0]))
+            return
         for sequence, batch in enumerate(batches, first):
             log.append(encode_batch(sequence, batch))
         log.write_out()
+
+    def write_put(self, sequence: int, key: bytes, value: bytes) -> None:
+        """The same for a single record."""
+        self._log.write_frame(encode_put(sequence, key, value))
 
     def sync(self) -> None:
         """Let what was written out survive the machine."""

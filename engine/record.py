@@ -202,6 +202,11 @@ def encoded_size(batch: WriteBatch) -> int:
     return _head.size + 8 * len(batch) + batch.byte_size + extras
 
 
+def encode_put(sequence: int, key: bytes, value: bytes) -> bytes:
+    """What `encode_batch` makes of a batch of one record that does not expire."""
+    return _single.pack(sequence, 1, len(key), len(value)) + key + value
+
+
 def encode_batch(sequence: int, batch: WriteBatch) -> bytes:
     """The records of one write, as they stand in the commit log."""
     records = batch.records

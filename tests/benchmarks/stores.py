@@ -12,6 +12,7 @@ filters nor compaction: a write changes pages of the map, and what it has writte
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,7 +46,8 @@ class Store(Protocol):
     def put(self) -> Callable[[bytes, bytes], object]:
         """Write one, without sync."""
 
-    def put_synced(self, key: bytes, value: bytes, /) -> None:
+    @property
+    def put_synced(self) -> Callable[[bytes, bytes], object]:
         """Write one, and return once it and all before it survive the machine."""
 
     def write(self, pairs: Sequence[Pair], sync: bool, /) -> None:
@@ -82,22 +84,14 @@ class Ringkv:
         self._engine = engine.Engine.open(str(path), options)
         self._write = self._engine.write
         self.get = self._engine.get
+        self.put = partial(self._engine.put, sync=False)
+        self.put_synced = self._engine.put
         self.multi_get = self._engine.multi_get
         self.compact = self._engine.compact
         self.close = self._engine.close
 
     def write(self, pairs: Sequence[Pair], sync: bool) -> None:
         self._write(self._new_batch(pairs), sync=sync)
-
-    def put(self, key: bytes, value: bytes) -> None:
-        batch = self._new_batch()
-        batch.put(key, value)
-        self._write(batch, sync=False)
-
-    def put_synced(self, key: bytes, value: bytes) -> None:
-        batch = self._new_batch()
-        batch.put(key, value)
-        self._write(batch, sync=True)
 
     def scan(self) -> int:
         return exhaust(self._engine.scan())

@@ -96,7 +96,7 @@ class Life:
         with_sync = sync and self.options.own_log
         self.ask(
             Change(lambda model: model.write(batch)),
-            lambda engine: engine.write(batch, sequence=sequence, sync=sync),
+            lambda engine: _write(engine, batch, sequence, sync=sync),
             is_durable=with_sync,
         )
         assert self.running.applied_sequence == self.sequence(self.acknowledged)
@@ -194,6 +194,17 @@ class Life:
             likely = [count for count in likely if self.model(count, clock_ms).scan() == content]
             assert likely, f"what is there is not what {applied} writes make"
         return likely[0]
+
+
+def _write(engine: Engine, batch: WriteBatch, sequence: SequenceNumber | None, *, sync: bool) -> None:
+    """As whoever uses the engine would: a single value by `put`, where that can be."""
+    values = list(batch.records.values())
+    if sequence is None and list(map(type, values)) == [bytes] and not batch.ranges:
+        ((key, value),) = batch.items()
+        assert value is not None, "it is bytes"
+        engine.put(key, value, sync=sync)
+    else:
+        engine.write(batch, sequence=sequence, sync=sync)
 
 
 def _close(life: Life) -> None:

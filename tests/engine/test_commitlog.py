@@ -23,6 +23,7 @@ from engine import (
     StorageFullError,
     read_commit_log,
 )
+from engine.commitlog import FRAME_BYTES_MAX
 
 LOG = "/db/000001.log"
 
@@ -54,6 +55,46 @@ def test_what_was_appended_is_read_in_order(payloads: list[bytes], newest: bool)
     write(disk, LOG, payloads).close()
 
     assert list(read_commit_log(disk, LOG, newest=newest)) == payloads
+
+
+def test_a_frame_written_at_once_is_like_one_that_was_appended(disk: MemoryFileSystem) -> None:
+    """Also after others that were not written out yet, which it does not overtake."""
+    at_once, appended = [CommitLogWriter(disk, path) for path in ("/db/000001.log", "/db/000002.log")]
+    for number, payload in enumerate([b"a", b"bc" * 400, b"d", b"e"]):
+        if number == 2:
+            at_once.append(payload)
+        else:
+            at_once.write_frame(payload)
+            assert at_once.written == at_once.position
+        appended.append(payload)
+        appended.write_out()
+        if number == 1:
+            at_once.sync()
+            appended.sync()
+
+    assert disk.content("/db/000001.log") == disk.content("/db/000002.log")
+    at_once.close()
+    appended.close()
+
+
+def test_a_frame_written_at_once_is_refused_or_fails_as_others_are(disk: MemoryFileSystem) -> None:
+    log = write(disk, LOG, [b"a"])
+    disk.faults.append(Fault("write", StorageFullError(LOG, 28, "No space left on device"), keep=0.5))
+    with pytest.raises(StorageFullError):
+        log.write_frame(b"b" * 100)
+    log.write_frame(b"c")
+    disk.faults.append(Fault("write", StorageError(LOG, 5, "Input/output error"), keep=0.5))
+    with pytest.raises(StorageError):
+        log.write_frame(b"d")
+
+    with pytest.raises(StorageError, match="closed to writes"):
+        log.write_frame(b"e")
+    log.close()
+    with pytest.raises(AssertionError):
+        log.write_frame(bytes(FRAME_BYTES_MAX + 1))
+    with pytest.raises(StorageError):
+        log.write_frame(b"e")
+    assert list(read_commit_log(disk, LOG, newest=True)) == [b"a", b"c"]
 
 
 def test_a_payload_may_have_64_mib(tmp_path: Path) -> None:

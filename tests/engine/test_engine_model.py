@@ -77,6 +77,12 @@ class EngineMachine(RuleBasedStateMachine):
     def write(self, content: dict[bytes, bytes | None], sync: bool) -> None:
         self.write_batch(batch_of(content), sync)
 
+    @rule(key=keys, value=values, sync=st.booleans())
+    def put(self, key: bytes, value: bytes, sync: bool) -> None:
+        if not self.options.own_log:
+            return
+        self.write_batch(batch_of({key: value}), sync, by_put=True)
+
     @rule(before=records, deleted=st.lists(ranges, min_size=1, max_size=2), after=records, sync=st.booleans())
     def delete_ranges(
         self,
@@ -104,12 +110,17 @@ class EngineMachine(RuleBasedStateMachine):
         if content:
             self.base, self.writes, self.promised = self.model.copy(), [], 0
 
-    def write_batch(self, batch: WriteBatch, sync: bool) -> None:
+    def write_batch(self, batch: WriteBatch, sync: bool, *, by_put: bool = False) -> None:
         sequence = SequenceNumber(self.engine.applied_sequence + (1 if self.options.own_log else 3))
         # Before it is written: if the power goes meanwhile, it may be there or not.
         self.writes.append((sequence, batch))
-        given = None if self.options.own_log else sequence
-        assert self.engine.write(batch, sequence=given, sync=sync) == sequence == self.engine.applied_sequence
+        if by_put:
+            ((key, value),) = batch.items()
+            assert value is not None, "a put has a value"
+            assert self.engine.put(key, value, sync=sync) == sequence == self.engine.applied_sequence
+        else:
+            given = None if self.options.own_log else sequence
+            assert self.engine.write(batch, sequence=given, sync=sync) == sequence == self.engine.applied_sequence
         self.model.write(batch)
         if sync and self.options.own_log:
             self.promised = len(self.writes)
