@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 
 from app.fields import read_query
-from app.problems import BAD_PARAMETER, UNKNOWN_PARAMETER, UNSUPPORTED, Problem
+from app.problems import BAD_PARAMETER, NOT_TOGETHER, UNSUPPORTED, Problem
 from app.session import decode_session
 from raftgroups import NEWEST, Freshness, Level, Receipt, index_of
 
@@ -39,7 +39,7 @@ def freshness_of(parameters: Mapping[str, str], default: Level) -> Freshness | P
     if level is not Level.BOUNDED:
         if limit is not None:
             detail = "query parameter 'max_staleness' belongs to consistency=bounded"
-            return Problem(UNKNOWN_PARAMETER, detail, {"parameter": "max_staleness"})
+            return Problem(NOT_TOGETHER, detail, {"parameter": "max_staleness"})
         return _FRESH[level]
     if limit is None:
         return Freshness(level, 0, STALENESS_MS)
@@ -58,7 +58,7 @@ def read_session(token: bytes, level: Level) -> dict[int, int] | Problem:
         )
     if level is Level.STALE or level is Level.BOUNDED:
         detail = f"header KV-Session is not honoured by consistency={level}"
-        return Problem(UNSUPPORTED, detail, {"header": "KV-Session"})
+        return Problem(NOT_TOGETHER, detail, {"header": "KV-Session"})
     return marks
 
 

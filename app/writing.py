@@ -6,23 +6,24 @@ POST    ?op=incr[&by=N]  append  touch&ttl=SECONDS  persist      the same
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 
 from app.answers import Answer
 from app.fields import read_content_type, read_entity_tags, read_query
 from app.problems import (
-    BAD_BODY,
     BAD_HEADER,
     BAD_PARAMETER,
     MISSING_PARAMETER,
     NO_SUCH_KEY,
     NOT_A_NUMBER,
+    NOT_TOGETHER,
     NUMBER_OVERFLOW,
     PAIR_TOO_LARGE,
     PRECONDITION_FAILED,
     TOKEN_REUSED,
-    UNKNOWN_PARAMETER,
     UNSUPPORTED,
     Kind,
     Problem,
@@ -56,7 +57,7 @@ TTL_SECONDS_MAX = 100 * 365 * 86_400
 IDEMPOTENCY_KEY_BYTES_MAX = 255
 DIGEST_BYTES = 16
 
-_TTL = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,3}))?")
+_TTL = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,24})?")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _TOKEN = re.compile(rb"[\x21-\x7e]+")
 _OPERATIONS = ("incr", "append", "touch", "persist")
@@ -125,9 +126,9 @@ def read_operation(
     for name, owner in (("by", "incr"), ("ttl", "touch")):
         if name in parameters and operation != owner:
             detail = f"query parameter {name!r} belongs to op={owner}"
-            return Problem(UNKNOWN_PARAMETER, detail, {"parameter": name})
+            return Problem(NOT_TOGETHER, detail, {"parameter": name})
     if body and operation != "append":
-        return Problem(BAD_BODY, f"op={operation} takes no body")
+        return Problem(NOT_TOGETHER, f"op={operation} takes no body", {"parameter": "op"})
     expected = _read_condition(fields, may_be_absent=True)
     if isinstance(expected, Problem):
         return expected
@@ -139,19 +140,18 @@ def read_operation(
     if operation == "persist":
         return Touch(key, 0, expected)
     if "ttl" not in parameters:
-        return Problem(MISSING_PARAMETER, "op=touch needs query parameter 'ttl'", {"parameter": "ttl"})
+        return Problem(NOT_TOGETHER, "op=touch needs query parameter 'ttl'", {"parameter": "ttl"})
     ttl = read_ttl(parameters["ttl"])
     return ttl if isinstance(ttl, Problem) else Touch(key, ttl, expected)
 
 
 def read_ttl(text: str) -> int | Problem:
     """A lifetime given in seconds, in milliseconds."""
-    match = _TTL.fullmatch(text)
-    if match is not None:
-        ttl_ms = int(match[1]) * 1_000 + int((match[2] or "").ljust(3, "0"))
-        if 0 < ttl_ms <= TTL_SECONDS_MAX * 1_000:
-            return ttl_ms
-    return _bad_parameter("ttl", f"must be seconds, more than 0 and at most {TTL_SECONDS_MAX}, not {text!r}")
+    if _TTL.fullmatch(text):
+        ttl_ms = Decimal(text) * 1_000
+        if 1 <= ttl_ms <= TTL_SECONDS_MAX * 1_000:
+            return math.ceil(ttl_ms)
+    return _bad_parameter("ttl", f"must be seconds from 0.001 to {TTL_SECONDS_MAX}, not {text!r}")
 
 
 def read_integer(name: str, text: str) -> int | Problem:
@@ -188,7 +188,7 @@ def _read_condition(fields: Mapping[bytes, bytes], *, may_be_absent: bool) -> Ex
             return Problem(UNSUPPORTED, f"header If-None-Match: {only}", {"header": "If-None-Match"})
         if match is not None:
             detail = "header If-None-Match: * and If-Match contradict each other"
-            return Problem(BAD_HEADER, detail, {"header": "If-None-Match"})
+            return Problem(NOT_TOGETHER, detail, {"header": "If-None-Match"})
         return False
     if match is None:
         return None

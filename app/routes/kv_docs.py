@@ -25,7 +25,8 @@ _SESSION = {
     "in": "header",
     "description": "The token of the answer before: a read with consistency=session sees what it stands for, on any "
     "node, and every answer has one that knows more",
-    "schema": {"type": "string", "pattern": "^1-[0-9a-f]{1,4}-[0-9a-f]{1,16}([.][0-9a-f]{1,4}-[0-9a-f]{1,16})*$"},
+    "schema": {"type": "string", "minLength": 5, "maxLength": 22, "pattern": "^1-[0-9a-f]{1,4}-[0-9a-f]{1,15}$"},
+    "example": "1-7-2001",
 }
 _CONSISTENCY = {
     "name": "consistency",
@@ -63,15 +64,15 @@ _BY = {
 _TTL = {
     "name": "ttl",
     "in": "query",
-    "description": "Seconds until the key is gone, with up to three decimals; more than 0",
-    "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": TTL_SECONDS_MAX},
+    "description": "Seconds until the key is gone, at least 0.001; a part of a millisecond counts as one",
+    "schema": {"type": "number", "minimum": 0.001, "maximum": TTL_SECONDS_MAX},
     "example": 60,
 }
 _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
     "description": "Only if the key is at one of these revisions; * is any: only if it exists",
-    "schema": {"type": "string", "pattern": '^(\\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$'},
+    "schema": {"type": "string", "minLength": 3, "maxLength": 17, "pattern": '^"[0-9]{1,15}"$'},
     "example": '"8193"',
 }
 _IF_ABSENT = {
@@ -92,7 +93,7 @@ _UNLESS = {
     "name": "If-None-Match",
     "in": "header",
     "description": "Entity tags that the client has already: answered with 304 when one of them is current",
-    "schema": {"type": "string", "pattern": '^(\\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$'},
+    "schema": {"type": "string", "minLength": 3, "maxLength": 17, "pattern": '^"[0-9]{1,15}"$'},
     "example": '"8193"',
 }
 
@@ -116,7 +117,12 @@ _BYTES = {
     "text/plain": {"schema": {"type": "string"}, "example": "hello"},
     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
 }
+_LINKS = {
+    f"{verb} the same key": {"operationId": f"{verb}_key", "parameters": {"key": "$request.path.key"}}
+    for verb in ("get", "put", "post", "delete")
+}
 _WRITTEN = {
+    "links": _LINKS,
     "description": "Applied, and on disk at a majority",
     "headers": {**_ETAG, **_TOKEN},
 }

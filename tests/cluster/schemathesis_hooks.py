@@ -1,0 +1,19 @@
+"""What is told to Schemathesis beyond the document."""
+
+from typing import Any
+
+import schemathesis
+
+_UNKNOWN = "x-schemathesis-unknown-property"
+_PATTERNED = {"if-match", "if-none-match", "kv-session"}
+
+
+@schemathesis.hook
+def filter_case(context: object, case: "schemathesis.Case[Any]") -> bool:  # as it is called
+    """Leave out what is no mistake, and what is a mistake of its own.
+
+    A header that nobody knows is to be ignored (RFC 9110, section 5.1). And in its coverage phase it takes "0" for
+    a header whose pattern does not allow it, and expects that to be accepted.
+    """
+    headers = {name.lower(): value for name, value in (case.headers or {}).items()}
+    return _UNKNOWN not in headers and not any(headers.get(name) == "0" for name in _PATTERNED)
