@@ -6,6 +6,7 @@ from app.routes.responses import problems
 from app.writing import TTL_SECONDS_MAX
 from raftgroups import INTEGER_MAX, INTEGER_MIN
 
+# An example of its own would be sent by who tries the page out; those in the schemas are only shown.
 _KEY = {
     "name": "key",
     "in": "path",
@@ -20,13 +21,19 @@ _TIMEOUT = {
     "description": "How long the request may take, in milliseconds",
     "schema": {"type": "integer", "minimum": 1, "maximum": 60000, "default": 5000},
 }
+_MARK = "^1-[0-9a-f]{1,4}-[0-9a-f]{1,15}$"  # the simplest token: generators of examples know no groups
 _SESSION = {
     "name": "KV-Session",
     "in": "header",
     "description": "The token of the answer before: a read with consistency=session sees what it stands for, on any "
     "node, and every answer has one that knows more",
-    "schema": {"type": "string", "minLength": 5, "maxLength": 22, "pattern": "^1-[0-9a-f]{1,4}-[0-9a-f]{1,15}$"},
-    "example": "1-7-2001",
+    "schema": {
+        "type": "string",
+        "minLength": 5,
+        "maxLength": 22,
+        "pattern": "^1-[0-9a-f]{1,4}-[0-9a-f]{1,15}$",
+        "examples": ["1-7-2001"],
+    },
 }
 _CONSISTENCY = {
     "name": "consistency",
@@ -58,22 +65,19 @@ _BY = {
     "name": "by",
     "in": "query",
     "description": "Of op=incr: what to add, a signed integer of 64 bits; 1 without it",
-    "schema": {"type": "integer", "minimum": INTEGER_MIN, "maximum": INTEGER_MAX},
-    "example": 5,
+    "schema": {"type": "integer", "minimum": INTEGER_MIN, "maximum": INTEGER_MAX, "examples": [5]},
 }
 _TTL = {
     "name": "ttl",
     "in": "query",
     "description": "Seconds until the key is gone, at least 0.001; a part of a millisecond counts as one",
-    "schema": {"type": "number", "minimum": 0.001, "maximum": TTL_SECONDS_MAX},
-    "example": 60,
+    "schema": {"type": "number", "minimum": 0.001, "maximum": TTL_SECONDS_MAX, "examples": [60]},
 }
 _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
     "description": "Only if the key is at one of these revisions; * is any: only if it exists",
-    "schema": {"type": "string", "minLength": 3, "maxLength": 17, "pattern": '^"[0-9]{1,15}"$'},
-    "example": '"8193"',
+    "schema": {"type": "string", "minLength": 3, "maxLength": 17, "pattern": '^"[0-9]{1,15}"$', "examples": ['"8193"']},
 }
 _IF_ABSENT = {
     "name": "If-None-Match",
@@ -86,15 +90,19 @@ _IDEMPOTENCY_KEY = {
     "in": "header",
     "description": "Makes it safe to repeat the request: the same key with the same request is done once, and answered "
     "as it was then. It is kept for a day, unless the cluster is set otherwise",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-    "example": "6f1c9c1e-9d0a-4b1e-8d2b-0f3f2f6a1c55",
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 255,
+        "pattern": "^[!-~]+$",
+        "examples": ["6f1c9c1e-9d0a-4b1e-8d2b-0f3f2f6a1c55"],
+    },
 }
 _UNLESS = {
     "name": "If-None-Match",
     "in": "header",
     "description": "Entity tags that the client has already: answered with 304 when one of them is current",
-    "schema": {"type": "string", "minLength": 3, "maxLength": 17, "pattern": '^"[0-9]{1,15}"$'},
-    "example": '"8193"',
+    "schema": {"type": "string", "minLength": 3, "maxLength": 17, "pattern": '^"[0-9]{1,15}"$', "examples": ['"8193"']},
 }
 
 

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import httpx
+import playwright.sync_api as playwright
 import pytest
 
 from tests.app.running import Running
@@ -84,6 +85,40 @@ def test_the_page_works_with_no_other_host(gateway: Running, tmp_path: Path) -> 
     assert {origin for origin, _ in asked if origin.startswith("http")} == {gateway.url}
     assert f"{gateway.url}/openapi.json" in of_the_page
     assert {url for url in of_the_page if not url.startswith(f"{gateway.url}/")} == set()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium, which .ci/run installs")
+def test_who_clicks_puts_and_gets(gateway: Running) -> None:
+    """With nothing filled in but the key and the value."""
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+        )
+        page = browser.new_page()
+        page.goto(f"{gateway.url}/docs")
+
+        put = _opened(page, "put_key")
+        put.locator("textarea").first.fill("by hand")
+        written = _executed(put, key="clicked/ä")
+        read = _executed(_opened(page, "get_key"), key="clicked/ä")
+        browser.close()
+
+    assert (written, read) == ("204", "200")
+    assert gateway.fake.items["clicked/ä".encode()].value == b"by hand"
+
+
+def _opened(page: playwright.Page, operation: str) -> playwright.Locator:
+    block = page.locator(f"#operations-data-{operation}")
+    block.locator(".opblock-summary-control").first.click()
+    return block
+
+
+def _executed(block: playwright.Locator, key: str) -> str:
+    """The status of the answer, once there is one."""
+    block.locator("tr[data-param-name=key] input").fill(key)
+    block.locator("button.execute").click()
+    return block.locator(".live-responses-table .response-col_status").last.inner_text().split()[0]
 
 
 def _requests(net_log: Path) -> list[dict[str, dict[str, str]]]:
