@@ -36,7 +36,12 @@ FILE_ACCESS = {
     "engine/files.py": "the FileSystem that everyone else goes through",
     "engine/process.py": "starts the worker process, and forgets it in a fork",
     "engine/worker.py": "a process of its own: it sets its priority, and ends without ceremony",
-    "app/cli.py": "hands the environment to Settings; reads and writes the user's own files",
+    "app/cli/keys.py": "takes keys and values as the shell passed them",
+    "app/cli/loading.py": "reads the file that is loaded",
+    "app/cli/nodes.py": "hands the environment to Settings",
+    "app/cli/offline.py": "names the files that the user named",
+    "app/cli/simulating.py": "counts processors",
+    "app/cli/talking.py": "takes keys as the shell passed them",
     "app/offline.py": "looks which kind of data directory the user named",
     "app/server.py": "knows its process id and says it in node.pid",
     "app/settings.py": "reads the environment and the secret file",
@@ -44,7 +49,7 @@ FILE_ACCESS = {
 }
 ENVIRONMENT = {
     "app/settings.py": "its only reader",
-    "app/cli.py": "hands it to Settings",
+    "app/cli/nodes.py": "hands it to Settings",
 }
 
 

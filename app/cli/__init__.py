@@ -1,0 +1,38 @@
+"""The `ringkv` command: nodes, clusters on this machine, and a client of either.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage. What was asked for goes to stdout, everything else to stderr. Each command
+imports what it needs when it runs, so that `ringkv get` does not wait for a server's imports.
+"""
+
+from importlib.metadata import version
+
+import click
+
+from app.cli.cluster import replicas, status, transfer
+from app.cli.keys import delete, get, put
+from app.cli.loading import load
+from app.cli.nodes import node, up
+from app.cli.offline import inspect, repair, verify
+from app.cli.simulating import simulate
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("ringkv"), "-V", "--version", prog_name="ringkv")
+def main() -> None:
+    """A strongly consistent, partitioned key-value store.
+
+    `ringkv up` starts a cluster on this machine; `put`, `get` and the rest talk to any node of one.
+    """
+
+
+for _command in (
+    *(put, get, delete),
+    *(status, replicas, transfer),
+    load,
+    *(node, up),
+    *(verify, repair, inspect),
+    simulate,
+):
+    main.add_command(_command)

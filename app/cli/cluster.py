@@ -1,0 +1,59 @@
+"""The cluster: `ringkv status`, `replicas` and `transfer`."""
+
+import asyncio
+import json
+from typing import Any
+
+import click
+
+from app.cli.talking import gateway_options, talk
+from app.client import Client
+
+
+@click.command()
+@gateway_options(timeout_seconds=10.0)
+@click.option("--json", "as_json", is_flag=True, help="Print what the gateway says as it is.")
+def status(*, url: str, timeout_seconds: float, as_json: bool) -> None:
+    """Show the nodes of a cluster, whether they are ready, and who leads which partition."""
+    from app.status import format_status, probe
+
+    cluster = talk(url, timeout_seconds, lambda client: client.cluster())
+    if as_json:
+        click.echo(json.dumps(cluster, indent=2))
+        return
+    readiness = asyncio.run(probe(cluster, min(timeout_seconds, 2.0)))
+    click.echo(format_status(cluster, readiness))
+
+
+@click.command()
+@gateway_options(timeout_seconds=60.0)
+@click.argument("partition", type=click.IntRange(min=0))
+@click.argument("nodes", nargs=-1, metavar="[NODE]...")
+@click.option("--wait", "waits", is_flag=True, help="Come back only when the replicas are where they shall be.")
+def replicas(*, url: str, timeout_seconds: float, partition: int, nodes: tuple[str, ...], waits: bool) -> None:
+    """Show which nodes hold PARTITION, or have these hold it.
+
+    \b
+    voters     their majority decides
+    learners   being filled before they vote
+    target     what the voters shall be, where they are not yet
+
+    Given nodes, and no others, shall hold it; leadership belongs with the first. The command comes back once that is
+    decided. The replicas are then moved one by one, new ones first, while requests go on.
+    """
+    from app.replicas import format_replicas, wait_moved
+
+    async def run(client: Client) -> dict[str, Any]:
+        now = await (client.place(partition, nodes) if nodes else client.replicas(partition))
+        return await wait_moved(client, now, nodes, timeout_seconds) if waits else now
+
+    click.echo(format_replicas(talk(url, timeout_seconds, run)))
+
+
+@click.command()
+@gateway_options(timeout_seconds=10.0)
+@click.argument("partition", type=click.IntRange(min=0))
+@click.argument("node")
+def transfer(*, url: str, timeout_seconds: float, partition: int, node: str) -> None:
+    """Have NODE, which must hold a replica, lead PARTITION."""
+    talk(url, timeout_seconds, lambda client: client.transfer(partition, node))

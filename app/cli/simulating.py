@@ -1,0 +1,65 @@
+"""`ringkv simulate`: a whole cluster on simulated time."""
+
+import os
+import sys
+from typing import TextIO
+
+import click
+
+
+@click.command()
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="What everything is drawn from.")
+@click.option("--seeds", metavar="FROM-TO", help="Many seeds, instead of one.")
+@click.option("--count", type=click.IntRange(1), help="So many seeds from --seed on.")
+@click.option("--jobs", type=click.IntRange(1, 256), help="How many seeds at once.  [default: a processor each]")
+@click.option("--nodes", type=click.IntRange(1, 16), default=5, show_default=True)
+@click.option("--partitions", type=click.IntRange(1, 64), default=4, show_default=True, help="A power of two.")
+@click.option("--steps", type=click.IntRange(1), default=50_000, show_default=True, help="Of the part with faults.")
+@click.option("--faults", metavar="KIND,...", help="net, disk, crash, clock, membership, or none.  [default: all]")
+@click.option("--only-faults", metavar="NUMBER,...", help="Of the faults drawn, let these alone strike; or none.")
+@click.option("--trace", type=click.File("w", lazy=False), help="Write everything that happened there, line by line.")
+@click.option("--shrink/--no-shrink", default=True, help="Look for a smaller run that fails.  [default: shrink]")
+@click.option("--shrink-seconds", type=click.FloatRange(0), default=60.0, show_default=True, help="For how long.")
+def simulate(
+    *,
+    seed: int,
+    seeds: str | None,
+    count: int | None,
+    jobs: int | None,
+    nodes: int,
+    partitions: int,
+    steps: int,
+    faults: str | None,
+    only_faults: str | None,
+    trace: TextIO | None,
+    shrink: bool,
+    shrink_seconds: float,
+) -> None:
+    """Run a whole cluster on simulated time, with faults, and check that it keeps its promises.
+
+    Everything follows from the options: the same ones give the same run, event for event, on any machine. Nothing real
+    is touched. When a promise is broken the exit code is 1, and the last line is the command that shows it again.
+    """
+    from app.simulation.campaign import Campaign, options_of
+
+    if seeds is not None and count is not None:
+        raise click.UsageError("give --seeds or --count, not both")
+    try:
+        options = options_of(seed, nodes, partitions, steps, faults, only_faults)
+        numbers = _seeds(seeds) if seeds is not None else range(seed, seed + (count or 1))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if trace is not None and len(numbers) > 1:
+        raise click.UsageError("--trace is for one seed")
+    keep_trace = trace.write if trace is not None else None
+    campaign = Campaign(options, numbers, jobs or len(os.sched_getaffinity(0)), keep_trace, click.echo)
+    is_clean = campaign.run(shrink_seconds if shrink else 0.0)
+    sys.exit(0 if is_clean else 1)
+
+
+def _seeds(text: str) -> range:
+    """FROM-TO, both included. Raises: ValueError."""
+    first, dash, last = text.partition("-")
+    if not (text.isascii() and dash and first.isdigit() and last.isdigit() and int(first) <= int(last)):
+        raise ValueError(f"--seeds is FROM-TO, such as 1-200, not {text!r}")
+    return range(int(first), int(last) + 1)

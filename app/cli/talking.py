@@ -1,0 +1,76 @@
+"""What the commands share: where the cluster is, one exchange with it, keys, and what is said to whom."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import click
+
+from app.client import Client, ClientError, InvalidUrlError
+
+DEFAULT_URL = "http://127.0.0.1:8001"
+
+T = TypeVar("T")
+
+Command = Callable[..., None]
+
+
+def gateway_options(timeout_seconds: float) -> Callable[[Command], Command]:
+    """--url and --timeout, for every command that talks to a gateway."""
+
+    def add(command: Command) -> Command:
+        command = click.option(
+            "--timeout",
+            "timeout_seconds",
+            type=click.FloatRange(min=0.1, max=3600),
+            default=timeout_seconds,
+            show_default=True,
+            metavar="SECONDS",
+            envvar="RINGKV_TIMEOUT",
+            help="How long to try before giving up.",
+        )(command)
+        return click.option(
+            "--url",
+            default=DEFAULT_URL,
+            show_default=True,
+            envvar="RINGKV_URL",
+            help="A gateway; several, separated by commas, take over from each other.",
+        )(command)
+
+    return add
+
+
+def talk(url: str, timeout_seconds: float, action: Callable[[Client], Awaitable[T]], *, sole_writer: bool = False) -> T:
+    """Runs one exchange with the cluster; what goes wrong is one line and exit code 1."""
+
+    async def run() -> T:
+        urls = [part.strip() for part in url.split(",") if part.strip()]
+        async with Client(urls, timeout_seconds=timeout_seconds, sole_writer=sole_writer) as client:
+            return await action(client)
+
+    try:
+        return asyncio.run(run())
+    except InvalidUrlError as error:
+        raise click.UsageError(str(error)) from error
+    except ClientError as error:
+        doubt = "; it may have been applied" if error.may_have_applied else ""
+        raise click.ClickException(f"{error}{doubt}") from error
+
+
+def encode_key(text: str) -> bytes:
+    """The bytes the shell passed, whatever they are."""
+    key = os.fsencode(text)
+    if not key:
+        raise click.UsageError("the key is empty")
+    return key
+
+
+def say(text: str) -> None:
+    """Echo it, also where it has the name of a file that is no text."""
+    click.echo(os.fsencode(text).decode(errors="replace"))
+
+
+def note(text: str) -> None:
+    """Echo it to stderr."""
+    click.echo(text, err=True)
