@@ -240,9 +240,12 @@ class RaftGroup(Port):
             self.confirm(confirmed)
 
     def _age_ms(self, now: float) -> float:
-        """How old what is applied here can be, as a leader has shown: no message that was long on its way counts."""
-        fresh_at = self.consensus.fresh_at if self.is_leader else None
-        return max(0.0, (now - max(self._confirmed_at, fresh_at or -math.inf)) * 1000)
+        """How old what is applied here can be, as a round has shown: no message that was long on its way counts.
+
+        Not even to a leader: those who answered it may follow another since, and a new one has to learn what its
+        predecessors have committed.
+        """
+        return max(0.0, (now - self._confirmed_at) * 1000)
 
     def read(self, key: bytes, done: ReadDone) -> None:
         """Read the newest acknowledged Item under `key`."""

@@ -31,7 +31,7 @@ from raftgroups.group import ENTRY_BYTES_MAX
 from raftgroups.ids import COMMANDS_PER_ENTRY_MAX, LogIndex, Term, revision_of
 from raftgroups.item import decode_item
 from raftgroups.level import Freshness, Level
-from raftgroups.messages import Append, Heartbeat, ReadIndexReply, ReadIndexRequest
+from raftgroups.messages import Append, Heartbeat, HeartbeatReply, ReadIndexReply, ReadIndexRequest
 from raftgroups.result import Written
 from tests.raftgroups.bench import LATER, Bench
 
@@ -526,13 +526,39 @@ def test_a_session_is_told_when_the_replica_does_not_catch_up() -> None:
     assert not longer.refused
 
 
-def test_a_leader_serves_what_is_bounded_and_knows_how_old_it_is() -> None:
+def test_a_leader_serves_what_is_bounded_once_a_round_has_shown_how_old_it_is() -> None:
     bench = Bench().lead()
 
-    admission = Admission(bench, Freshness(Level.BOUNDED, 0, 0))
+    first = Admission(bench, Freshness(Level.BOUNDED, 0, 0))
     bench.turn()
+    assert first.served == [(Level.LINEARIZABLE, 0)]
+    second = Admission(bench, Freshness(Level.BOUNDED, 0, 0))
 
-    assert admission.served == [(Level.BOUNDED, 0)]
+    assert second.served == [(Level.BOUNDED, 0)]
+
+
+def test_a_new_leader_does_not_know_how_old_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is followed, but has yet to learn what its predecessors have committed."""
+    bench = Bench("abc")
+    with monkeypatch.context() as patch:
+        patch.setattr(bench, "turn", lambda: None)
+        bench.lead()
+
+    admission = Admission(bench, Freshness(Level.BOUNDED, 0, 60_000))
+
+    assert not admission.served and not admission.refused
+
+
+def test_a_leader_proves_the_age_by_a_round_not_by_answers_that_came_late() -> None:
+    """Whoever gave them may follow another leader since."""
+    bench = Bench("abc").lead()
+    bench.now += 1.0
+    for peer in "bc":
+        bench.group.consensus.receive(peer, HeartbeatReply(0, bench.group.consensus.term, 0), bench.now)
+
+    admission = Admission(bench, Freshness(Level.BOUNDED, 0, 100))
+
+    assert not admission.served and not admission.refused
 
 
 def test_a_follower_proves_the_age_by_what_it_asked_not_by_what_came_late() -> None:
