@@ -78,7 +78,17 @@ from raftgroups.errors import (
 )
 from raftgroups.group import RaftGroup
 from raftgroups.host import Gateway, Host, HostOptions
-from raftgroups.ids import Epoch, LogIndex, PartitionId, Revision, Term, index_of, revision_of
+from raftgroups.idempotency import TOKENS_MAX
+from raftgroups.ids import (
+    EXPIRED_PER_ENTRY_MAX,
+    Epoch,
+    LogIndex,
+    PartitionId,
+    Revision,
+    Term,
+    index_of,
+    revision_of,
+)
 from raftgroups.inspect import describe_records
 from raftgroups.item import Item, decode_item, encode_item
 from raftgroups.lease import LEASE_SHARE_MAX
@@ -121,12 +131,14 @@ from raftgroups.verify import verify_node
 __all__ = [
     "CONTENT_TYPE_LENGTH_MAX",
     "EXPECTED_MAX",
+    "EXPIRED_PER_ENTRY_MAX",
     "INTEGER_MAX",
     "INTEGER_MIN",
     "KEY_BYTES_MAX",
     "LEASE_SHARE_MAX",
     "NEWEST",
     "STEPS_MAX",
+    "TOKENS_MAX",
     "TOKEN_BYTES_MAX",
     "TTL_MS_MAX",
     "VALUE_BYTES_MAX",

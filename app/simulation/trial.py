@@ -9,7 +9,8 @@ from app.simulation.judges import Bench
 from app.simulation.plan import KINDS, PlannedFault
 from app.simulation.simulation import Simulation, SimulationOptions
 from app.simulation.violation import Violation
-from app.simulation.workload import USUAL, Habits, Workload
+from app.simulation.wishes import USUAL, Habits
+from app.simulation.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def try_out(
     """Run a simulation to its end, or to the first broken promise."""
     began = time.perf_counter()
     simulation = Simulation(options, keep_trace)
-    bench = Bench(simulation.nodes)
+    bench = Bench(simulation.nodes, lambda: simulation.now)
     workload = Workload(simulation, bench, habits)
     simulation.judges += [bench, workload]
     workload.start()

@@ -17,14 +17,26 @@ from app.simulation.plan import draw_storm
 from app.simulation.setting import Setting
 from app.simulation.simulation import SimulationOptions
 from app.simulation.trial import Trial, try_out
-from engine import Engine, section
-from raftgroups import elections, following, leading, reign
-from raftgroups.command import decode_entry, encode_command, encode_entry
+from engine import Engine, WriteBatch, section
+from raftgroups import applying, elections, following, leading, reign
+from raftgroups.command import (
+    ConditionalDelete,
+    ConditionalPut,
+    Once,
+    decode_command,
+    decode_entry,
+    encode_command,
+    encode_entry,
+    token_of,
+)
 from raftgroups.directory import DataDirectory
+from raftgroups.errors import RaftGroupError
 from raftgroups.following import Following
 from raftgroups.group import RaftGroup
 from raftgroups.host import Host
+from raftgroups.idempotency import decode_stored
 from raftgroups.ids import LogIndex, PartitionId, Term, revision_of
+from raftgroups.item import decode_item, is_absent
 from raftgroups.journal import GroupLog
 from raftgroups.leading import Leading
 from raftgroups.membership import Configuration, Configurations
@@ -34,7 +46,8 @@ from raftgroups.readindex import Serve
 from raftgroups.reads import Reads
 from raftgroups.receiving import Receiving
 from raftgroups.replication import Accept, reconcile
-from raftgroups.result import Written
+from raftgroups.result import Result, Unmet, Written
+from raftgroups.schema import TOKEN, TOKEN_EXPIRY
 from raftgroups.statemachine import StateMachine
 from raftgroups.transport import Transport
 from raftgroups.votes import Ballot, Tally, decide
@@ -420,6 +433,117 @@ def lose_a_command_of_a_batch(stack: ExitStack) -> None:
         return wrong
 
     change(stack, StateMachine, "apply", make)
+
+
+@mutation(3, storm=("isolate", "kill", "forget"))
+def leave_the_tokens_out_of_the_snapshot(stack: ExitStack) -> None:
+    """Who is sent a snapshot does not learn what has been done once."""
+
+    def make(restored: Any) -> Any:
+        def forgetful(self: RaftGroup, machine: StateMachine, now: float) -> None:
+            engine, batch = machine.engine, WriteBatch()
+            for key, _ in engine.scan(TOKEN, TOKEN_EXPIRY):
+                batch.delete(key)
+            engine.write(batch, sequence=engine.applied_sequence)
+            restored(self, StateMachine(engine), now)
+
+        return forgetful
+
+    change(stack, RaftGroup, "restored", make)
+
+
+@mutation(3)
+def check_tokens_at_the_leader_alone(stack: ExitStack) -> None:
+    """A leader answers from what it has applied; what is in the log is done, whatever was done before."""
+
+    def make(propose: Any) -> Any:
+        def checking(self: RaftGroup, command: bytes, deadline: float, done: Any) -> None:
+            token = token_of(command)
+            stored = self.machine.engine.get(TOKEN + token) if token is not None and self.is_leader else None
+            if stored is not None:
+                done(decode_stored(stored).result)
+            else:
+                propose(self, command, deadline, done)
+
+        return checking
+
+    def perform(self: Any, command: Once) -> Result:
+        stored, self._stored = self._stored, lambda record: None if record[:1] == TOKEN else stored(record)
+        try:
+            return perform_once(self, command)
+        finally:
+            del self._stored
+
+    perform_once: Callable[[Any, Once], Result] = applying._PERFORM[Once]
+    change(stack, RaftGroup, "propose", make)
+    stack.enter_context(patch.dict(applying._PERFORM, {Once: perform}))
+
+
+@mutation(3)
+def decide_conditions_before_the_log(stack: ExitStack) -> None:
+    """A leader looks whether a condition holds, and what is in the log has none any more that counts."""
+
+    def make(propose: Any) -> Any:
+        def checking(self: RaftGroup, command: bytes, deadline: float, done: Any) -> None:
+            decoded = decode_command(command)
+            expected = decoded.expected if isinstance(decoded, ConditionalPut | ConditionalDelete) else None
+            if expected is not None and self.is_leader:
+                stored = self.machine.get(decoded.key, wait=True)
+                item = decode_item(stored) if stored is not None else None
+                if not is_as_expected(item, expected):
+                    done(Unmet(item.revision if item is not None else 0))
+                    return
+            propose(self, command, deadline, done)
+
+        return checking
+
+    is_as_expected = applying._is_as_expected
+    change(stack, RaftGroup, "propose", make)
+    stack.enter_context(patch.object(applying, "_is_as_expected", lambda item, expected: True))
+
+
+# Time.
+
+
+@mutation(3, replace(USUAL, faults=("clock", "net")))
+def expire_by_the_clock_of_a_replica(stack: ExitStack) -> None:
+    """A replica shows nothing that has expired by its own time of day, whatever the log says."""
+
+    def make(read_applied: Any) -> Any:
+        def wrong(self: RaftGroup, key: bytes, done: Any) -> None:
+            def found(item: bytes | RaftGroupError | None) -> None:
+                is_past = isinstance(item, bytes) and is_absent(item, self._clock_ms())
+                done(None if is_past else item)
+
+            read_applied(self, key, found)
+
+        return wrong
+
+    change(stack, RaftGroup, "read_applied", make)
+
+
+# Levels.
+
+
+@mutation(5)
+def serve_a_session_without_waiting(stack: ExitStack) -> None:
+    """A replica shows a session what it has, though the session has seen more."""
+
+    def hasty(self: RaftGroup, index: LogIndex, deadline: float, serve: Callable[[], None], refuse: Any) -> None:
+        serve()
+
+    stack.enter_context(patch.object(RaftGroup, "_await", hasty))
+
+
+@mutation(10, replace(USUAL, faults=("net", "crash", "clock")))
+def take_a_late_heartbeat_for_a_fresh_one(stack: ExitStack) -> None:
+    """A follower counts its age from when it last heard from a leader, not from when that spoke."""
+
+    def age_ms(self: RaftGroup, now: float) -> float:
+        fresh_at = self.consensus.fresh_at
+        return max(0.0, (now - max(self._confirmed_at, fresh_at if fresh_at is not None else -1e9)) * 1000)
+
+    stack.enter_context(patch.object(RaftGroup, "_age_ms", age_ms))
 
 
 @mutation(15, storm=("flip-table-bit", "kill", "compact"), gap_seconds=0.2)

@@ -17,7 +17,7 @@ from tests.simulation.judges.court import breaks
 from tests.simulation.scene import Scene
 
 PATIENCE = 1.0
-PUT = Request("put", b"k", b"1.xyz")
+PUT = Request("put", b"k", Put(b"k", b"1.xyz"))
 GET = Request("get", b"k")
 
 
@@ -42,7 +42,7 @@ def asking() -> Asking:
 
 def test_a_request_is_what_a_coordinator_is_asked(asking: Asking) -> None:
     asking.ask(PUT)
-    asking.ask(Request("delete", b"k"))
+    asking.ask(Request("delete", b"k", Delete(b"k")))
     asking.ask(GET)
     asking.ask(Request("get", b"k", level=Level.STALE))
 
@@ -99,14 +99,14 @@ def test_a_read_of_what_was_never_written_is_judged(asking: Asking) -> None:
     asking.ask(Request("get", b"k", level=Level.STALE), silent=True)
     asking.scene.coordinator.open[0](asking.scene.coordinator.reading(Item(4096, b"12.xyz")))
 
-    with breaks("reads are committed and monotonic"):
+    with breaks("reads are committed, fresh and monotonic"):
         asking.scene.bench.readings.settle()
 
 
 def test_an_acknowledgement_of_what_is_not_committed_is_judged(asking: Asking) -> None:
     asking.ask(PUT)
 
-    with breaks("nothing acknowledged is lost"):
+    with breaks("nothing acknowledged is lost, nothing refused is done"):
         asking.scene.bench.acknowledgements.settle()
 
 
@@ -141,7 +141,7 @@ def test_an_answer_that_comes_too_late_is_told_to_nobody_but_must_be_true(asking
     asking.scene.coordinator.open[0](Written(4096))
     assert asking.told == [None]
     assert asking.requests.failure is None
-    with breaks("nothing acknowledged is lost"):
+    with breaks("nothing acknowledged is lost, nothing refused is done"):
         asking.scene.bench.acknowledgements.settle()
 
 

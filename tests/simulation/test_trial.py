@@ -11,7 +11,7 @@ from app.simulation import campaign
 from app.simulation.plan import KINDS
 from app.simulation.simulation import SimulationOptions
 from app.simulation.trial import Trial, command_of, try_out
-from app.simulation.workload import Habits
+from app.simulation.wishes import Habits
 from tests.simulation.trials import fault, trial
 
 SMALL = SimulationOptions(nodes=3, partitions=1, steps=2000)
@@ -68,7 +68,9 @@ def test_a_trial_keeps_its_trace_and_its_digest_does_not_depend_on_that() -> Non
 
 
 def test_a_trial_has_the_habits_that_it_is_given() -> None:
-    went = try_out(SMALL, habits=Habits(put_share=1.0, delete_share=0.0))
+    went = try_out(
+        SMALL, habits=Habits(put_share=1.0, delete_share=0.0, condition_share=0.0, token_share=0.0, special_share=0.0)
+    )
 
     # What is read is what the last round reads.
     assert set(went.outcomes) == {"put done", "get linearizable done"}

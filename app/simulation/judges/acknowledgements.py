@@ -1,23 +1,40 @@
-"""Acknowledgements: what a client was told is written is committed, as it was told."""
+"""Acknowledgements: what a client was told of its command is what became of it in the log."""
 
+from collections import Counter
+
+from app.simulation.judges.chain import alike
 from app.simulation.judges.facts import Facts
 from app.simulation.violation import Violation
-from raftgroups import Item, PartitionId, encode_item
+from raftgroups import PartitionId, Result, decode_command
 
 
 class Acknowledgements:
-    """Nothing acknowledged is lost: it is in the chain of committed entries, which never changes."""
+    """Nothing acknowledged is lost: it is in the chain of committed entries, which never changes, with that result.
 
-    name = "nothing acknowledged is lost"
+    Nor is anything there of which a client was told that it is not: so "not applied" may be relied upon.
+    """
+
+    name = "nothing acknowledged is lost, nothing refused is done"
 
     def __init__(self, facts: Facts) -> None:
         self.checked = 0
         self._facts = facts
-        self._new: list[tuple[PartitionId, bytes, int, bytes | None]] = []
+        self._new: list[tuple[PartitionId, bytes, Result]] = []
+        self._asked: Counter[tuple[PartitionId, bytes]] = Counter()
+        self._answered: Counter[tuple[PartitionId, bytes]] = Counter()
 
-    def acknowledged(self, partition: PartitionId, key: bytes, revision: int, value: bytes | None) -> None:
-        """A client was told that its write made `revision`; None is a delete."""
-        self._new.append((partition, key, revision, value))
+    def asked(self, partition: PartitionId, command: bytes) -> None:
+        """An encoded command has come to a node: from now on it may be committed, once."""
+        self._asked[partition, command] += 1
+
+    def refused(self, partition: PartitionId, command: bytes) -> None:
+        """A client was told that it will not be, after all."""
+        self._asked[partition, command] -= 1
+
+    def acknowledged(self, partition: PartitionId, command: bytes, result: Result) -> None:
+        """A client was told what came of it."""
+        self._answered[partition, command] += 1
+        self._new.append((partition, command, result))
 
     def settle(self) -> None:
         """Compare what was acknowledged since the last time. Raises: Violation.
@@ -27,11 +44,19 @@ class Acknowledgements:
         if not self._new:
             return
         new, self._new = self._new, []
-        for partition, key, revision, value in new:
+        for partition, command, result in new:
             self.checked += 1
-            is_there, item = self._facts.chain(partition).made(key, revision)
-            expected = None if value is None else encode_item(Item(revision, value))
-            if not is_there or item != expected:
-                raise Violation(
-                    self.name, f"revision {revision} of {key!r} was acknowledged, but is not what was committed there"
-                )
+            made = self._facts.chain(partition).results_of(command)
+            if not any(alike(result, one) for one in made):
+                text = f"{result} was told of {decode_command(command)}, but what was committed made {made}"
+                raise Violation(self.name, text)
+
+    def finish(self) -> None:
+        """Count everything that was asked for, now that nothing is on its way any more. Raises: Violation."""
+        for (partition, command), asked in self._asked.items():
+            self.checked += 1
+            committed = len(self._facts.chain(partition).results_of(command))
+            answered = self._answered[partition, command]
+            if not answered <= committed <= asked:
+                text = f"{decode_command(command)} was committed {committed} times; answered {answered}, may be {asked}"
+                raise Violation(self.name, text)

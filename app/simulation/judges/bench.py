@@ -1,5 +1,6 @@
 """Bench: all judges of one simulation."""
 
+from collections.abc import Callable
 from itertools import count
 from typing import Protocol
 
@@ -7,6 +8,7 @@ from app.simulation.history import History
 from app.simulation.judges.acknowledgements import Acknowledgements
 from app.simulation.judges.commits import Commits
 from app.simulation.judges.contents import Contents
+from app.simulation.judges.counters import Counters
 from app.simulation.judges.elections import Elections
 from app.simulation.judges.facts import Facts
 from app.simulation.judges.health import Health
@@ -40,19 +42,20 @@ class Bench:
     """Looks at each node after each of its steps, shows the rules what changed, and judges what clients saw.
 
     moment    gives numbers that grow: what happens at one time still happens in an order
-    history, acknowledgements, readings   are told by the clients
+    history, acknowledgements, readings, counters   are told by the clients
     recovery                              knows what has not recovered yet
     """
 
-    def __init__(self, nodes: dict[str, SimulatedNode]) -> None:
+    def __init__(self, nodes: dict[str, SimulatedNode], now: Callable[[], float] = lambda: 0.0) -> None:
         def may_be_damaged(name: str) -> bool:
             return nodes[name].disk.is_damaged
 
-        facts = self.facts = Facts()
+        facts = self.facts = Facts(now)
         self.moment = count(1).__next__
         self.history = History(clock=self.moment)
         self.acknowledgements = Acknowledgements(facts)
         self.readings = Readings(facts)
+        self.counters = Counters(facts)
         self._histories = Histories(self.history)
         self._stops = Stops(nodes)
         self._memberships = Memberships(facts)
@@ -95,14 +98,16 @@ class Bench:
     def finish(self) -> None:
         """The simulation is over. Raises: Violation."""
         self.acknowledgements.settle()
+        self.acknowledgements.finish()
         self.readings.settle()
+        self.counters.finish()
         self._stops.settle()
         self.recovery.settle()
         self._histories.settle()
 
     def tallies(self) -> list[tuple[str, int]]:
         """Every rule, and how often it was checked."""
-        told: list[Tallied] = [self.acknowledgements, self.readings, self._histories]
+        told: list[Tallied] = [self.acknowledgements, self.readings, self.counters, self._histories]
         judges: list[Tallied] = [*self._rules, self._stops, *told, self.recovery]
         return [(judge.name, judge.checked) for judge in judges]
 

@@ -4,19 +4,22 @@ The state is worked out here a second time, from the commands alone, and remembe
 of every key: so a replica can be compared at whatever index it has reached.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 
+from app.simulation.judges.reckoning import Reckoning
 from raftgroups import (
     Configuration,
-    Delete,
-    Entry,
     Item,
     LogIndex,
-    Put,
+    Rejected,
+    Result,
     Revision,
     Term,
     decode_entry,
+    encode_command,
     encode_item,
+    index_of,
     revision_of,
 )
 
@@ -28,10 +31,17 @@ class Chain:
     """The committed entries of one partition, from index 1 on.
 
     Invariant: it only grows; what a replica commits must equal it.
+
+    now   the simulated time
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = lambda: 0.0) -> None:
+        self._now = now
         self._entries: list[StoredEntry] = []
+        self._committed_at: list[float] = []
+        self._reckoning = Reckoning()
+        self._written: list[list[bytes]] = []
+        self._results: dict[bytes, list[Result]] = {}
         self._reigns: list[Term] = []
         self._revisions: dict[bytes, list[Revision]] = {}
         self._items: dict[bytes, list[bytes | None]] = {}
@@ -60,20 +70,35 @@ class Chain:
         """The next entry is committed, by the leader of `reign`."""
         self._entries.append((term, payload))
         self._reigns.append(reign)
+        self._committed_at.append(self._now())
         entry = decode_entry(payload)
         if entry.configuration is not None:
             self._configured.append((self.last_index, entry.configuration))
-        for position, command in enumerate(_commands(entry)):
-            revision = revision_of(self.last_index, position)
-            made = (
-                encode_item(Item(revision, command.value, command.content_type)) if isinstance(command, Put) else None
-            )
-            self._revisions.setdefault(command.key, []).append(revision)
-            self._items.setdefault(command.key, []).append(made)
+        results, versions = self._reckoning.apply(self.last_index, entry)
+        for command, result in zip(entry.commands, results, strict=True):
+            self._results.setdefault(encode_command(command), []).append(result)
+        for version in versions:
+            self._revisions.setdefault(version.key, []).append(version.revision)
+            item = encode_item(version.item) if version.item is not None else None
+            self._items.setdefault(version.key, []).append(item)
+        self._written.append([version.key for version in versions])
 
     def keys_of(self, index: LogIndex) -> list[bytes]:
-        """What the entry at `index` wrote."""
-        return [command.key for command in _commands(decode_entry(self._entries[index - 1][1]))]
+        """What the entry at `index` changed, or let expire."""
+        return self._written[index - 1]
+
+    def results_of(self, command: bytes) -> list[Result]:
+        """What came of an encoded command, each time that it was committed."""
+        return self._results.get(command, [])
+
+    def committed_before(self, time: float) -> LogIndex:
+        """What was committed before a simulated time."""
+        return LogIndex(bisect_left(self._committed_at, time))
+
+    @property
+    def tokens(self) -> set[bytes]:
+        """What was done once and is remembered, with everything applied."""
+        return set(self._reckoning.tokens)
 
     def configured_at(self, index: LogIndex) -> tuple[LogIndex, Configuration] | None:
         """The newest configuration up to `index`, and where it stands; None while it is the founding one."""
@@ -105,7 +130,23 @@ class Chain:
                 return revision
         return None
 
+    def last_showing(self, key: bytes, item: Item | None, until: LogIndex) -> LogIndex | None:
+        """The newest index up to `until` as of which exactly this is under `key`; None if there is none."""
+        shown = None if item is None else encode_item(item)
+        revisions = self._revisions.get(key, [])
+        for at in reversed(range(len(revisions))):
+            first = index_of(revisions[at])
+            if first <= until and self._items[key][at] == shown:
+                last = index_of(revisions[at + 1]) - 1 if at + 1 < len(revisions) else until
+                if first <= last:
+                    return LogIndex(min(last, until))
+        if item is not None:
+            return None
+        return LogIndex(min(index_of(revisions[0]) - 1, until)) if revisions else until
 
-def _commands(entry: Entry) -> list[Put | Delete]:
-    """Those of an entry: clients ask for no others here."""
-    return [command for command in entry.commands if isinstance(command, Put | Delete)]
+
+def alike(one: Result, other: Result) -> bool:
+    """Whether two results say the same, whatever the words."""
+    if isinstance(one, Rejected) and isinstance(other, Rejected):
+        return one.reason == other.reason
+    return one == other

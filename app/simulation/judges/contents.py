@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 
+import msgspec
+
 from app.simulation.judges.facts import Facts
 from app.simulation.judges.replica import Change, Replica
 from app.simulation.judges.rule import Rule
 from app.simulation.violation import Violation
 from engine import EngineError
-from raftgroups import LogIndex, PartitionId, RaftGroup
+from raftgroups import LogIndex, PartitionId, RaftGroup, decode_item
 
 USER_PREFIX = b"\x01"
+TOKEN_PREFIX = b"\x03"
 
 
 class Contents(Rule):
@@ -51,9 +54,14 @@ class Contents(Rule):
                 return
             raise Violation(self.name, f"{replica} cannot be read: {error}") from error
         users = {key[1:]: value for key, value in records.items() if key[:1] == USER_PREFIX}
+        # What has expired may still be there, and is not for anybody to see.
+        users = {key: value for key, value in users.items() if not _has_expired(value, machine.clock_ms)}
         for key in sorted(users.keys() | set(chain.keys)):
             self._compare(replica, key, users.get(key), applied)
         system = {key: value for key, value in records.items() if key[:1] != USER_PREFIX}
+        tokens = {key[1:] for key in records if key[:1] == TOKEN_PREFIX}
+        if applied == chain.last_index and tokens != chain.tokens:
+            raise self.broken(f"{replica} has applied {applied} and remembers other tokens than were committed")
         known, where = self._system.setdefault((replica.partition, applied), (system, replica.node))
         if known != system:
             raise self.broken(f"at {applied}, {replica} and {where}'s differ in the state machine's own records")
@@ -65,6 +73,14 @@ class Contents(Rule):
             raise self.broken(
                 f"{replica} has applied {applied} and holds {_brief(found)} under {key!r}, not {_brief(expected)}"
             )
+
+
+def _has_expired(stored: bytes, clock_ms: int) -> bool:
+    try:
+        return 0 < decode_item(stored).expires_ms <= clock_ms
+    except msgspec.DecodeError:
+        # Nobody committed this.
+        return False
 
 
 def _brief(item: bytes | None) -> str:

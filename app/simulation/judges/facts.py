@@ -1,5 +1,7 @@
 """What the judges know of the whole cluster: every replica ever seen, and what each partition has committed."""
 
+from collections.abc import Callable
+
 from app.simulation.judges.chain import Chain
 from app.simulation.judges.replica import Replica
 from raftgroups import Configuration, LogIndex, PartitionId
@@ -11,9 +13,11 @@ class Facts:
     replicas   by partition, then by node
     chains     by partition
     founding   who held each partition at first
+    now        the simulated time
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = lambda: 0.0) -> None:
+        self.now = now
         self.replicas: dict[PartitionId, dict[str, Replica]] = {}
         self.chains: dict[PartitionId, Chain] = {}
         self.founding: dict[PartitionId, Configuration] = {}
@@ -30,5 +34,5 @@ class Facts:
 
     def chain(self, partition: PartitionId) -> Chain:
         if partition not in self.chains:
-            self.chains[partition] = Chain()
+            self.chains[partition] = Chain(self.now)
         return self.chains[partition]

@@ -65,6 +65,7 @@ class FakeEngine:
 class FakeMachine:
     engine: FakeEngine = field(default_factory=FakeEngine)
     applied_index: LogIndex = NOTHING
+    clock_ms: int = 0
 
     def apply(self, index: LogIndex, payload: bytes) -> None:
         self.applied_index = index

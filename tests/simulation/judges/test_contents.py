@@ -94,6 +94,27 @@ def test_the_state_machines_own_records_are_equal_too(court: Court) -> None:
         court.bench.finish()
 
 
+def test_tokens_that_were_not_committed_are_found(court: Court) -> None:
+    for node in court.nodes.values():
+        node.group.machine.engine.records[b"\x03stray"] = b""
+
+    with breaks(CONTENTS, "other tokens than were committed"):
+        court.bench.finish()
+
+
+def test_what_has_expired_may_wait_to_be_removed(court: Court) -> None:
+    stored = encode_item(Item(1, b"9.", "", expires_ms=50))
+    for node in court.nodes.values():
+        node.group.machine.engine.records[b"\x01lent"] = stored
+        node.group.machine.clock_ms = 50
+    court.bench.finish()
+
+    for node in court.nodes.values():
+        node.group.machine.clock_ms = 49
+    with breaks(CONTENTS, "under b'lent'"):
+        court.bench.finish()
+
+
 def test_they_may_differ_at_different_indexes(court: Court) -> None:
     append(court, NO_OP)
     court["a"].group.machine.engine.records[b"\x00applied"] = b"later"
