@@ -102,6 +102,8 @@ from raftgroups.messages import (
     ReadCall,
     ReadReturn,
     ReturnMessage,
+    ScanCall,
+    ScanReturn,
     TargetCall,
     TransferCall,
     WriteCall,
@@ -122,7 +124,9 @@ from raftgroups.result import (
     decode_result,
     encode_result,
 )
+from raftgroups.ring import hash_tag
 from raftgroups.salvage import LoggedWrites, logged_writes
+from raftgroups.span import SPAN_BYTES_MAX, SPAN_KEYS_MAX, Pair, Piece, Scanned, Span
 from raftgroups.timing import Timing
 from raftgroups.topology import Member, Topology
 from raftgroups.transport import split_address
@@ -137,6 +141,8 @@ __all__ = [
     "KEY_BYTES_MAX",
     "LEASE_SHARE_MAX",
     "NEWEST",
+    "SPAN_BYTES_MAX",
+    "SPAN_KEYS_MAX",
     "STEPS_MAX",
     "TOKENS_MAX",
     "TOKEN_BYTES_MAX",
@@ -188,7 +194,9 @@ __all__ = [
     "Operator",
     "OutcomeUnknownError",
     "OverloadedError",
+    "Pair",
     "PartitionId",
+    "Piece",
     "Placement",
     "Placements",
     "Put",
@@ -205,6 +213,10 @@ __all__ = [
     "ReturnMessage",
     "Reused",
     "Revision",
+    "ScanCall",
+    "ScanReturn",
+    "Scanned",
+    "Span",
     "StaleEpochError",
     "Step",
     "StorageFullError",
@@ -229,6 +241,7 @@ __all__ = [
     "encode_command",
     "encode_item",
     "encode_result",
+    "hash_tag",
     "index_of",
     "logged_writes",
     "revision_of",

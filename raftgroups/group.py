@@ -4,7 +4,7 @@ import logging
 import math
 import random
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from engine import EngineError, WouldBlockError, is_damage
 from raftgroups.command import (
@@ -39,6 +39,7 @@ from raftgroups.membership import Configuration
 from raftgroups.messages import RaftMessage
 from raftgroups.port import LocalRead, Port
 from raftgroups.result import Result
+from raftgroups.span import Piece, Span
 from raftgroups.statemachine import StateMachine
 from raftgroups.timing import Timing
 
@@ -51,9 +52,12 @@ READS_WAITING_MAX = 16_384
 LONG_COMMAND_BYTES = KEY_BYTES_MAX
 TAIL_BYTES = 1 << 20
 
+ResultT = TypeVar("ResultT")
+
 WriteDone = Callable[[Result | RaftGroupError], None]
 ReadDone = Callable[[bytes | RaftGroupError | None], None]
 """Told the encoded Item, or None for an absent key, or why there is no answer."""
+ScanDone = Callable[[Piece | RaftGroupError], None]
 Admitted = Callable[[Level, int], None]
 """Told the level that is served, and a bound on the age in milliseconds: now this replica may be read."""
 Refused = Callable[[RaftGroupError], None]
@@ -73,7 +77,7 @@ class Owner(Protocol):
     def touched(self, group: "RaftGroup") -> None:
         """The group has something to do at the turn's end."""
 
-    def elsewhere(self, job: Callable[[], bytes | None], done: Callable[[bytes | BaseException | None], None]) -> None:
+    def elsewhere(self, job: Callable[[], ResultT], done: Callable[[ResultT | BaseException], None]) -> None:
         """Run `job` in a worker thread; `done` is told its result, or its exception."""
 
     def leader_changed(self, group: "RaftGroup") -> None: ...
@@ -323,6 +327,24 @@ class RaftGroup(Port):
 
         self._reads_waiting += 1
         self._owner.elsewhere(lambda: self.machine.get(key, wait=True), was_read)
+
+    def scan_applied(self, span: Span, done: ScanDone) -> None:
+        """Read the beginning of a Span of what this replica has applied, as of this call, off the loop."""
+        if self._reads_waiting >= READS_WAITING_MAX:
+            done(self._too_many_reads())
+            return
+
+        def was_read(result: Piece | BaseException) -> None:
+            self._reads_waiting -= 1
+            done(self._storage_failed(result) if isinstance(result, BaseException) else result)
+
+        try:
+            job = self.machine.scan(span)
+        except EngineError as error:
+            done(self._storage_failed(error))
+            return
+        self._reads_waiting += 1
+        self._owner.elsewhere(job, was_read)
 
     def staleness_ms(self, now: float) -> int:
         """A bound on the age of what this replica has applied.

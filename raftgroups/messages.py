@@ -13,6 +13,7 @@ from typing import get_args
 import msgspec
 
 from raftgroups.level import Freshness, Receipt
+from raftgroups.span import Piece, Span
 
 PROTOCOL_VERSION = 3
 
@@ -244,6 +245,25 @@ class TargetCall(Message, frozen=True, tag=26):
     nodes: list[str]
 
 
+class ScanCall(Message, frozen=True, tag=40):
+    """Gateway → replica: read the beginning of `span`, as fresh as this."""
+
+    call: int
+    partition: int
+    epoch: int
+    timeout_ms: int
+    fresh: Freshness
+    span: Span
+
+
+class ScanReturn(Message, frozen=True, tag=41):
+    """Replica → gateway."""
+
+    call: int
+    piece: Piece
+    receipt: Receipt
+
+
 RaftMessage = (
     Append
     | AppendReply
@@ -257,8 +277,8 @@ RaftMessage = (
     | Removed
 )
 SnapshotMessage = SnapshotOffer | SnapshotChunk | SnapshotReply
-CallMessage = WriteCall | ReadCall | TransferCall | TargetCall
-ReturnMessage = WriteReturn | ReadReturn | FailureReturn
+CallMessage = WriteCall | ReadCall | TransferCall | TargetCall | ScanCall
+ReturnMessage = WriteReturn | ReadReturn | FailureReturn | ScanReturn
 AnyMessage = RaftMessage | SnapshotMessage | Placement | CallMessage | ReturnMessage
 
 CALL_KINDS = frozenset(get_args(CallMessage))

@@ -10,6 +10,8 @@ reached is skipped, and replaying the log after a crash is harmless.
 """
 
 import struct
+from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -21,6 +23,7 @@ from raftgroups.item import is_absent
 from raftgroups.membership import Configuration
 from raftgroups.result import Result, Written
 from raftgroups.schema import TOKENS_KEY, USER, Records
+from raftgroups.span import Piece, Span, take_piece
 
 APPLIED_KEY = b"\x00applied"
 CONFIGURATION_KEY = b"\x00configuration"
@@ -72,6 +75,12 @@ class StateMachine:
         """The encoded Item under `key`, or None. Raises: WouldBlockError when it must not wait and would."""
         stored = self.engine.get(USER + key, wait=wait)
         return None if stored is not None and is_absent(stored, self.clock_ms) else stored
+
+    def scan(self, span: Span) -> Callable[[], Piece]:
+        """What reads the beginning of a Span as it is now, on any thread; it may wait for a disk."""
+        start, end = span.stored()
+        records = self.engine.scan(start, end, reverse=span.reverse, limit=span.limit + 1)
+        return partial(take_piece, records, span, self.clock_ms)
 
 
 def agenda_of(records: Records) -> Agenda:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from engine import Engine, InlineExecutor, MemoryFileSystem, Options
 from raftgroups.command import Command, Put, decode_entry, encode_command
 from raftgroups.errors import RaftGroupError
-from raftgroups.group import RaftGroup
+from raftgroups.group import RaftGroup, ResultT
 from raftgroups.ids import LogIndex, PartitionId
 from raftgroups.journal import GroupLog
 from raftgroups.membership import Configuration
@@ -79,10 +79,10 @@ class Bench:
     def snapshot_needed(self, group: RaftGroup, peer: str) -> None:
         self.snapshots_needed.append(peer)
 
-    def elsewhere(self, job: Callable[[], bytes | None], done: Callable[[bytes | BaseException | None], None]) -> None:
+    def elsewhere(self, job: Callable[[], ResultT], done: Callable[[ResultT | BaseException], None]) -> None:
         def run() -> None:
             try:
-                result: bytes | BaseException | None = job()
+                result: ResultT | BaseException = job()
             except Exception as error:
                 result = error
             done(result)

@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import pytest
 
 from engine import ClosedError, CorruptionError, EngineError
@@ -33,6 +35,7 @@ from raftgroups.item import decode_item
 from raftgroups.level import Freshness, Level
 from raftgroups.messages import Append, Heartbeat, HeartbeatReply, ReadIndexReply, ReadIndexRequest
 from raftgroups.result import Written
+from raftgroups.span import Piece, Span
 from tests.raftgroups.bench import LATER, Bench
 
 
@@ -591,3 +594,43 @@ def test_what_is_bounded_needs_a_leader_once_it_is_too_old() -> None:
     admission = Admission(bench, Freshness(Level.BOUNDED, 0, 5_000))
 
     assert isinstance(admission.refused[0], NotLeaderError)
+
+
+def test_a_scan_reads_elsewhere_and_counts_as_a_waiting_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench().lead()
+    bench.put(b"key", b"value")
+    bench.turn()
+    found: list[Piece | RaftGroupError] = []
+    monkeypatch.setattr(group_module, "READS_WAITING_MAX", 1)
+
+    bench.group.scan_applied(Span(), found.append)
+    bench.group.scan_applied(Span(), found.append)
+
+    assert [type(piece) for piece in found] == [OverloadedError]
+    bench.jobs.pop()()
+    assert isinstance(found[1], Piece) and [key for key, _ in found[1].pairs] == [b"key"]
+    bench.group.scan_applied(Span(), found.append)
+    assert len(bench.jobs) == 1 and len(found) == 2
+
+
+@pytest.mark.parametrize("when", ["at once", "elsewhere"])
+def test_a_scan_that_cannot_be_read_casts_doubt_on_the_replica(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench().lead()
+    found: list[Piece | RaftGroupError] = []
+
+    def fail(*_: object, **__: object) -> Iterator[tuple[bytes, bytes]]:
+        if when == "at once":
+            raise ClosedError("closed")
+        return failing()
+
+    def failing() -> Iterator[tuple[bytes, bytes]]:
+        yield from ()
+        raise CorruptionError("x.sst", 0, "bad block")
+
+    monkeypatch.setattr(bench.group.machine.engine, "scan", fail)
+    bench.group.scan_applied(Span(), found.append)
+    for job in bench.jobs:
+        job()
+
+    assert [type(error) for error in found] == [NotLeaderError]
+    assert (bench.group.damage is not None) == (when == "elsewhere")

@@ -17,6 +17,8 @@ from raftgroups.messages import (
     ReadIndexRequest,
     ReadReturn,
     Removed,
+    ScanCall,
+    ScanReturn,
     SnapshotChunk,
     SnapshotOffer,
     SnapshotReply,
@@ -30,6 +32,7 @@ from raftgroups.messages import (
     decode_messages,
     encode_messages,
 )
+from raftgroups.span import Piece, Span
 
 ONE_OF_EACH: list[AnyMessage] = [
     Append(3, 7, 41, 6, [(7, b"entry"), (7, b"")], 40, 9),
@@ -54,6 +57,8 @@ ONE_OF_EACH: list[AnyMessage] = [
     Removed(3, 7, 41),
     Placement(3, 41, ("n1", "n2"), ("n3",), ("n1", "n3")),
     TargetCall(15, 3, ["n1", "n3"]),
+    ScanCall(16, 3, 1, 2000, Freshness(), Span(b"a", None, 10, 100, keys_only=True, reverse=True)),
+    ScanReturn(16, Piece([(b"key", b"item")], b"key"), Receipt(Level.STALE, 15, "n1", "leader", 42)),
 ]
 
 # A text that is not UTF-8 is the one damage that msgspec has no error of its own for.

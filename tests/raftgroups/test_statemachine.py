@@ -5,10 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Engine, InlineExecutor, MemoryFileSystem, Options, WouldBlockError
-from raftgroups.command import Command, Delete, Put, encode_command, encode_entry
+from raftgroups.command import Command, ConditionalPut, Delete, Put, encode_command, encode_entry
 from raftgroups.ids import LogIndex, Term, revision_of
 from raftgroups.item import Item, decode_item
 from raftgroups.result import Result, Written
+from raftgroups.span import Span
 from raftgroups.statemachine import StateMachine
 
 PATH = "/p0000-0001"
@@ -172,3 +173,27 @@ def test_a_crash_and_a_replay_end_as_if_nothing_had_happened(batches: list[list[
     assert (machine.applied_index, machine.clock_ms) == (calm.applied_index, calm.clock_ms)
     found = {key: item(machine, key) for key in (b"a", b"b", b"c", b"\x00", b"applied")}
     assert {key: value.value for key, value in found.items() if value is not None} == model
+
+
+def test_a_scan_is_of_the_users_keys_as_they_are_when_it_is_asked_for() -> None:
+    """What is written before it is read is not in it."""
+    machine = open_machine(MemoryFileSystem())
+    apply(machine, 1, *(Put(key, b"v") for key in (b"\x00", b"b", b"\xff\xff", b"")[:3]))
+
+    job = machine.scan(Span())
+    apply(machine, 2, Put(b"c", b"late"), Delete(b"b"))
+
+    assert [key for key, _ in job().pairs] == [b"\x00", b"b", b"\xff\xff"]
+    assert [key for key, _ in machine.scan(Span(b"b", b"d"))().pairs] == [b"c"]
+    assert [key for key, _ in machine.scan(Span(reverse=True, limit=2))().pairs] == [b"\xff\xff", b"c"]
+
+
+def test_a_scan_leaves_out_what_has_expired() -> None:
+    """Though nothing has removed it yet."""
+    machine = open_machine(MemoryFileSystem())
+    apply(machine, 1, ConditionalPut(b"brief", b"v", "", 10, None), Put(b"long", b"v"), clock_ms=100)
+    assert len(machine.scan(Span())().pairs) == 2
+
+    machine.clock_ms = 110
+
+    assert [key for key, _ in machine.scan(Span())().pairs] == [b"long"]
