@@ -15,11 +15,13 @@ the path of every request.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
 import raftgroups
-from app.requests import Errand, Read, ReadDone, Request, Write, WriteDone
+from app.requests import Errand, Outcome, Query, Read, ReadDone, Request, Write, WriteDone
+from app.scan import Scan, ScanDone
 from app.views import ClusterView, Location, Replicas
 from app.whereabouts import Whereabouts
 from raftgroups import (
@@ -37,6 +39,7 @@ from raftgroups import (
     OutcomeUnknownError,
     OverloadedError,
     PartitionId,
+    Piece,
     RaftGroup,
     RaftGroupError,
     ReadCall,
@@ -45,6 +48,10 @@ from raftgroups import (
     Receipt,
     Result,
     ReturnMessage,
+    ScanCall,
+    Scanned,
+    ScanReturn,
+    Span,
     StaleEpochError,
     TargetCall,
     TooStaleError,
@@ -56,6 +63,7 @@ from raftgroups import (
     decode_result,
     encode_command,
     encode_result,
+    hash_tag,
 )
 
 LEADER_PATIENCE_SECONDS = 2.0
@@ -125,6 +133,18 @@ class Coordinator:
         if self._admit(request):
             self._route(request)
 
+    def scan(self, partition: PartitionId, span: Span, fresh: Freshness, deadline: float, done: ScanDone) -> None:
+        """Read the beginning of `span` in one partition; `done` is told once. `deadline` is in loop time."""
+        request = Scan(partition, deadline, span, fresh, done)
+        if self._admit(request):
+            self._route(request)
+
+    def partitions_of(self, prefix: bytes) -> Sequence[PartitionId]:
+        """The partitions that may have keys which begin with `prefix`: one, if it has a whole {tag}."""
+        if hash_tag(prefix) != prefix:
+            return (self.partition_of(prefix),)
+        return [PartitionId(number) for number in range(self._host.topology.partitions)]
+
     async def transfer(self, partition: int, node: str) -> None:
         """Have `node` lead `partition`. Raises: RaftGroupError; ValueError, if the node does not vote there."""
         if node not in self.replicas(partition).voters:
@@ -171,7 +191,7 @@ class Coordinator:
         """Hand the request to whoever can answer it, or park it until somebody can."""
         if isinstance(request, Write):
             self._route_write(request)
-        elif isinstance(request, Read):
+        elif isinstance(request, Query):
             self._route_read(request)
         elif isinstance(request, Errand):
             self._route_errand(request)
@@ -190,7 +210,7 @@ class Coordinator:
 
             group.propose(request.command, request.deadline, done)
 
-    def _route_read(self, request: Read) -> None:
+    def _route_read(self, request: Query) -> None:
         group = self._where.replica(request.partition)
         level = request.fresh.level
         if group is None or (level is Level.LEASE and not group.is_leader):
@@ -205,6 +225,10 @@ class Coordinator:
             self._forward(request)
             return
         request.sent_to = self._name
+        if not isinstance(request, Read):
+            assert isinstance(request, Scan), "there is no other kind"
+            self._scan(group, request.span, request.fresh, request.deadline, partial(self._settle, request))
+            return
 
         def done(found: Served | RaftGroupError) -> None:
             if isinstance(found, Served):
@@ -226,6 +250,20 @@ class Coordinator:
                     done(Served(item, self._receipt(group, level, staleness_ms)))
 
             group.read_applied(key, found)
+
+        now = self._loop.time()
+        group.admit(fresh, now, min(deadline, now + SESSION_PATIENCE_SECONDS), serve, done)
+
+    def _scan(self, group: RaftGroup, span: Span, fresh: Freshness, deadline: float, done: ScanDone) -> None:
+        """Have the replica here read a piece."""
+
+        def serve(level: Level, staleness_ms: int) -> None:
+            receipt = self._receipt(group, level, staleness_ms)
+
+            def found(piece: Piece | RaftGroupError) -> None:
+                done(piece if isinstance(piece, RaftGroupError) else Scanned(piece, receipt))
+
+            group.scan_applied(span, found)
 
         now = self._loop.time()
         group.admit(fresh, now, min(deadline, now + SESSION_PATIENCE_SECONDS), serve, done)
@@ -260,6 +298,8 @@ class Coordinator:
             return WriteCall(call, request.partition, self._epoch, timeout_ms, request.command)
         if isinstance(request, Read):
             return ReadCall(call, request.partition, self._epoch, timeout_ms, request.fresh, request.key)
+        if isinstance(request, Scan):
+            return ScanCall(call, request.partition, self._epoch, timeout_ms, request.fresh, request.span)
         assert isinstance(request, Errand), "there is no other kind"
         return msgspec.structs.replace(request.message, call=call)
 
@@ -276,7 +316,7 @@ class Coordinator:
                 self._retried += 1
                 self._route(request)
 
-    def _settle(self, request: Request, result: Result | Reading | RaftGroupError) -> None:
+    def _settle(self, request: Request, result: Outcome) -> None:
         """An answer came from where the request was sent: give it to the client, or try elsewhere."""
         if not request.is_open:
             return
@@ -287,7 +327,7 @@ class Coordinator:
         else:
             self._finish(request, result)
 
-    def _finish(self, request: Request, result: Result | Reading | RaftGroupError) -> None:
+    def _finish(self, request: Request, result: Outcome) -> None:
         request.is_open = False
         self._open.pop(request, None)
         self._calls.pop(request.call, None)
@@ -335,6 +375,8 @@ class Coordinator:
             self._settle(request, decode_result(message.result) if message.result else Written(message.revision))
         elif isinstance(message, ReadReturn):
             self._settle(request, _decode_reading(message))
+        elif isinstance(message, ScanReturn):
+            self._settle(request, Scanned(message.piece, message.receipt))
         else:
             if message.leader:
                 self._where.learn(request.partition, message.leader)
@@ -357,21 +399,26 @@ class Coordinator:
         else:
             self._read_for(group, message, reply)
 
-    def _read_for(self, group: RaftGroup, message: ReadCall, reply: Callable[[ReturnMessage], None]) -> None:
+    def _read_for(self, group: RaftGroup, message: ReadCall | ScanCall, reply: Callable[[ReturnMessage], None]) -> None:
         call, fresh = message.call, message.fresh
         may_answer = self._where.replica(group.partition) is not None
         if not may_answer or (fresh.level is Level.LEASE and not group.is_leader):
             reply(_encode_failure(call, NotLeaderError(group.partition, group.leader)))
             return
 
-        def done(found: Served | RaftGroupError) -> None:
+        def done(found: Served | Scanned | RaftGroupError) -> None:
             if isinstance(found, RaftGroupError):
                 reply(_encode_failure(call, found))
+            elif isinstance(found, Scanned):
+                reply(ScanReturn(call, found.piece, found.receipt))
             else:
                 reply(ReadReturn(call, found.item or b"", found.receipt))
 
         deadline = self._loop.time() + message.timeout_ms / 1000
-        self._read(group, message.key, fresh, deadline, done)
+        if isinstance(message, ScanCall):
+            self._scan(group, message.span, fresh, deadline, done)
+        else:
+            self._read(group, message.key, fresh, deadline, done)
 
     def _carry_out(self, group: RaftGroup, message: TransferCall | TargetCall, done: WriteDone) -> None:
         """Do an errand here, where the leader is. It has no revision."""
@@ -423,7 +470,7 @@ class Coordinator:
         return self._unreachable(request)
 
     def _unreachable(self, request: Request) -> RaftGroupError:
-        error = _UNREACHABLE.get(request.fresh.level, NoQuorumError) if isinstance(request, Read) else NoQuorumError
+        error = _UNREACHABLE.get(request.fresh.level, NoQuorumError) if isinstance(request, Query) else NoQuorumError
         return error(request.partition)
 
 

@@ -4,10 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
-from raftgroups import Freshness, PartitionId, RaftGroupError, Reading, Result, TargetCall, TransferCall
+from raftgroups import Freshness, PartitionId, RaftGroupError, Reading, Result, Scanned, TargetCall, TransferCall
 
 WriteDone = Callable[[Result | RaftGroupError], None]
 ReadDone = Callable[[Reading | RaftGroupError], None]
+Outcome = Result | Reading | Scanned | RaftGroupError
 
 
 class Request(ABC):
@@ -33,7 +34,7 @@ class Request(ABC):
         self.is_open = True
 
     @abstractmethod
-    def finish(self, result: Result | Reading | RaftGroupError) -> None:
+    def finish(self, result: Outcome) -> None:
         """Give the client its one answer."""
 
 
@@ -48,8 +49,8 @@ class Write(Request):
         self.command = command
         self.done = done
 
-    def finish(self, result: Result | Reading | RaftGroupError) -> None:
-        assert not isinstance(result, Reading), "a write is not answered by a reading"
+    def finish(self, result: Outcome) -> None:
+        assert not isinstance(result, Reading | Scanned), "a write is not answered by a reading"
         self.done(result)
 
 
@@ -64,23 +65,32 @@ class Errand(Request):
         self.message = message
         self.done = done
 
-    def finish(self, result: Result | Reading | RaftGroupError) -> None:
-        assert not isinstance(result, Reading), "an errand is not answered by a reading"
+    def finish(self, result: Outcome) -> None:
+        assert not isinstance(result, Reading | Scanned), "an errand is not answered by a reading"
         self.done(result)
 
 
-class Read(Request):
-    """A key to be read, as fresh as asked."""
+class Query(Request):
+    """Something to be read, as fresh as asked."""
 
     may_apply = False
-    __slots__ = ("done", "fresh", "key")
+    __slots__ = ("fresh",)
+
+    def __init__(self, partition: PartitionId, deadline: float, fresh: Freshness) -> None:
+        super().__init__(partition, deadline)
+        self.fresh = fresh
+
+
+class Read(Query):
+    """A key to be read."""
+
+    __slots__ = ("done", "key")
 
     def __init__(self, partition: PartitionId, deadline: float, key: bytes, fresh: Freshness, done: ReadDone) -> None:
-        super().__init__(partition, deadline)
+        super().__init__(partition, deadline, fresh)
         self.key = key
-        self.fresh = fresh
         self.done = done
 
-    def finish(self, result: Result | Reading | RaftGroupError) -> None:
-        assert isinstance(result, Reading | RaftGroupError), "a read is not answered by a write"
+    def finish(self, result: Outcome) -> None:
+        assert isinstance(result, Reading | RaftGroupError), "a read is answered by a reading"
         self.done(result)

@@ -17,16 +17,20 @@ from raftgroups import (
     Member,
     NotLeaderError,
     PartitionId,
+    Piece,
     Placement,
     Put,
     RaftGroupError,
     ReturnMessage,
+    Span,
     Topology,
     Written,
     decode_command,
     encode_item,
 )
 from raftgroups.group import Admitted, Refused
+from raftgroups.schema import USER
+from raftgroups.span import take_piece
 
 ReadDone = Callable[[bytes | RaftGroupError | None], None]
 
@@ -101,6 +105,16 @@ class FakeGroup:
 
     def read_applied(self, key: bytes, done: ReadDone) -> None:
         done(self._find(key))
+
+    def scan_applied(self, span: Span, done: Callable[[Piece | RaftGroupError], None]) -> None:
+        self.log.append("scan")
+        if self.is_broken:
+            done(NotLeaderError(self.partition, None))
+            return
+        start, end = span.stored()
+        stored = sorted((USER + key, encode_item(item)) for key, item in self.items.items())
+        inside = [pair for pair in stored if start <= pair[0] < end]
+        done(take_piece(iter(inside[::-1] if span.reverse else inside), span, 0))
 
     def end(self, error: RaftGroupError | None = None) -> None:
         """Let go of all that waits."""
