@@ -73,7 +73,17 @@ def read_query(query: bytes, known: Collection[str], planned: Collection[str] = 
 
     planned  names that other requests of this interface understand, to be told apart from mistakes
     """
-    parameters: dict[str, str] = {}
+    parameters = read_raw_query(query, known, planned)
+    if isinstance(parameters, Problem):
+        return parameters
+    return {name: value.decode("utf-8", "backslashreplace") for name, value in parameters.items()}
+
+
+def read_raw_query(
+    query: bytes, known: Collection[str], planned: Collection[str] = ()
+) -> Mapping[str, bytes] | Problem:
+    """The same with the values as the bytes that they spell; a '+' is a space, as in forms."""
+    parameters: dict[str, bytes] = {}
     for part in query.split(b"&"):
         if not part:
             continue
@@ -91,7 +101,7 @@ def read_query(query: bytes, known: Collection[str], planned: Collection[str] = 
             )
         if name in parameters:
             return Problem(DUPLICATE_PARAMETER, f"query parameter {name!r} is given twice", {"parameter": name})
-        parameters[name] = unquote_to_bytes(raw_value.replace(b"+", b" ")).decode("utf-8", "backslashreplace")
+        parameters[name] = unquote_to_bytes(raw_value.replace(b"+", b" "))
     return parameters
 
 

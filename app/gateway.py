@@ -6,6 +6,7 @@ from app.kv import KvHandler
 from app.metrics import Metrics
 from app.patrol import Patrol
 from app.problems import NOT_READY, Problem
+from app.scanning import Pager
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,11 +25,13 @@ class Gateway:
         self.kv = KvHandler(settings.limits, settings.consistency, settings.idempotency_seconds)
         self.patrol = Patrol(settings.limits, self.kv, self.metrics)
         self.coordinator: Coordinator | None = None
+        self.pager: Pager | None = None
         self.is_draining = False
 
     def open(self, coordinator: "Coordinator") -> None:
         """Serve from `coordinator`."""
         self.coordinator = coordinator
+        self.pager = Pager(coordinator)
         self.kv.open(coordinator)
         self.metrics.statistics = coordinator.statistics
 

@@ -58,6 +58,7 @@ def create_app(settings: Settings, coordinator: Coordinator | None = None) -> Fa
     app.state.gateway = gateway
     for router in (
         routes.kv,
+        routes.scan,
         routes.cluster,
         routes.partitions,
         routes.limits,

@@ -16,6 +16,8 @@ from raftgroups import (
     CONTENT_TYPE_LENGTH_MAX,
     KEY_BYTES_MAX,
     LEASE_SHARE_MAX,
+    SPAN_BYTES_MAX,
+    SPAN_KEYS_MAX,
     VALUE_BYTES_MAX,
     HostOptions,
     Level,
@@ -38,6 +40,8 @@ CEILINGS = {
     "key_bytes_max": KEY_BYTES_MAX,
     "pair_bytes_max": VALUE_BYTES_MAX,
     "content_type_bytes_max": CONTENT_TYPE_LENGTH_MAX,
+    "scan_keys_max": SPAN_KEYS_MAX,
+    "scan_bytes_max": SPAN_BYTES_MAX,
 }
 
 
@@ -52,6 +56,8 @@ class Limits:
     pair_bytes_max    key and value together
     head_bytes_max    request line and headers together
     body_bytes_max    a body on any route but /v1/kv/{key}, which `pair_bytes_max` bounds
+    scan_keys_max     keys in a page of a scan
+    scan_bytes_max    keys and values together in such a page, unless it is a single pair
     drain_bytes_max   how much of a refused body is read and thrown away to keep the connection
     pipeline_max      requests of one connection taken in before their answers are out
     send_seconds      how long a client may leave its answers unread
@@ -64,6 +70,8 @@ class Limits:
     head_bytes_max: int = 16_384
     headers_max: int = 100
     body_bytes_max: int = 65_536
+    scan_keys_max: int = 1_000
+    scan_bytes_max: int = 1 << 20
     drain_bytes_max: int = 65_536
     connections_max: int = 8_192
     pipeline_max: int = 64

@@ -9,6 +9,7 @@ from app.routes.limits import router as limits
 from app.routes.metrics import router as metrics
 from app.routes.partitions import router as partitions
 from app.routes.responses import Api, refuse_unknown_parameters
+from app.routes.scan import router as scan
 
 __all__ = [
     "Api",
@@ -21,4 +22,5 @@ __all__ = [
     "metrics",
     "partitions",
     "refuse_unknown_parameters",
+    "scan",
 ]

@@ -143,6 +143,9 @@ async def refuse_unknown_parameters(request: Request) -> None:
     if not query or not isinstance(route, APIRoute) or route.path.startswith("/v1/kv/"):
         return
     known = [parameter.alias for parameter in route.dependant.query_params]
+    # A route that reads its query itself documents it by hand.
+    by_hand = (route.openapi_extra or {}).get("parameters", ())
+    known += [parameter["name"] for parameter in by_hand if parameter["in"] == "query"]
     parameters = read_query(query, known)
     if isinstance(parameters, Problem):
         raise ProblemError(parameters)

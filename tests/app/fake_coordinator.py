@@ -18,6 +18,8 @@ from raftgroups import (
     Reading,
     Receipt,
     Result,
+    Scanned,
+    Span,
     Written,
     decode_item,
     encode_item,
@@ -25,10 +27,12 @@ from raftgroups import (
 )
 from raftgroups.applying import Agenda, effects_of
 from raftgroups.schema import USER
+from raftgroups.span import take_piece
 
 NODES = ("n1", "n2", "n3")
 WriteDone = Callable[[Result | RaftGroupError], None]
 ReadDone = Callable[[Reading | RaftGroupError], None]
+ScanDone = Callable[[Scanned | RaftGroupError], None]
 
 
 @dataclass
@@ -39,6 +43,7 @@ class FakeCoordinator:
     error     what every request fails with, if anything
     waiting   the answers held back while `is_patient`, in order; call them to let them go
     deadlines of the requests so far
+    spans     that were scanned so far, of which partition, and how fresh
     targets   by partition, where they were set; nothing moves
     """
 
@@ -53,6 +58,7 @@ class FakeCoordinator:
     revision: int = 0
     others: dict[bytes, bytes] = field(default_factory=dict)
     clock_ms: int = 1_000
+    spans: list[tuple[PartitionId, Span, Freshness]] = field(default_factory=list)
 
     def write(self, key: bytes, command: Command, deadline: float, done: WriteDone) -> None:
         self.deadlines.append(deadline)
@@ -61,6 +67,20 @@ class FakeCoordinator:
     def read(self, key: bytes, fresh: Freshness, deadline: float, done: ReadDone) -> None:
         self.deadlines.append(deadline)
         self._answer(lambda: done(self.error or Reading(self.items.get(key), Receipt(fresh.level, 0, "n1", "leader"))))
+
+    def scan(self, partition: PartitionId, span: Span, fresh: Freshness, deadline: float, done: ScanDone) -> None:
+        self.deadlines.append(deadline)
+        self.spans.append((partition, span, fresh))
+        stored = {
+            USER + key: encode_item(item) for key, item in self.items.items() if self.partition_of(key) == partition
+        }
+        start, end = span.stored()
+        inside = sorted((pair for pair in stored.items() if start <= pair[0] < end), reverse=span.reverse)
+        receipt = Receipt(fresh.level, 0, "n1", "leader", self.revision >> 12)
+        self._answer(lambda: done(self.error or Scanned(take_piece(iter(inside), span, self.clock_ms), receipt)))
+
+    def partitions_of(self, prefix: bytes) -> Sequence[PartitionId]:
+        return [PartitionId(number) for number in self.leaders]
 
     def partition_of(self, key: bytes) -> PartitionId:
         return PartitionId(key[0] % len(self.leaders))

@@ -13,7 +13,9 @@ def filter_case(context: object, case: "schemathesis.Case[Any]") -> bool:  # as 
     """Leave out what is no mistake, and what is a mistake of its own.
 
     A header that nobody knows is to be ignored (RFC 9110, section 5.1). And in its coverage phase it takes "0" for
-    a header whose pattern does not allow it, and expects that to be accepted.
+    a header whose pattern does not allow it, and expects that to be accepted. Nor can it make up a cursor.
     """
+    if (case.query or {}).get("cursor"):
+        return False
     headers = {name.lower(): value for name, value in (case.headers or {}).items()}
     return _UNKNOWN not in headers and not any(headers.get(name) == "0" for name in _PATTERNED)

@@ -1,0 +1,173 @@
+r"""Entries: what a key holds as a JSON object, as scans and exports give it and imports take it.
+
+    {"key":"a","value":"1","encoding":"utf8","revision":8193,"key_encoding":"base64","content_type":"…","expires_in":59.5}
+
+`encoding` is of the value, `key_encoding` of the key: "base64" where the bytes are not UTF-8, else "utf8". A key is
+seldom not, so its encoding is left out when it is utf8; and so are a content type and an end that the key has not.
+
+    export := entry "\n" … end "\n"        end := {"complete":true,"count":N} | {"complete":false,"count":N,"error":{…}}
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from app.settings import Limits
+from app.writing import TTL_SECONDS_MAX
+from raftgroups import ConditionalPut, Pair, Put, decode_item
+
+Encoding = Literal["utf8", "base64"]
+
+END_PREFIX = b'{"complete":'
+# A control character of one byte takes six, and a name or a number of an entry never more than this.
+_ESCAPED_BYTES = 6
+_OTHER_BYTES = 1_024
+
+
+class KeyEntry(msgspec.Struct, omit_defaults=True, frozen=True):
+    """A key, without what it holds."""
+
+    key: str
+    revision: int
+    key_encoding: Encoding = "utf8"
+
+
+class Entry(msgspec.Struct, omit_defaults=True, frozen=True):
+    """A key and what it holds.
+
+    expires_in  seconds until it is gone, by the clock of the node that says so; None: never
+    """
+
+    key: str
+    value: str
+    encoding: Encoding
+    revision: int
+    key_encoding: Encoding = "utf8"
+    content_type: str = ""
+    expires_in: float | None = None
+
+
+class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An entry as it is taken in: what has a default may be left out. The revision is not kept."""
+
+    key: str
+    value: str
+    encoding: Encoding = "utf8"
+    key_encoding: Encoding = "utf8"
+    revision: int = 0
+    content_type: str = ""
+    expires_in: Annotated[float, msgspec.Meta(gt=0, le=TTL_SECONDS_MAX)] | None = None
+
+
+class End(msgspec.Struct, omit_defaults=True, frozen=True):
+    """The last line of an export: without it, or with an error, something is missing.
+
+    count  how many entries came before it
+    """
+
+    complete: bool
+    count: int
+    error: dict[str, Any] | None = None
+
+
+class BadEntryError(ValueError):
+    """Not an entry; the text says why."""
+
+
+_encoder = msgspec.json.Encoder()
+_line_decoder = msgspec.json.Decoder(Line)
+_end_decoder = msgspec.json.Decoder(End)
+
+
+def entries_of(pairs: Iterable[Pair], now_ms: int) -> list[Entry]:
+    """What pairs are as JSON, at this time."""
+    entries = []
+    for raw_key, stored in pairs:
+        item = decode_item(stored)
+        key, key_encoding = _text(raw_key)
+        value, encoding = _text(item.value)
+        # What is over by this node's clock, but is not yet gone, is about to be.
+        expires_in = max(1, item.expires_ms - now_ms) / 1_000 if item.expires_ms else None
+        entries.append(Entry(key, value, encoding, item.revision, key_encoding, item.content_type, expires_in))
+    return entries
+
+
+def key_entries_of(pairs: Iterable[Pair]) -> list[KeyEntry]:
+    """The same without values."""
+    entries = []
+    for raw_key, stored in pairs:
+        key, key_encoding = _text(raw_key)
+        entries.append(KeyEntry(key, decode_item(stored).revision, key_encoding))
+    return entries
+
+
+def encode_page(entries: list[Entry] | list[KeyEntry], cursor: str | None) -> bytes:
+    """The answer to a scan."""
+    return _encoder.encode({"items": entries, "cursor": cursor})
+
+
+def encode_lines(entries: list[Entry]) -> bytes:
+    """A part of an export."""
+    return _encoder.encode_lines(entries)
+
+
+def encode_end(end: End) -> bytes:
+    """The last line of an export."""
+    return _encoder.encode(end) + b"\n"
+
+
+def decode_end(line: bytes) -> End | None:
+    """The end of an export; None, if the line is something else."""
+    if not line.startswith(END_PREFIX):
+        return None
+    try:
+        return _end_decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def command_of(line: bytes, limits: Limits) -> Put | ConditionalPut:
+    """What puts an entry back. Raises: BadEntryError."""
+    try:
+        entry = _line_decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadEntryError(f"not an entry: {error}") from error
+    key = _bytes("key", entry.key, entry.key_encoding)
+    value = _bytes("value", entry.value, entry.encoding)
+    if not key:
+        raise BadEntryError("the key is empty")
+    if len(key) > limits.key_bytes_max:
+        raise BadEntryError(f"the key has {len(key)} bytes; at most {limits.key_bytes_max} are allowed")
+    if len(key) + len(value) > limits.pair_bytes_max:
+        size = len(key) + len(value)
+        raise BadEntryError(f"key and value have {size} bytes; together they may have {limits.pair_bytes_max}")
+    kind = entry.content_type
+    if len(kind) > limits.content_type_bytes_max or not (kind.isprintable() and kind.isascii()):
+        raise BadEntryError(f"content_type is printable ASCII of at most {limits.content_type_bytes_max} bytes")
+    if entry.expires_in is None:
+        return Put(key, value, kind)
+    return ConditionalPut(key, value, kind, max(1, round(entry.expires_in * 1_000)), None)
+
+
+def line_bytes_max(limits: Limits) -> int:
+    """How long a line of a pair within the limits can be."""
+    return _ESCAPED_BYTES * limits.pair_bytes_max + limits.content_type_bytes_max + _OTHER_BYTES
+
+
+def _text(data: bytes) -> tuple[str, Encoding]:
+    try:
+        return data.decode(), "utf8"
+    except UnicodeDecodeError:
+        return base64.b64encode(data).decode(), "base64"
+
+
+def _bytes(name: str, text: str, encoding: Encoding) -> bytes:
+    if encoding == "utf8":
+        return text.encode()
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadEntryError(f"{name} is not base64: {error}") from error

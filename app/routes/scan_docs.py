@@ -1,0 +1,86 @@
+"""What the documentation says about scans, exports and imports, which read their requests themselves."""
+
+from typing import Any
+
+from app.routes.kv_docs import OPERATIONS
+from app.routes.responses import problems
+
+_GET = OPERATIONS["GET"]
+_OF_GET = {parameter["name"]: parameter for parameter in _GET["openapi_extra"]["parameters"]}
+_HEADERS_OF_GET = _GET["responses"][200]["headers"]
+_RECEIPT = {name: _HEADERS_OF_GET[name] for name in _HEADERS_OF_GET if name.startswith("KV-") and "Expires" not in name}
+
+
+def _query(name: str, text: str, schema: dict[str, Any], example: object = None) -> dict[str, Any]:
+    parameter = {"name": name, "in": "query", "description": text, "schema": schema}
+    return parameter if example is None else {**parameter, "example": example}
+
+
+_BYTES = {"type": "string", "maxLength": 256}  # letters, and a letter has up to four bytes
+_RANGE = [
+    _query("prefix", "Only keys that begin with these percent-encoded bytes; a '+' is a space", _BYTES, "user/"),
+    _query("start", "Only keys from this one on", _BYTES),
+    _query("end", "Only keys before this one", _BYTES),
+]
+_LEVEL = [_OF_GET["consistency"], _OF_GET["max_staleness"], _OF_GET["KV-Timeout-Ms"], _OF_GET["KV-Session"]]
+_PAGE = [
+    _query("reverse", "The last key first; `start` and `end` mean the same", {"type": "boolean", "default": False}),
+    _query(
+        "limit", "How many keys a page may have", {"type": "integer", "minimum": 1, "maximum": 1_000, "default": 100}
+    ),
+    _query(
+        "max_bytes",
+        "How long its keys and values may be together, before they are JSON; a page has one pair at least",
+        {"type": "integer", "minimum": 1, "maximum": 1 << 20, "default": 1 << 20},
+    ),
+    _query("keys_only", "Without the values", {"type": "boolean", "default": False}),
+    _query(
+        "cursor",
+        "The cursor of the page before, to go on after it, with the same prefix, start, end and reverse. Any node "
+        "takes it, whatever happened meanwhile",
+        {"type": "string"},
+    ),
+]
+_ENCODING = {"type": "string", "enum": ["utf8", "base64"]}
+_ENTRY = {
+    "type": "object",
+    "required": ["key", "revision"],
+    "properties": {
+        "key": {"type": "string"},
+        "key_encoding": {**_ENCODING, "default": "utf8", "description": "base64, where the key is not UTF-8"},
+        "value": {"type": "string", "description": "Not with keys_only"},
+        "encoding": {**_ENCODING, "description": "Of the value: base64, where it is not UTF-8"},
+        "revision": {"type": "integer"},
+        "content_type": {"type": "string", "description": "If it has one"},
+        "expires_in": {"type": "number", "description": "Seconds until it is gone, if it has a TTL"},
+    },
+}
+_ENTRY_EXAMPLE = {"key": "user/1", "value": "Ada", "encoding": "utf8", "revision": 8_193, "content_type": "text/plain"}
+
+SCAN: dict[str, Any] = {
+    "summary": "Read keys in order",
+    "description": "A page of the keys of all partitions in order. Each is as of a moment during "
+    "the request, at the level asked for. With `cursor` null there are no more; else the next page goes on after it. "
+    "A prefix that has a whole {tag} is looked for in one partition alone.",
+    "responses": {
+        200: {
+            "description": "A page; the receipt is that of its weakest part",
+            "headers": _RECEIPT,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["items", "cursor"],
+                        "properties": {
+                            "items": {"type": "array", "items": _ENTRY},
+                            "cursor": {"type": ["string", "null"]},
+                        },
+                    },
+                    "example": {"items": [_ENTRY_EXAMPLE], "cursor": None},
+                }
+            },
+        },
+        **problems(400, 422, 503, 504),
+    },
+    "openapi_extra": {"parameters": [*_RANGE, *_PAGE, *_LEVEL]},
+}
