@@ -146,13 +146,21 @@ class WriteBatch:
         records = dict(pairs)
         values = records.values()
         is_plain = {*map(type, records), *map(type, values)} <= _PLAIN
-        if not is_plain or b"" in records or max(map(len, chain(records, values)), default=0) > KEY_BYTES_MAX:
-            # At least one is wrong, or a value is longer than a key may be.
+        key_bytes = sum(map(len, records)) if is_plain else 0
+        value_bytes = sum(map(len, values)) if is_plain else 0
+        # None is longer than all of them together, which spares most batches a look for the longest.
+        if (
+            not is_plain
+            or b"" in records
+            or (key_bytes > KEY_BYTES_MAX and max(map(len, records)) > KEY_BYTES_MAX)
+            or value_bytes > VALUE_BYTES_MAX
+        ):
+            # At least one is wrong, or the values are very many.
             for key, value in records.items():
                 check_key(key)
                 check_value(value)
         self.records.update(records)
-        self.byte_size += sum(map(len, records)) + sum(map(len, values))
+        self.byte_size += key_bytes + value_bytes
 
     def delete(self, key: bytes) -> None:
         """Raises: InvalidKeyError."""
@@ -216,15 +224,16 @@ def encode_batch(sequence: int, batch: WriteBatch) -> bytes:
         if value.__class__ is bytes:
             return _single.pack(sequence, 1, len(key), len(value)) + key + value
     values = list(records.values())
-    try:
-        lengths = list(map(len, values))  # type: ignore[arg-type]  # a tombstone is rare: it ends in the except
-        joined = b"".join(values)  # type: ignore[arg-type]  # as above
-    except TypeError:
-        lengths = [_NO_LENGTH if value is None else len(value) for value in values]
-        joined = b"".join([value for value in values if value is not None])
-    lengths[:0] = map(len, records)
-    parts = [_head.pack(sequence, len(records)), encode_integers("I", lengths), *records, joined]
-    if batch.ranges or Expiring in set(map(type, values)):
+    # Neither tombstones nor what expires, which count as false; empty values do, too, and get a second look.
+    is_plain = all(values)
+    lengths = list(map(len, records))
+    if is_plain:
+        lengths += map(len, values)  # type: ignore[arg-type]  # none of them is None
+    else:
+        lengths += [_NO_LENGTH if value is None else len(value) for value in values]
+    parts = [_head.pack(sequence, len(records)), encode_integers("I", lengths), *records]
+    parts += values if is_plain else [value for value in values if value is not None]  # type: ignore[arg-type]
+    if batch.ranges or (not is_plain and Expiring in set(map(type, values))):
         parts.append(_encode_extras(values, batch.ranges))
     return b"".join(parts)
 
