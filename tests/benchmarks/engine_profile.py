@@ -1,13 +1,15 @@
 """Where the time of one row goes, and what its calls into C alone would take.
 
-    python -m tests.benchmarks.engine_profile ROW [--pairs 200000] [--value-bytes 100] [--seconds 5]
+    python -m tests.benchmarks.engine_profile ROW [--pairs 200000] [--value-bytes 100] [--seconds 5] [--store plyvel]
 
 ROW is a name in the engine's table, or the start or a part of one: "write, batches of 100", "one level:
 get, absent". A timer interrupts the thread every millisecond of processor time and notes the line it is in,
 or the one after a long call into C; all times are processor time of this thread, so that flush, compaction
 and other programs do not count, nor does waiting. The floor is the sum of what CPython's and the libraries'
 C functions cost for the same work, called in a loop by themselves on data that is in the processor's cache:
-no program in Python that does this work this way can be quicker.
+no program in Python that does this work this way can be quicker. For rows that write it says as well what
+each record costs the worker process, which flushes it meanwhile: in the long run nobody can write more quickly.
+Of another store it only says what an operation costs, in processor time of the same kind.
 """
 
 import argparse
@@ -26,23 +28,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from types import FrameType
 
 import lz4.block
 from crc32c import crc32c
 
+from engine import Options, OsFileSystem
 from engine.bloom import PATTERNS, BloomFilter, hash_key
+from engine.cache import BlockCache
+from engine.jobs import Workshop, flush
+from engine.memtable import Memtable
+from engine.orders import decode_records, encode_records
 from engine.record import ABSENT
+from engine.version import NOTHING
 from tests.benchmarks import engine_rows as rows
-from tests.benchmarks.dataset import KEY_BYTES, fresh, make_pairs, random_keys, random_value
+from tests.benchmarks.dataset import KEY_BYTES, Pair, fresh, make_pairs, random_keys, random_value
 from tests.benchmarks.engine_rows import ROWS, Row, each, hundreds
-from tests.benchmarks.stores import BLOCK_BYTES, FILTER_BITS, Memory, Ringkv, exhaust
+from tests.benchmarks.stores import BLOCK_BYTES, FILTER_BITS, STORES, Memory, Store, exhaust
 
 INTERVAL_SECONDS = 0.001
 LINES = 25
 REPEATS = 7
+
+WRITES = {rows.WRITE_BATCHES, rows.WRITE_BATCHES_SYNCED, rows.WRITE_SINGLY, rows.WRITE_SINGLY_SYNCED, rows.LOAD}
 
 Lines = Counter[tuple[str, int, str]]
 
@@ -69,22 +79,24 @@ def format_lines(lines: Lines) -> str:
     total = sum(lines.values())
     root = str(Path(__file__).resolve().parents[2])
     shown = []
-    for (file, line, name), count in lines.most_common(LINES):
+    for (file, line, name), hits in lines.most_common(LINES):
         place = f"{file.removeprefix(root + '/')}:{line}"
         text = linecache.getline(file, line).strip()
-        shown.append(f"{100 * count / total:5.1f} %  {place:30} {name:34.34} {text[:60]}")
+        shown.append(f"{100 * hits / total:5.1f} %  {place:30} {name:34.34} {text[:60]}")
     return "\n".join(shown)
 
 
 class Work:
     """Does the work of a row in passes of known length."""
 
-    def __init__(self, directory: Path, count: int, value_bytes: int) -> None:
+    def __init__(self, directory: Path, count: int, value_bytes: int, store: str) -> None:
+        self._new_store = STORES[store]
         self._directory = directory
         self._rng = random.Random(2)
-        self._pairs = make_pairs(count, value_bytes, seed=1)
-        self._sample = [key for key, _ in self._rng.sample(self._pairs, min(count, rows.SAMPLE_KEYS))]
+        self.pairs = make_pairs(count, value_bytes, seed=1)
+        self._sample = [key for key, _ in self._rng.sample(self.pairs, min(count, rows.SAMPLE_KEYS))]
         self._stores = 0
+        self._store: Store | None = None
 
     def passes(self, row: Row) -> Iterator[tuple[Callable[[], object], int]]:
         """What to measure, made ready, and how many operations it is."""
@@ -95,12 +107,18 @@ class Work:
         else:
             yield from self._read(row)
 
-    def _open(self, memory: Memory = rows.MEMORY) -> Ringkv:
-        return Ringkv(self._directory / str(self._stores), memory)
+    def _open(self, memory: Memory = rows.MEMORY) -> Store:
+        self._store = self._new_store(self._directory / str(self._stores), memory)
+        return self._store
+
+    def close(self) -> None:
+        """No pass is needed any more."""
+        if self._store is not None:
+            self._store.close()
 
     def _write_batches(self, row: Row) -> Iterator[tuple[Callable[[], object], int]]:
         count = rows.BATCH_PAIRS
-        pairs = self._pairs
+        pairs = self.pairs
         if row is rows.WRITE_BATCHES_SYNCED:
             pairs = pairs[: rows.SYNCED_BATCHES * count]
         batches = [pairs[first : first + count] for first in range(0, len(pairs), count)]
@@ -108,7 +126,7 @@ class Work:
             self._stores += 1
             store = self._open()
 
-            def write(store: Ringkv = store) -> None:
+            def write(store: Store = store) -> None:
                 for batch in batches:
                     store.write(batch, row is rows.WRITE_BATCHES_SYNCED)
                 if row is rows.LOAD:
@@ -118,12 +136,12 @@ class Work:
             store.close()
 
     def _write_singly(self, row: Row) -> Iterator[tuple[Callable[[], object], int]]:
-        pairs = self._pairs[: rows.SYNCED_BATCHES * rows.BATCH_PAIRS]
+        pairs = self.pairs[: rows.SYNCED_BATCHES * rows.BATCH_PAIRS]
         while True:
             self._stores += 1
             store = self._open()
 
-            def write(store: Ringkv = store) -> None:
+            def write(store: Store = store) -> None:
                 put = store.put
                 for number, (key, value) in enumerate(pairs):
                     if row is rows.WRITE_SINGLY_SYNCED and number % rows.BATCH_PAIRS == 0:
@@ -136,8 +154,8 @@ class Work:
 
     def _read(self, row: Row) -> Iterator[tuple[Callable[[], object], int]]:
         store = self._open()
-        for first in range(0, len(self._pairs), rows.BATCH_PAIRS):
-            store.write(self._pairs[first : first + rows.BATCH_PAIRS], False)
+        for first in range(0, len(self.pairs), rows.BATCH_PAIRS):
+            store.write(self.pairs[first : first + rows.BATCH_PAIRS], False)
         if row in {rows.GET_UNCACHED, rows.GET_ROW, rows.SCAN} or row.name.startswith("one level"):
             store.compact()
             store.close()
@@ -150,12 +168,12 @@ class Work:
             read_all(fresh(self._sample))
         while True:
             if row is rows.SCAN:
-                yield store.scan, len(self._pairs)
+                yield store.scan, len(self.pairs)
                 continue
             if row in {rows.GET_ABSENT, rows.ONE_LEVEL_ABSENT}:
                 keys = random_keys(self._rng, len(self._sample))
             elif row is rows.GET_RECENT:
-                keys = fresh([key for key, _ in self._pairs[-rows.RECENT_KEYS :]] * 20)
+                keys = fresh([key for key, _ in self.pairs[-rows.RECENT_KEYS :]] * 20)
             else:
                 self._rng.shuffle(self._sample)
                 keys = fresh(self._sample)
@@ -359,6 +377,24 @@ class Floor:
         ]
 
 
+def flush_nanoseconds(directory: Path, pairs: list[Pair]) -> float:
+    """Of the worker's processor time, for each of these records: to take it over, and to write it into a table."""
+    memtable = Memtable(NOTHING)
+    memtable.write(dict(pairs), sum(len(key) + len(value) for key, value in pairs), NOTHING)
+    pieces = list(encode_records(memtable))
+    options = Options(filter_bits_per_key=FILTER_BITS, block_bytes=BLOCK_BYTES)
+    workshop = Workshop(OsFileSystem(), str(directory), options, BlockCache(0), count(1).__next__, lambda: None)
+    taken = []
+    for _ in range(3):
+        started = time.thread_time()
+        received = Memtable(NOTHING)
+        for piece in pieces:
+            received.records.update(decode_records(piece))
+        flush(workshop, received)
+        taken.append(time.thread_time() - started)
+    return min(taken) / len(pairs) * 1e9
+
+
 def find_row(words: str) -> Row:
     found = [row for row in ROWS if row.name == words]
     found = found or [row for row in ROWS if row.name.startswith(words)] or [row for row in ROWS if words in row.name]
@@ -373,13 +409,14 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=200_000)
     parser.add_argument("--value-bytes", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--store", choices=STORES, default="ringkv")
     options = parser.parse_args()
     row = find_row(options.row)
     lines: Lines = Counter()
     costs: list[float] = []
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        work = Work(directory, options.pairs, options.value_bytes)
+        work = Work(directory, options.pairs, options.value_bytes, options.store)
         spent = 0.0
         for number, (run, operations) in enumerate(work.passes(row)):
             started = time.thread_time()
@@ -393,8 +430,11 @@ def main() -> None:
             spent += time.thread_time() - started
             if spent > options.seconds and number:
                 break
+        work.close()
         cost = sorted(costs)[len(costs) // 2]
         print(f"{row.name}: {cost:,.0f} ns each, {1e9 / cost:,.0f} a second\n")
+        if options.store != "ringkv":
+            return
         print(format_lines(lines) + "\n")
         total = 0.0
         for call in Floor(directory, options.value_bytes).calls(row):
@@ -404,6 +444,9 @@ def main() -> None:
         print(
             f"{total:8,.0f} ns  floor: {1e9 / total:,.0f} a second at most, {100 * total / cost:.0f} % of what it takes"
         )
+        if row in WRITES:
+            flushed = flush_nanoseconds(directory, work.pairs)
+            print(f"{flushed:8,.0f} ns  flush, in the worker process: {1e9 / flushed:,.0f} a second in the long run")
     sys.stdout.flush()
 
 
