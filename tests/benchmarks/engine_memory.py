@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,13 +58,7 @@ class Run:
 def write(run: Run) -> None:
     """Write everything in batches, and end while compaction still has work to do."""
     engine = run.open()
-    batch = WriteBatch()
-    for key, value in run.pairs():
-        batch.put(key, value)
-        if len(batch) == BATCH_PAIRS:
-            engine.write(batch, sync=False)
-            batch = WriteBatch()
-    engine.write(batch)
+    store(engine, run.pairs())
     finish(engine)
 
 
@@ -73,24 +67,16 @@ def read(run: Run) -> None:
     started = time.perf_counter()
     engine = run.open()
     print(f"opened in {(time.perf_counter() - started) * 1e3:.0f} ms")
-    for key, value in run.sample():
-        if engine.get(key) != value or engine.get(value[:16] + b"x") is not None:
-            raise SystemExit(f"{key!r} is wrong")
+    for key, _ in found(engine, run.sample()):
+        if engine.get(key + b"x") is not None:
+            raise SystemExit(f"{key!r} is there with an x")
     finish(engine)
 
 
 def update(run: Run) -> None:
     """Get and write again, with every cache and memtable full."""
     engine = run.open()
-    batch = WriteBatch()
-    for key, value in run.sample():
-        if engine.get(key) != value:
-            raise SystemExit(f"{key!r} is wrong")
-        batch.put(key, value)
-        if len(batch) == BATCH_PAIRS:
-            engine.write(batch, sync=False)
-            batch = WriteBatch()
-    engine.write(batch)
+    store(engine, found(engine, run.sample()))
     finish(engine)
 
 
@@ -105,7 +91,7 @@ def snapshot(run: Run) -> None:
     """Read all of it backward in a snapshot, while another thread deletes all of it."""
     engine = run.open()
     with engine.snapshot() as taken, ThreadPoolExecutor(1) as pool:
-        deleting = pool.submit(delete, engine, run)
+        deleting = pool.submit(store, engine, ((key, None) for key, _ in run.pairs()))
         check(taken.scan(reverse=True), run.count, reverse=True)
         deleting.result()
     if list(engine.scan(limit=1)):
@@ -113,14 +99,26 @@ def snapshot(run: Run) -> None:
     finish(engine)
 
 
-def delete(engine: Engine, run: Run) -> None:
+def store(engine: Engine, records: Iterable[tuple[bytes, bytes | None]]) -> None:
+    """Write in batches; without a value a key is deleted."""
     batch = WriteBatch()
-    for key, _ in run.pairs():
-        batch.delete(key)
+    for key, value in records:
+        if value is None:
+            batch.delete(key)
+        else:
+            batch.put(key, value)
         if len(batch) == BATCH_PAIRS:
             engine.write(batch, sync=False)
             batch = WriteBatch()
     engine.write(batch)
+
+
+def found(engine: Engine, pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """Pairs, each once it was found in the store."""
+    for key, value in pairs:
+        if engine.get(key) != value:
+            raise SystemExit(f"{key!r} is wrong")
+        yield key, value
 
 
 def check(scanned: Iterator[tuple[bytes, bytes]], count: int, *, reverse: bool = False) -> None:
