@@ -89,7 +89,7 @@ lint: $(STAMP) ## Check format and lint
 types: $(STAMP) ## Check types
 	$(BIN)/mypy
 
-crash-matrix: $(STAMP) ## Crash a store at every moment, let every call fail, and print what came of it: some minutes
+crash-matrix: $(STAMP) ## Crash a store at every moment, let every call fail, and print what came of it: half an hour of a processor, on all there are
 	$(BIN)/python -m tests.engine.matrix $(MATRIX)
 
 crash-kill: $(STAMP) ## Kill 200 processes that write, and look at what they have left (options: KILLS=200 SEED=1)
@@ -106,7 +106,7 @@ bench-gateway: $(BENCH) ## Compare the gateway with etcd (needs wrk and etcd-ser
 bench-engine: $(BENCH) ## Compare the engine with RocksDB, LevelDB and LMDB: some eight minutes
 	$(BIN)/python -m tests.benchmarks.engine
 
-bench-growth: $(BENCH) ## Fill them with ten million pairs in 256 MiB each: about fifteen minutes
+bench-growth: $(BENCH) ## Fill them with ten million pairs in 256 MiB each: about ten minutes
 	$(BIN)/python -m tests.benchmarks.engine_growth
 
 bench-profile: $(BENCH) ## Show where the time of a row of the engine's table goes (options: ROW="get, absent key")

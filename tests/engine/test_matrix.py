@@ -22,7 +22,7 @@ def test_a_crash_at_any_moment_loses_nothing_that_was_promised(setting: str) -> 
 
 
 def test_nor_does_one_in_a_long_life() -> None:
-    matrix = try_long_lives(3)
+    matrix = try_long_lives(range(3))
 
     assert sum(tally.first for tally in matrix.tallies.values()) > 100
 
