@@ -8,7 +8,7 @@ stores.py, but so that 256 MiB resident are enough: ringkv is told that number, 
 beyond that. Write amplification is what was written to files, logs included, for each byte of keys and
 values. Then another process opens the store and gets keys all over it: with nothing in the page cache, with
 all of it there, and keys that are absent. Resident is the most that a process and its children ever had;
-LMDB's has the pages of its file, which the kernel may take back.
+with LMDB and LevelDB, which map their files, that has pages of these, which the kernel may take back.
 """
 
 import argparse
