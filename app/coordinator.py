@@ -5,6 +5,7 @@
             lease: the leader, which answers by itself while it holds the lease
             session, bounded: the replica here, once it is as fresh as asked; else as linearizable
             stale: the replica here, else any that can be reached
+    bulk    many writes, or many reads, of one partition, as one request (bulk.py)
     errand  the leader: it hands its leadership over, or changes who holds replicas
 
 A request that certainly had no effect is tried again, at once when another leader is known and
@@ -19,7 +20,8 @@ from functools import partial
 
 import msgspec
 
-import raftgroups
+from app.bulk import RETRIABLE, Bulk, BulkRead, BulkWrite, OutcomesDone, ReadingsDone
+from app.failures import decode_failure, encode_failure
 from app.requests import Errand, Outcome, Query, Read, ReadDone, Request, Write, WriteDone
 from app.scan import Scan, ScanDone
 from app.views import ClusterView, Location, Replicas
@@ -27,9 +29,12 @@ from app.whereabouts import Whereabouts
 from raftgroups import (
     NEWEST,
     BehindError,
+    BulkReadCall,
+    BulkReadReturn,
+    BulkWriteCall,
+    BulkWriteReturn,
     CallMessage,
     Command,
-    FailureReturn,
     Freshness,
     Host,
     Level,
@@ -73,16 +78,12 @@ REQUESTS_OPEN_MAX = 20_000
 # How long a replica may take to apply what a session has seen before another is asked.
 SESSION_PATIENCE_SECONDS = 0.25
 
-_RETRIABLE = (NotLeaderError, StaleEpochError, BehindError)
 # Levels at which a replica may answer that knows no leader.
 _LEADERLESS = frozenset((Level.STALE, Level.SESSION, Level.BOUNDED))
-_UNREACHABLE: Mapping[Level, type[NoReplicaError | BehindError | TooStaleError]] = {
+_UNREACHABLE: Mapping[Level, type[NoReplicaError | BehindError | TooStaleError | NoQuorumError]] = {
     Level.STALE: NoReplicaError,
     Level.SESSION: BehindError,
     Level.BOUNDED: TooStaleError,
-}
-_OF_PARTITION: Mapping[str, type[NoQuorumError | BehindError | TooStaleError]] = {
-    error.__name__: error for error in (NoQuorumError, BehindError, TooStaleError)
 }
 
 
@@ -113,6 +114,7 @@ class Coordinator:
         self._calls: dict[int, Request] = {}
         self._call_count = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._bulk = Bulk(self)
         self._forwarded = 0
         self._retried = 0
         self._epoch = host.topology.epoch
@@ -144,6 +146,20 @@ class Coordinator:
         if hash_tag(prefix) != prefix:
             return (self.partition_of(prefix),)
         return [PartitionId(number) for number in range(self._host.topology.partitions)]
+
+    def write_many(self, partition: int, commands: Sequence[Command], deadline: float, done: OutcomesDone) -> None:
+        """Have commands for keys of one partition applied, in their order; each has its own outcome."""
+        request = BulkWrite(PartitionId(partition), deadline, [encode_command(command) for command in commands], done)
+        if self._admit(request):
+            self._route(request)
+
+    def read_many(
+        self, partition: int, keys: Sequence[bytes], fresh: Freshness, deadline: float, done: ReadingsDone
+    ) -> None:
+        """Read keys of one partition, as fresh as asked."""
+        request = BulkRead(PartitionId(partition), deadline, keys, fresh, done)
+        if self._admit(request):
+            self._route(request)
 
     async def transfer(self, partition: int, node: str) -> None:
         """Have `node` lead `partition`. Raises: RaftGroupError; ValueError, if the node does not vote there."""
@@ -191,12 +207,17 @@ class Coordinator:
         """Hand the request to whoever can answer it, or park it until somebody can."""
         if isinstance(request, Write):
             self._route_write(request)
+        elif isinstance(request, Read):
+            self._route_read(request)
+        elif isinstance(request, BulkWrite | BulkRead):
+            self._bulk.route(request)
         elif isinstance(request, Query):
             self._route_read(request)
         elif isinstance(request, Errand):
             self._route_errand(request)
 
-    def _route_write(self, request: Write) -> None:
+    def proposer(self, request: Request) -> RaftGroup | None:
+        """The replica here, if it leads; else the request has been sent or parked."""
         group = self._groups.get(request.partition)
         if group is None or not group.is_leader:
             self._forward(request)
@@ -204,38 +225,50 @@ class Coordinator:
             self._park(request)
         else:
             request.sent_to = self._name
+            return group
+        return None
+
+    def _route_write(self, request: Write) -> None:
+        group = self.proposer(request)
+        if group is not None:
 
             def done(result: Result | RaftGroupError) -> None:
-                self._settle(request, result)
+                self.settle(request, result)
 
             group.propose(request.command, request.deadline, done)
 
-    def _route_read(self, request: Query) -> None:
+    def reader(self, request: Query) -> RaftGroup | None:
+        """The replica here, if it may answer; else the request has been sent or parked."""
         group = self._where.replica(request.partition)
         level = request.fresh.level
         if group is None or (level is Level.LEASE and not group.is_leader):
             self._forward(request)
-            return
-        if group.leader is None and level not in _LEADERLESS:
+        elif group.leader is None and level not in _LEADERLESS:
             self._park(request)
-            return
-        if self._name in request.refused_by:
+        elif self._name in request.refused_by:
             # It cannot read its disk, or is not fresh enough. Another can, but no other has the lease.
             request.fresh = NEWEST if level is Level.LEASE else request.fresh
             self._forward(request)
+        else:
+            request.sent_to = self._name
+            return group
+        return None
+
+    def _route_read(self, request: Query) -> None:
+        group = self.reader(request)
+        if group is None:
             return
-        request.sent_to = self._name
         if not isinstance(request, Read):
             assert isinstance(request, Scan), "there is no other kind"
-            self._scan(group, request.span, request.fresh, request.deadline, partial(self._settle, request))
+            self._scan(group, request.span, request.fresh, request.deadline, partial(self.settle, request))
             return
 
         def done(found: Served | RaftGroupError) -> None:
             if isinstance(found, Served):
                 item = decode_item(found.item) if found.item is not None else None
-                self._settle(request, Reading(item, found.receipt))
+                self.settle(request, Reading(item, found.receipt))
             else:
-                self._settle(request, found)
+                self.settle(request, found)
 
         self._read(group, request.key, request.fresh, request.deadline, done)
 
@@ -268,6 +301,27 @@ class Coordinator:
         now = self._loop.time()
         group.admit(fresh, now, min(deadline, now + SESSION_PATIENCE_SECONDS), serve, done)
 
+    def admit(
+        self,
+        group: RaftGroup,
+        fresh: Freshness,
+        deadline: float,
+        serve: Callable[[Callable[[], Receipt]], None],
+        refuse: Callable[[RaftGroupError], None],
+    ) -> None:
+        """Call `serve` when the replica here is fresh enough, with what makes the receipt once all is read."""
+
+        def admitted(level: Level, staleness_ms: int) -> None:
+            serve(lambda: self._receipt(group, level, staleness_ms))
+
+        now = self._loop.time()
+        group.admit(fresh, now, min(deadline, now + SESSION_PATIENCE_SECONDS), admitted, refuse)
+
+    def may_serve(self, group: RaftGroup, fresh: Freshness) -> bool:
+        """Whether the replica here may answer a peer."""
+        may_answer = self._where.replica(group.partition) is not None
+        return may_answer and (fresh.level is not Level.LEASE or group.is_leader)
+
     def _route_errand(self, request: Errand) -> None:
         group = self._groups.get(request.partition)
         if group is None or not group.is_leader:
@@ -276,7 +330,7 @@ class Coordinator:
         request.sent_to = self._name
 
         def done(result: Result | RaftGroupError) -> None:
-            self._settle(request, result)
+            self.settle(request, result)
 
         self._carry_out(group, request.message, done)
 
@@ -300,6 +354,8 @@ class Coordinator:
             return ReadCall(call, request.partition, self._epoch, timeout_ms, request.fresh, request.key)
         if isinstance(request, Scan):
             return ScanCall(call, request.partition, self._epoch, timeout_ms, request.fresh, request.span)
+        if isinstance(request, BulkWrite | BulkRead):
+            return request.message(call, self._epoch, timeout_ms)
         assert isinstance(request, Errand), "there is no other kind"
         return msgspec.structs.replace(request.message, call=call)
 
@@ -316,11 +372,11 @@ class Coordinator:
                 self._retried += 1
                 self._route(request)
 
-    def _settle(self, request: Request, result: Outcome) -> None:
+    def settle(self, request: Request, result: Outcome) -> None:
         """An answer came from where the request was sent: give it to the client, or try elsewhere."""
         if not request.is_open:
             return
-        if isinstance(result, _RETRIABLE):
+        if isinstance(result, RETRIABLE):
             request.refused_by += (request.sent_to,)
             self._retried += 1
             self._route(request)
@@ -372,15 +428,19 @@ class Coordinator:
         if isinstance(message, WriteReturn):
             if request.partition not in self._groups:
                 self._where.learn(request.partition, peer)
-            self._settle(request, decode_result(message.result) if message.result else Written(message.revision))
+            self.settle(request, decode_result(message.result) if message.result else Written(message.revision))
         elif isinstance(message, ReadReturn):
-            self._settle(request, _decode_reading(message))
+            self.settle(request, _decode_reading(message))
         elif isinstance(message, ScanReturn):
-            self._settle(request, Scanned(message.piece, message.receipt))
+            self.settle(request, Scanned(message.piece, message.receipt))
+        elif isinstance(message, BulkWriteReturn | BulkReadReturn):
+            if isinstance(message, BulkWriteReturn) and request.partition not in self._groups:
+                self._where.learn(request.partition, peer)
+            self._bulk.returned(request, message)
         else:
             if message.leader:
                 self._where.learn(request.partition, message.leader)
-            self._settle(request, _decode_failure(request.partition, message))
+            self.settle(request, decode_failure(request.partition, message))
 
     def called(self, peer: str, message: CallMessage) -> None:
         """A peer's gateway asks the replica here. One that went meanwhile refuses; the peer asks elsewhere."""
@@ -388,27 +448,28 @@ class Coordinator:
         reply = self._transport.reply_to(peer)
         group = self._groups.get(partition)
         if group is None or group.failure is not None:
-            reply(_encode_failure(call, NotLeaderError(partition, self._where.leader_of(partition))))
+            reply(encode_failure(call, NotLeaderError(partition, self._where.leader_of(partition))))
         elif isinstance(message, TransferCall | TargetCall):
             self._carry_out(group, message, lambda result: reply(_encode_written(call, result)))
         elif message.epoch != self._epoch:
-            reply(_encode_failure(call, StaleEpochError(f"the epoch here is {self._epoch}")))
+            reply(encode_failure(call, StaleEpochError(f"the epoch here is {self._epoch}")))
         elif isinstance(message, WriteCall):
             deadline = self._loop.time() + message.timeout_ms / 1000
             group.propose(message.command, deadline, lambda result: reply(_encode_written(call, result)))
+        elif isinstance(message, BulkWriteCall | BulkReadCall):
+            self._bulk.called(group, message, self._loop.time() + message.timeout_ms / 1000, reply)
         else:
             self._read_for(group, message, reply)
 
     def _read_for(self, group: RaftGroup, message: ReadCall | ScanCall, reply: Callable[[ReturnMessage], None]) -> None:
         call, fresh = message.call, message.fresh
-        may_answer = self._where.replica(group.partition) is not None
-        if not may_answer or (fresh.level is Level.LEASE and not group.is_leader):
-            reply(_encode_failure(call, NotLeaderError(group.partition, group.leader)))
+        if not self.may_serve(group, fresh):
+            reply(encode_failure(call, NotLeaderError(group.partition, group.leader)))
             return
 
         def done(found: Served | Scanned | RaftGroupError) -> None:
             if isinstance(found, RaftGroupError):
-                reply(_encode_failure(call, found))
+                reply(encode_failure(call, found))
             elif isinstance(found, Scanned):
                 reply(ScanReturn(call, found.piece, found.receipt))
             else:
@@ -465,39 +526,22 @@ class Coordinator:
 
     def _expired(self, request: Request) -> RaftGroupError:
         if request.may_apply and request.sent_to:
-            what = "write" if isinstance(request, Write) else "errand"
+            what = "errand" if isinstance(request, Errand) else "write"
             return OutcomeUnknownError(f"the deadline passed before partition {request.partition} confirmed the {what}")
         return self._unreachable(request)
 
     def _unreachable(self, request: Request) -> RaftGroupError:
-        error = _UNREACHABLE.get(request.fresh.level, NoQuorumError) if isinstance(request, Query) else NoQuorumError
-        return error(request.partition)
+        level = request.fresh.level if isinstance(request, Query) else Level.LINEARIZABLE
+        return _UNREACHABLE.get(level, NoQuorumError)(request.partition)
 
 
 def _encode_written(call: int, result: Result | RaftGroupError) -> ReturnMessage:
     if isinstance(result, Written):
         return WriteReturn(call, result.revision)
     if isinstance(result, RaftGroupError):
-        return _encode_failure(call, result)
+        return encode_failure(call, result)
     return WriteReturn(call, 0, encode_result(result))
-
-
-def _encode_failure(call: int, error: RaftGroupError) -> FailureReturn:
-    leader = error.leader if isinstance(error, NotLeaderError) else None
-    return FailureReturn(call, type(error).__name__, str(error), leader or "")
 
 
 def _decode_reading(message: ReadReturn) -> Reading:
     return Reading(decode_item(message.item) if message.item else None, message.receipt)
-
-
-def _decode_failure(partition: PartitionId, message: FailureReturn) -> RaftGroupError:
-    """The error that a peer named. What this version does not know may have had any outcome."""
-    if message.error == NotLeaderError.__name__:
-        return NotLeaderError(partition, message.leader or None)
-    if message.error in _OF_PARTITION:
-        return _OF_PARTITION[message.error](partition)
-    kind = getattr(raftgroups, message.error, None)
-    if isinstance(kind, type) and issubclass(kind, RaftGroupError):
-        return kind(message.text)
-    return OutcomeUnknownError(message.text)

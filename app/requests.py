@@ -2,13 +2,35 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
-from raftgroups import Freshness, PartitionId, RaftGroupError, Reading, Result, Scanned, TargetCall, TransferCall
+from raftgroups import (
+    Freshness,
+    Item,
+    PartitionId,
+    RaftGroupError,
+    Reading,
+    Receipt,
+    Result,
+    Scanned,
+    TargetCall,
+    TransferCall,
+)
 
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What a read of several keys of one partition found, None where a key is absent, and its receipt."""
+
+    items: list[Item | None]
+    receipt: Receipt
+
+
+CommandOutcome = Result | RaftGroupError
+Outcome = CommandOutcome | list[CommandOutcome] | Reading | Readings | Scanned
 WriteDone = Callable[[Result | RaftGroupError], None]
 ReadDone = Callable[[Reading | RaftGroupError], None]
-Outcome = Result | Reading | Scanned | RaftGroupError
 
 
 class Request(ABC):
@@ -50,7 +72,7 @@ class Write(Request):
         self.done = done
 
     def finish(self, result: Outcome) -> None:
-        assert not isinstance(result, Reading | Scanned), "a write is not answered by a reading"
+        assert not isinstance(result, Reading | Readings | Scanned | list), "a write is not answered by a reading"
         self.done(result)
 
 
@@ -66,7 +88,7 @@ class Errand(Request):
         self.done = done
 
     def finish(self, result: Outcome) -> None:
-        assert not isinstance(result, Reading | Scanned), "an errand is not answered by a reading"
+        assert not isinstance(result, Reading | Readings | Scanned | list), "an errand is not answered by a reading"
         self.done(result)
 
 

@@ -57,6 +57,8 @@ ResultT = TypeVar("ResultT")
 WriteDone = Callable[[Result | RaftGroupError], None]
 ReadDone = Callable[[bytes | RaftGroupError | None], None]
 """Told the encoded Item, or None for an absent key, or why there is no answer."""
+ManyReadDone = Callable[[list[bytes | None] | RaftGroupError], None]
+"""The same of many keys, in their order."""
 ScanDone = Callable[[Piece | RaftGroupError], None]
 Admitted = Callable[[Level, int], None]
 """Told the level that is served, and a bound on the age in milliseconds: now this replica may be read."""
@@ -316,35 +318,42 @@ class RaftGroup(Port):
         except EngineError as error:
             done(self._storage_failed(error))
 
+    def read_many_applied(self, keys: Sequence[bytes], done: ManyReadDone) -> None:
+        """As `read_applied`, of many keys; one that must wait for a disk has all of them read off the loop."""
+        found: list[bytes | None] | RaftGroupError
+        try:
+            found = [self.machine.get(key, wait=False) for key in keys]
+        except WouldBlockError:
+            self._elsewhere(lambda: self.machine.get_many(keys), done)
+            return
+        except EngineError as error:
+            found = self._storage_failed(error)
+        done(found)
+
     def _read_elsewhere(self, key: bytes, done: ReadDone) -> None:
+        self._elsewhere(lambda: self.machine.get(key, wait=True), done)
+
+    def _elsewhere(self, job: Callable[[], ResultT], done: Callable[[ResultT | RaftGroupError], None]) -> None:
+        """Read in a worker thread, if not too many reads wait already."""
         if self._reads_waiting >= READS_WAITING_MAX:
             done(self._too_many_reads())
             return
 
-        def was_read(result: bytes | BaseException | None) -> None:
+        def was_read(result: ResultT | BaseException) -> None:
             self._reads_waiting -= 1
             done(self._storage_failed(result) if isinstance(result, BaseException) else result)
 
         self._reads_waiting += 1
-        self._owner.elsewhere(lambda: self.machine.get(key, wait=True), was_read)
+        self._owner.elsewhere(job, was_read)
 
     def scan_applied(self, span: Span, done: ScanDone) -> None:
         """Read the beginning of a Span of what this replica has applied, as of this call, off the loop."""
-        if self._reads_waiting >= READS_WAITING_MAX:
-            done(self._too_many_reads())
-            return
-
-        def was_read(result: Piece | BaseException) -> None:
-            self._reads_waiting -= 1
-            done(self._storage_failed(result) if isinstance(result, BaseException) else result)
-
         try:
             job = self.machine.scan(span)
         except EngineError as error:
             done(self._storage_failed(error))
             return
-        self._reads_waiting += 1
-        self._owner.elsewhere(job, was_read)
+        self._elsewhere(job, done)
 
     def staleness_ms(self, now: float) -> int:
         """A bound on the age of what this replica has applied.

@@ -36,8 +36,10 @@ from raftgroups.messages import (
     CALL_KINDS,
     RETURN_KINDS,
     SNAPSHOT_KINDS,
+    WRITE_KINDS,
     AnyMessage,
     Append,
+    BulkWriteCall,
     CallMessage,
     FailureReturn,
     Placement,
@@ -372,7 +374,7 @@ class Host:
         for message in messages:
             kind = type(message)
             if kind in CALL_KINDS:
-                if kind is WriteCall and not self._may_enter(name, message):  # type: ignore[arg-type]  # as just looked up
+                if kind in WRITE_KINDS and not self._may_enter(name, message):  # type: ignore[arg-type]  # as just looked up
                     continue
                 if gateway is not None:
                     gateway.called(name, message)  # type: ignore[arg-type]  # as just looked up
@@ -407,10 +409,11 @@ class Host:
             refusal = SnapshotReply(message.group, message.term, message.transfer, 0, failed=True)
             self.transport.send(leader, refusal)
 
-    def _may_enter(self, peer: str, call: WriteCall) -> bool:
-        """Whether every replica could apply the command, which enters the log unread; if not, the peer is told."""
+    def _may_enter(self, peer: str, call: WriteCall | BulkWriteCall) -> bool:
+        """Whether every replica could apply the commands, which enter the log unread; if not, the peer is told."""
         try:
-            check_command(call.command)
+            for command in (call.command,) if isinstance(call, WriteCall) else call.commands:
+                check_command(command)
         except InvalidCommandError as error:
             log.error("node %s sends what is %s", peer, error)
             self.transport.send(peer, FailureReturn(call.call, RaftGroupError.__name__, str(error)))

@@ -245,6 +245,50 @@ class TargetCall(Message, frozen=True, tag=26):
     nodes: list[str]
 
 
+class Refusal(msgspec.Struct, frozen=True, array_like=True):
+    """Why one command of many failed: a RaftGroupError, as in FailureReturn."""
+
+    error: str
+    text: str
+    leader: str = ""
+
+
+class BulkWriteCall(Message, frozen=True, tag=30):
+    """Gateway → leader: propose these commands (encoded) for `partition`, in this order."""
+
+    call: int
+    partition: int
+    epoch: int
+    timeout_ms: int
+    commands: list[bytes]
+
+
+class BulkWriteReturn(Message, frozen=True, tag=31):
+    """Leader → gateway: of each command the revision of its Written, or its encoded result, or why it failed."""
+
+    call: int
+    outcomes: list[int | bytes | Refusal]
+
+
+class BulkReadCall(Message, frozen=True, tag=32):
+    """Gateway → replica: read these keys, as fresh as this."""
+
+    call: int
+    partition: int
+    epoch: int
+    timeout_ms: int
+    fresh: Freshness
+    keys: list[bytes]
+
+
+class BulkReadReturn(Message, frozen=True, tag=33):
+    """Replica → gateway: of each key the item, as in ReadReturn; the receipt is that of all."""
+
+    call: int
+    items: list[bytes]
+    receipt: Receipt
+
+
 class ScanCall(Message, frozen=True, tag=40):
     """Gateway → replica: read the beginning of `span`, as fresh as this."""
 
@@ -277,11 +321,12 @@ RaftMessage = (
     | Removed
 )
 SnapshotMessage = SnapshotOffer | SnapshotChunk | SnapshotReply
-CallMessage = WriteCall | ReadCall | TransferCall | TargetCall | ScanCall
-ReturnMessage = WriteReturn | ReadReturn | FailureReturn | ScanReturn
+CallMessage = WriteCall | ReadCall | TransferCall | TargetCall | ScanCall | BulkWriteCall | BulkReadCall
+ReturnMessage = WriteReturn | ReadReturn | FailureReturn | ScanReturn | BulkWriteReturn | BulkReadReturn
 AnyMessage = RaftMessage | SnapshotMessage | Placement | CallMessage | ReturnMessage
 
 CALL_KINDS = frozenset(get_args(CallMessage))
+WRITE_KINDS = frozenset((WriteCall, BulkWriteCall))
 RETURN_KINDS = frozenset(get_args(ReturnMessage))
 SNAPSHOT_KINDS = frozenset(get_args(SnapshotMessage))
 

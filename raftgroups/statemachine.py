@@ -10,7 +10,7 @@ reached is skipped, and replaying the log after a crash is harmless.
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -81,6 +81,12 @@ class StateMachine:
         start, end = span.stored()
         records = self.engine.scan(start, end, reverse=span.reverse, limit=span.limit + 1)
         return partial(take_piece, records, span, self.clock_ms)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The encoded Item under each key, or None; waits for the disk where it must."""
+        found = self.engine.multi_get([USER + key for key in keys])
+        clock_ms = self.clock_ms
+        return [None if stored is not None and is_absent(stored, clock_ms) else stored for stored in found]
 
 
 def agenda_of(records: Records) -> Agenda:

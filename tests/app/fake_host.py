@@ -116,6 +116,13 @@ class FakeGroup:
         inside = [pair for pair in stored if start <= pair[0] < end]
         done(take_piece(iter(inside[::-1] if span.reverse else inside), span, 0))
 
+    def read_many_applied(
+        self, keys: Sequence[bytes], done: Callable[[list[bytes | None] | RaftGroupError], None]
+    ) -> None:
+        found = [self._find(key) for key in keys]
+        errors = [item for item in found if isinstance(item, RaftGroupError)]
+        done(errors[0] if errors else [item for item in found if not isinstance(item, RaftGroupError)])
+
     def end(self, error: RaftGroupError | None = None) -> None:
         """Let go of all that waits."""
         waiting, self.waiting = self.waiting, []

@@ -308,6 +308,26 @@ def test_a_read_that_must_wait_for_the_disk_does_so_elsewhere() -> None:
     assert isinstance(bench.items[0], bytes)
 
 
+def test_many_keys_are_read_together() -> None:
+    """At once while memory has them; if one must wait for the disk, all are read elsewhere."""
+    bench = Bench().lead()
+    bench.put(b"key")
+    bench.turn()
+    found: list[list[bytes | None] | RaftGroupError] = []
+    bench.group.read_many_applied([b"key", b"absent"], found.append)
+    bench.group.machine.engine.flush()
+    bench.disk.nowait = False
+    bench.group.read_many_applied([b"absent", b"key"], found.append)
+    assert len(found) == 1
+
+    bench.jobs.pop()()
+
+    at_once, elsewhere = found
+    assert isinstance(at_once, list) and isinstance(elsewhere, list)
+    assert at_once == elsewhere[::-1]
+    assert isinstance(at_once[0], bytes) and at_once[1] is None
+
+
 def test_a_replica_that_stops_answers_everybody() -> None:
     bench = Bench("abc").lead()
     bench.put(b"proposed")

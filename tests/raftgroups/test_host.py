@@ -21,7 +21,7 @@ from raftgroups.host import Host, HostOptions
 from raftgroups.ids import PartitionId, Term
 from raftgroups.item import Item
 from raftgroups.machine import Machine
-from raftgroups.messages import AnyMessage, CallMessage, FailureReturn, ReturnMessage, WriteCall
+from raftgroups.messages import AnyMessage, BulkWriteCall, CallMessage, FailureReturn, ReturnMessage, WriteCall
 from raftgroups.timing import Timing
 from tests.raftgroups.nodes import QUICK, Cluster, cluster, run
 
@@ -459,14 +459,17 @@ def test_a_peer_s_command_that_could_not_be_applied_goes_no_further(
         monkeypatch.setattr(host.transport, "send", lambda peer, message: told.append((peer, message)))
         good = WriteCall(1, 0, 1, 100, encode_command(Delete(b"k")))
 
-        host.received("n2", [good, WriteCall(2, 0, 1, 100, b"no command"), good])
+        several = BulkWriteCall(3, 0, 1, 100, [good.command, good.command])
 
-        assert gateway.calls == [good, good]
-        ((peer, answer),) = told
-        assert peer == "n2"
-        assert isinstance(answer, FailureReturn)
-        assert (answer.call, answer.error) == (2, "RaftGroupError")
-        assert "not a command that can be applied" in answer.text
+        host.received("n2", [good, WriteCall(2, 0, 1, 100, b"no command"), good, several])
+        host.received("n2", [BulkWriteCall(4, 0, 1, 100, [good.command, b"no command"])])
+
+        assert gateway.calls == [good, good, several]
+        for (peer, answer), call in zip(told, (2, 4), strict=True):
+            assert peer == "n2"
+            assert isinstance(answer, FailureReturn)
+            assert (answer.call, answer.error) == (call, "RaftGroupError")
+            assert "not a command that can be applied" in answer.text
         monkeypatch.undo()
         await host.close()
 

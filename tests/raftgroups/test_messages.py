@@ -8,6 +8,10 @@ from raftgroups.messages import (
     AnyMessage,
     Append,
     AppendReply,
+    BulkReadCall,
+    BulkReadReturn,
+    BulkWriteCall,
+    BulkWriteReturn,
     FailureReturn,
     Heartbeat,
     HeartbeatReply,
@@ -16,6 +20,7 @@ from raftgroups.messages import (
     ReadIndexReply,
     ReadIndexRequest,
     ReadReturn,
+    Refusal,
     Removed,
     ScanCall,
     ScanReturn,
@@ -59,6 +64,10 @@ ONE_OF_EACH: list[AnyMessage] = [
     TargetCall(15, 3, ["n1", "n3"]),
     ScanCall(16, 3, 1, 2000, Freshness(), Span(b"a", None, 10, 100, keys_only=True, reverse=True)),
     ScanReturn(16, Piece([(b"key", b"item")], b"key"), Receipt(Level.STALE, 15, "n1", "leader", 42)),
+    BulkWriteCall(16, 3, 1, 2000, [b"command", b"another"]),
+    BulkWriteReturn(16, [4097, b"result", Refusal("NotLeaderError", "partition 3 is led by n2", "n2")]),
+    BulkReadCall(17, 3, 1, 2000, Freshness(Level.SESSION, 7), [b"key", b"another"]),
+    BulkReadReturn(17, [b"item", b""], Receipt(Level.STALE, 15, "n1", "leader", 42)),
 ]
 
 # A text that is not UTF-8 is the one damage that msgspec has no error of its own for.
