@@ -19,6 +19,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from app.answers import Answer, encode_answer, encode_starts
+from app.batch import PATH as BATCH
 from app.exchange import Exchange
 from app.fields import read_fields
 from app.kv import ALLOW, PREFIX
@@ -34,6 +35,7 @@ from app.problems import (
     TOO_SLOW,
     Problem,
 )
+from app.txn import PATH as TXN
 
 _IDLE, _HEAD, _BODY = range(3)
 _NEVER = float("inf")
@@ -43,6 +45,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CHUNK_OVERHEAD = 8
 
 _FRAMING = frozenset((b"connection", b"expect", b"transfer-encoding", b"upgrade"))
+_BATCHES = frozenset((BATCH, TXN))
 _AUTHORITY = re.compile(rb"[^/?#]*")
 
 
@@ -304,7 +307,9 @@ class FrontProtocol(LineProtocol):
         elif target.startswith(PREFIX):
             self._body_bytes_max = self._limits.pair_bytes_max
         elif target.startswith(b"/"):
-            self._body_bytes_max = self._limits.body_bytes_max
+            limits = self._limits
+            is_batch = target.partition(b"?")[0] in _BATCHES
+            self._body_bytes_max = limits.batch_bytes_max if is_batch else limits.body_bytes_max
             self._make_cycle(exchange, headers)
         elif target == b"*" and exchange.method == b"OPTIONS":
             self._body_bytes_max = self._limits.drain_bytes_max
@@ -362,7 +367,7 @@ class FrontProtocol(LineProtocol):
         enough = self._body_bytes_max + self._limits.drain_bytes_max
         is_near = exchange.prepared is None and not self._owes_continue and size <= enough
         if exchange.prepared is None:
-            limit = self._limits.body_bytes_max
+            limit = self._body_bytes_max
             detail = f"{size} bytes were sent; a body may have {limit}"
             problem = (
                 self._kv.too_large(size)

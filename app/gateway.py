@@ -2,12 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from app.batch import BatchHandler
 from app.kv import KvHandler
 from app.metrics import Metrics
 from app.patrol import Patrol
 from app.problems import NOT_READY, Problem
 from app.scanning import Pager
 from app.settings import Settings
+from app.txn import TxnHandler
 
 if TYPE_CHECKING:
     from app.coordinator import Coordinator
@@ -23,6 +25,8 @@ class Gateway:
         self.settings = settings
         self.metrics = Metrics()
         self.kv = KvHandler(settings.limits, settings.consistency, settings.idempotency_seconds)
+        self.batch = BatchHandler(settings.limits, settings.consistency, settings.idempotency_seconds)
+        self.txn = TxnHandler(settings.limits, settings.idempotency_seconds)
         self.patrol = Patrol(settings.limits, self.kv, self.metrics)
         self.coordinator: Coordinator | None = None
         self.pager: Pager | None = None
@@ -33,6 +37,8 @@ class Gateway:
         self.coordinator = coordinator
         self.pager = Pager(coordinator)
         self.kv.open(coordinator)
+        self.batch.open(coordinator)
+        self.txn.open(coordinator)
         self.metrics.statistics = coordinator.statistics
 
     def unready(self) -> list[str]:

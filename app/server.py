@@ -52,6 +52,7 @@ def create_app(settings: Settings, coordinator: Coordinator | None = None) -> Fa
         redirect_slashes=False,
         dependencies=[Depends(routes.refuse_unknown_parameters)],
     )
+    app.schemas = routes.SCHEMAS
     gateway = Gateway(settings)
     if coordinator is not None:
         gateway.open(coordinator)
@@ -59,6 +60,7 @@ def create_app(settings: Settings, coordinator: Coordinator | None = None) -> Fa
     for router in (
         routes.kv,
         routes.scan,
+        routes.batch,
         routes.cluster,
         routes.partitions,
         routes.limits,

@@ -55,7 +55,9 @@ class Limits:
 
     pair_bytes_max    key and value together
     head_bytes_max    request line and headers together
-    body_bytes_max    a body on any route but /v1/kv/{key}, which `pair_bytes_max` bounds
+    body_bytes_max    a body on any route but /v1/kv/{key}, which `pair_bytes_max` bounds, and those of the next two
+    batch_bytes_max   a body of /v1/batch or /v1/txn
+    batch_operations_max   of one batch
     scan_keys_max     keys in a page of a scan
     scan_bytes_max    keys and values together in such a page, unless it is a single pair
     drain_bytes_max   how much of a refused body is read and thrown away to keep the connection
@@ -70,6 +72,8 @@ class Limits:
     head_bytes_max: int = 16_384
     headers_max: int = 100
     body_bytes_max: int = 65_536
+    batch_bytes_max: int = 1 << 20
+    batch_operations_max: int = 1_000
     scan_keys_max: int = 1_000
     scan_bytes_max: int = 1 << 20
     drain_bytes_max: int = 65_536

@@ -1,5 +1,7 @@
 """The documented, validated routes: everything but the hot path, and the hot path's second door."""
 
+from app.routes.batch import SCHEMAS
+from app.routes.batch import router as batch
 from app.routes.cluster import router as cluster
 from app.routes.docs import router as docs
 from app.routes.errors import install_errors
@@ -12,7 +14,9 @@ from app.routes.responses import Api, refuse_unknown_parameters
 from app.routes.scan import router as scan
 
 __all__ = [
+    "SCHEMAS",
     "Api",
+    "batch",
     "cluster",
     "docs",
     "health",

@@ -15,14 +15,14 @@ _KEY = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 1024},
     "example": "greeting",
 }
-_TIMEOUT = {
+TIMEOUT = {
     "name": "KV-Timeout-Ms",
     "in": "header",
     "description": "How long the request may take, in milliseconds",
     "schema": {"type": "integer", "minimum": 1, "maximum": 60000, "default": 5000},
 }
 _MARK = "^1-[0-9a-f]{1,4}-[0-9a-f]{1,15}$"  # the simplest token: generators of examples know no groups
-_SESSION = {
+SESSION = {
     "name": "KV-Session",
     "in": "header",
     "description": "The token of the answer before: a read with consistency=session sees what it stands for, on any "
@@ -35,7 +35,7 @@ _SESSION = {
         "examples": ["1-7-2001"],
     },
 }
-_CONSISTENCY = {
+CONSISTENCY = {
     "name": "consistency",
     "in": "query",
     "description": "linearizable: the newest acknowledged write; a majority is asked. "
@@ -47,7 +47,7 @@ _CONSISTENCY = {
     "Without this parameter: as the cluster is set, linearizable if it is not",
     "schema": {"type": "string", "enum": ["linearizable", "lease", "session", "bounded", "stale"]},
 }
-_STALENESS = {
+STALENESS = {
     "name": "max_staleness",
     "in": "query",
     "description": "How old the answer to consistency=bounded may be, in milliseconds; 10,000 without it",
@@ -85,7 +85,7 @@ _IF_ABSENT = {
     "description": "Only if the key does not exist",
     "schema": {"type": "string", "enum": ["*"]},
 }
-_IDEMPOTENCY_KEY = {
+IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "Makes it safe to repeat the request: the same key with the same request is done once, and answered "
@@ -111,16 +111,16 @@ def _header(description: str, example: str | int) -> dict[str, Any]:
     return {"description": description, "schema": {"type": kind}, "example": example}
 
 
-_WRITES = [_IDEMPOTENCY_KEY, _TIMEOUT, _SESSION]
+_WRITES = [IDEMPOTENCY_KEY, TIMEOUT, SESSION]
 _ETAG = {"ETag": _header("The revision, which grows with every write in a partition", '"8193"')}
-_RECEIPT = {
+RECEIPT = {
     "KV-Consistency": _header("The level really served, never weaker than asked", "linearizable"),
     "KV-Staleness-Ms": _header("A bound on the age of the answer", 0),
     "KV-Served-By": _header("The node whose replica answered, and its role", "n2;role=leader"),
 }
 _EXPIRES = {"KV-Expires-In": _header("Seconds until the key is gone; only if it has a TTL", 60)}
-_TOKEN = {"KV-Session": _header("A token that stands for what this client has written and seen", "1-7-2001")}
-_FOUND = {**_ETAG, **_RECEIPT, **_EXPIRES, **_TOKEN}
+TOKEN = {"KV-Session": _header("A token that stands for what this client has written and seen", "1-7-2001")}
+_FOUND = {**_ETAG, **RECEIPT, **_EXPIRES, **TOKEN}
 _BYTES = {
     "text/plain": {"schema": {"type": "string"}, "example": "hello"},
     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
@@ -132,10 +132,10 @@ _LINKS = {
 _WRITTEN = {
     "links": _LINKS,
     "description": "Applied, and on disk at a majority",
-    "headers": {**_ETAG, **_TOKEN},
+    "headers": {**_ETAG, **TOKEN},
 }
 _READ = {
-    "parameters": [_KEY, _CONSISTENCY, _STALENESS, _UNLESS, _TIMEOUT, _SESSION],
+    "parameters": [_KEY, CONSISTENCY, STALENESS, _UNLESS, TIMEOUT, SESSION],
 }
 _READ_ANSWERS = {
     304: {"description": "The client has it already", "headers": _FOUND},
@@ -191,7 +191,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
         "responses": {
             200: {
                 "description": "The new value",
-                "headers": {**_ETAG, **_EXPIRES, **_TOKEN},
+                "headers": {**_ETAG, **_EXPIRES, **TOKEN},
                 "content": {**_BYTES, "application/json": {"schema": {"type": "integer"}, "example": 42}},
             },
             **problems(400, 404, 409, 412, 413, 414, 422, 503, 504, 507),

@@ -1,6 +1,7 @@
 """What the routes have in common: the gateway behind them, and problems as responses."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response
@@ -102,12 +103,14 @@ def problems(*statuses: int) -> Documented:
 
 
 class Api(FastAPI):
-    """FastAPI, whose document knows what a problem is."""
+    """FastAPI, whose document knows what a problem is, and the schemas of what no model of its own describes."""
+
+    schemas: Mapping[str, Any] = {}
 
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
         schema = ProblemModel.model_json_schema(ref_template="#/components/schemas/{model}")
-        document.setdefault("components", {}).setdefault("schemas", {})["ProblemModel"] = schema
+        document.setdefault("components", {}).setdefault("schemas", {}).update(self.schemas, ProblemModel=schema)
         return document
 
 
@@ -136,11 +139,15 @@ class ProblemError(Exception):
         self.problem = problem
 
 
+# These read their queries themselves.
+_OWN_QUERIES = ("/v1/kv/", "/v1/batch", "/v1/txn")
+
+
 async def refuse_unknown_parameters(request: Request) -> None:
     """A query parameter that the route does not know, or knows once and gets twice, is refused, never ignored."""
     query = request.scope["query_string"]
     route = request.scope.get("route")
-    if not query or not isinstance(route, APIRoute) or route.path.startswith("/v1/kv/"):
+    if not query or not isinstance(route, APIRoute) or route.path.startswith(_OWN_QUERIES):
         return
     known = [parameter.alias for parameter in route.dependant.query_params]
     # A route that reads its query itself documents it by hand.

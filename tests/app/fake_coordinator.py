@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from app.requests import Readings
 from app.views import ClusterView, Location, NodeView, PartitionView, Replicas
 from engine import WriteBatch
 from raftgroups import (
@@ -23,6 +24,7 @@ from raftgroups import (
     Written,
     decode_item,
     encode_item,
+    index_of,
     revision_of,
 )
 from raftgroups.applying import Agenda, effects_of
@@ -44,6 +46,7 @@ class FakeCoordinator:
     waiting   the answers held back while `is_patient`, in order; call them to let them go
     deadlines of the requests so far
     spans     that were scanned so far, of which partition, and how fresh
+    bulks     partition and size of every one so far
     targets   by partition, where they were set; nothing moves
     """
 
@@ -56,6 +59,7 @@ class FakeCoordinator:
     targets: dict[int, tuple[str, ...]] = field(default_factory=dict)
     leaders: dict[int, str] = field(default_factory=lambda: dict.fromkeys(range(4), "n1"))
     revision: int = 0
+    bulks: list[tuple[int, int]] = field(default_factory=list)
     others: dict[bytes, bytes] = field(default_factory=dict)
     clock_ms: int = 1_000
     spans: list[tuple[PartitionId, Span, Freshness]] = field(default_factory=list)
@@ -81,6 +85,30 @@ class FakeCoordinator:
 
     def partitions_of(self, prefix: bytes) -> Sequence[PartitionId]:
         return [PartitionId(number) for number in self.leaders]
+
+    def write_many(
+        self,
+        partition: int,
+        commands: Sequence[Command],
+        deadline: float,
+        done: Callable[[list[Result | RaftGroupError]], None],
+    ) -> None:
+        self.bulks.append((partition, len(commands)))
+        self.deadlines.append(deadline)
+        self._answer(lambda: done([self.error or self._apply(command) for command in commands]))
+
+    def read_many(
+        self,
+        partition: int,
+        keys: Sequence[bytes],
+        fresh: Freshness,
+        deadline: float,
+        done: Callable[[Readings | RaftGroupError], None],
+    ) -> None:
+        self.bulks.append((partition, len(keys)))
+        self.deadlines.append(deadline)
+        receipt = Receipt(fresh.level, 0, "n1", "leader", index_of(self.revision))
+        self._answer(lambda: done(self.error or Readings([self.items.get(key) for key in keys], receipt)))
 
     def partition_of(self, key: bytes) -> PartitionId:
         return PartitionId(key[0] % len(self.leaders))
