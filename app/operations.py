@@ -213,6 +213,7 @@ class Codec:
     """Documents of one type, as JSON or as MessagePack."""
 
     def __init__(self, kind: type[DocumentT]) -> None:
+        self._kind = kind
         self._json: Callable[[bytes], Any] = msgspec.json.Decoder(kind).decode
         self._msgpack: Callable[[bytes], Any] = msgspec.msgpack.Decoder(kind).decode
 
@@ -221,10 +222,30 @@ class Codec:
         try:
             return self._msgpack(body) if is_msgpack else self._json(body)
         except msgspec.ValidationError as error:
-            return _invalid(str(error))
+            try:
+                return msgspec.convert(_with_whole_numbers(msgspec.json.decode(body)), self._kind)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                return _invalid(str(error))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             what = "MessagePack" if is_msgpack else "JSON"
             return Problem(BAD_BODY, f"the body is not {what} that can be read: {error}")
+
+
+def _with_whole_numbers(document: Any) -> Any:
+    """The document with 7 where its operations say 7.0, which JSON Schema does not tell apart."""
+    for operations in document.values() if isinstance(document, dict) else ():
+        for operation in operations if isinstance(operations, list) else ():
+            for name in _WHOLE.intersection(operation) if isinstance(operation, dict) else ():
+                given = operation[name]
+                operation[name] = [*map(_whole, given)] if isinstance(given, list) else _whole(given)
+    return document
+
+
+_WHOLE = frozenset(("by", "if_match", "revision"))
+
+
+def _whole(number: Any) -> Any:
+    return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
 _BATCHES = Codec(BatchRequest)

@@ -130,6 +130,20 @@ def test_what_is_malformed_is_named(operation: Any, member: str | None, detail: 
     assert problem.detail.startswith("ops[1]") and detail in (None, problem.detail)
 
 
+def test_a_whole_number_may_have_a_point() -> None:
+    """JSON has one kind of number, and so has JSON Schema."""
+    steps = read(
+        {"op": "incr", "key": "k", "by": 5.0},
+        {"op": "delete", "key": "k", "if_match": 7.0},
+        {"op": "delete", "key": "k", "if_match": [7.0, 8]},
+        GOOD,
+    )
+
+    assert isinstance(steps, list)
+    tasks = [step.task for step in steps]
+    assert tasks[:3] == [Increment(b"k", 5), ConditionalDelete(b"k", (7,)), ConditionalDelete(b"k", (7, 8))]
+
+
 def test_a_lifetime_that_is_no_number_is_refused() -> None:
     """JSON cannot spell it; MessagePack can."""
     problem = read({**GOOD, "ttl": float("nan")}, is_msgpack=True)

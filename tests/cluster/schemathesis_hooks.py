@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import schemathesis
 
 _UNKNOWN = "x-schemathesis-unknown-property"
@@ -19,3 +20,18 @@ def filter_case(context: object, case: "schemathesis.Case[Any]") -> bool:  # as 
         return False
     headers = {name.lower(): value for name, value in (case.headers or {}).items()}
     return _UNKNOWN not in headers and not any(headers.get(name) == "0" for name in _PATTERNED)
+
+
+@schemathesis.serializer("application/msgpack")
+def to_messagepack(context: object, value: Any) -> bytes:
+    """What MessagePack has no number for is no MessagePack; only documents that must be refused have such."""
+    try:
+        return msgspec.msgpack.encode(value)
+    except OverflowError:
+        return b""
+
+
+@schemathesis.deserializer("application/msgpack")
+def from_messagepack(context: object, response: Any) -> Any:
+    """Values, which are bytes, as the text that the schema, made for JSON, says they are."""
+    return msgspec.to_builtins(msgspec.msgpack.decode(response.content))

@@ -36,6 +36,7 @@ def run(*command: str, directory: Path, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.timeout(300)
 def test_schemathesis_finds_nothing(cluster: Cluster, tmp_path: Path, measured: Callable[[str], None]) -> None:
     """All its checks, stateful too, with what the document allows and with what it forbids."""
     url = next(iter(cluster)).url
