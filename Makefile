@@ -29,7 +29,7 @@ UNICODE ?= /usr/share/unicode/UnicodeData.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test unit cluster scenarios chaos check format lint types bench bench-gateway bench-engine bench-growth bench-profile bench-memory bench-restart bench-stalls load-unicode crash-matrix crash-kill simulate clean
+.PHONY: help setup run test unit cluster scenarios chaos check format lint types bench bench-gateway bench-batch bench-engine bench-growth bench-profile bench-memory bench-restart bench-stalls load-unicode crash-matrix crash-kill simulate clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -102,6 +102,9 @@ bench: bench-gateway bench-engine ## Both comparisons of the README
 
 bench-gateway: $(BENCH) ## Compare the gateway with etcd (needs wrk and etcd-server)
 	$(BIN)/python -m tests.benchmarks.gateway
+
+bench-batch: $(STAMP) ## Compare batches of a hundred with single requests (needs wrk)
+	$(BIN)/python -m tests.benchmarks.batches
 
 bench-engine: $(BENCH) ## Compare the engine with RocksDB, LevelDB and LMDB: some eight minutes
 	$(BIN)/python -m tests.benchmarks.engine

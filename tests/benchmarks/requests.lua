@@ -1,4 +1,4 @@
--- What wrk sends: puts or gets of keys bench/000000 … chosen at random, for ringkv or for etcd's
+-- What wrk sends: puts or gets, one by one or in batches, of keys bench/000000 … chosen at random, for ringkv or for etcd's
 -- JSON gateway, each as one ready string so that the load generator costs both the same.
 --
 --   wrk … URL -- SYSTEM OPERATION KEYS VALUE_BYTES SEED
@@ -41,6 +41,26 @@ local function for_ringkv(operation, groups, values)
    end
 end
 
+-- A hundred puts, or gets, in one request; some of these are made, and sent again and again.
+local function batches(operation, groups, values)
+   local made = {}
+   for i = 1, 256 do
+      local ops = {}
+      for j = 1, 100 do
+         local key = '"key":"bench/' .. groups[math.random(0, 99)] .. groups[math.random(0, 999)] .. '"'
+         if operation == "batch" then
+            ops[j] = '{"op":"put",' .. key .. ',"value":"' .. values[math.random(64)] .. '"}'
+         else
+            ops[j] = '{"op":"get",' .. key .. "}"
+         end
+      end
+      local body = '{"ops":[' .. table.concat(ops, ",") .. "]}"
+      local line = "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+      made[i] = line .. "Content-Length: " .. #body .. "\r\n\r\n" .. body
+   end
+   return function() return made[math.random(256)] end
+end
+
 local function for_etcd(operation, groups, values)
    local prefix, encoded = base64("bench/"), {}
    for i = 0, 999 do encoded[i] = base64(groups[i]) end
@@ -67,6 +87,11 @@ function init(args)
       local letters = {}
       for j = 1, tonumber(args[4]) do letters[j] = string.char(math.random(33, 126)) end
       values[i] = table.concat(letters)
+   end
+   if operation == "batch" or operation == "batch-get" then
+      for i = 1, 64 do values[i] = values[i]:gsub('["\\]', "x") end
+      build = batches(operation, groups, values)
+      return
    end
    build = (system == "etcd" and for_etcd or for_ringkv)(operation, groups, values)
 end
