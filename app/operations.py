@@ -19,7 +19,6 @@ import math
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -178,15 +177,13 @@ class BatchAnswer(msgspec.Struct):
     results: list[OperationResult]
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(msgspec.Struct, frozen=True):
     """A key to be read."""
 
     key: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One operation.
 
     task        what is to be done, or why it cannot be
@@ -338,35 +335,38 @@ def _read_operation(operation: Operation, limits: Limits) -> Step:
     encoding = operation.encoding
     key = read_key(operation.key, encoding)
     value = b""
-    if isinstance(operation, PutOperation | AppendOperation):
-        value = read_bytes("value", operation.value, encoding)
-    task: Repeatable | Lookup | Problem | None = pair_problem(key, value, limits)
-    if task is None:
-        task = Lookup(key) if isinstance(operation, GetOperation) else _command(operation, key, value, limits)
-    return Step(task, encoding == "base64")
-
-
-def _command(operation: Operation, key: bytes, value: bytes, limits: Limits) -> Repeatable:
-    """Raises: MemberError."""
-    assert not isinstance(operation, GetOperation), "it is no command"
-    none_match = operation.if_none_match if isinstance(operation, _Creating) else UNSET
-    expected = _expected(operation.if_match, none_match)
+    task: Repeatable | Lookup | Problem
     if isinstance(operation, PutOperation):
-        content_type = read_content_type(operation.content_type, limits)
-        ttl_ms = ttl_ms_of(operation.ttl)
-        if not ttl_ms and expected is None:
-            return Put(key, value, content_type)
-        return ConditionalPut(key, value, content_type, ttl_ms, expected)
+        value = read_bytes("value", operation.value, encoding)
+        task = _put(operation, key, value, limits)
+    elif isinstance(operation, GetOperation):
+        task = Lookup(key)
+    elif isinstance(operation, AppendOperation):
+        value = read_bytes("value", operation.value, encoding)
+        expected = _expected(operation.if_match, operation.if_none_match)
+        task = AppendTo(key, value, limits.pair_bytes_max, expected)
+    else:
+        task = _command(operation, key)
+    return Step(pair_problem(key, value, limits) or task, encoding == "base64")
+
+
+def _put(operation: PutOperation, key: bytes, value: bytes, limits: Limits) -> Repeatable:
+    """Raises: MemberError."""
+    content_type = read_content_type(operation.content_type, limits)
+    if operation.ttl is UNSET and operation.if_match is UNSET and operation.if_none_match is UNSET:
+        return Put(key, value, content_type)
+    expected = _expected(operation.if_match, operation.if_none_match)
+    return ConditionalPut(key, value, content_type, ttl_ms_of(operation.ttl), expected)
+
+
+def _command(operation: DeleteOperation | IncrOperation | TouchOperation | PersistOperation, key: bytes) -> Repeatable:
+    """Raises: MemberError."""
+    if isinstance(operation, IncrOperation):
+        return Increment(key, operation.by, _expected(operation.if_match, operation.if_none_match))
+    expected = _expected(operation.if_match, UNSET)
     if isinstance(operation, DeleteOperation):
         return Delete(key) if expected is None else ConditionalDelete(key, expected)
-    if isinstance(operation, IncrOperation):
-        return Increment(key, operation.by, expected)
-    if isinstance(operation, AppendOperation):
-        return AppendTo(key, value, limits.pair_bytes_max, expected)
     return Touch(key, ttl_ms_of(operation.ttl) if isinstance(operation, TouchOperation) else 0, expected)
-
-
-_Creating = PutOperation | IncrOperation | AppendOperation
 
 
 def _expected(match: object, none_match: object) -> Expected:
