@@ -2,14 +2,14 @@
 
 It takes orders on stdin and tells what happens on stdout, a JSON line each; it ends when stdin does.
 
-    order  := {"do": "start", "clients", "keys", "seed", "deadline_ms", "pace_ms", "big_share"}
+    order  := {"do": "start", "clients", "keys", "seed", "deadline_ms", "pace_ms", "big_share", "nodes"}
             | {"do": "stop"}                                                  answered by ["stopped"]
             | {"do": "read", "keys", "deadline_ms"}                           answered by ["stopped"]
             | {"do": "ask", "number", "method", "target", "body", "timeout"}      answered by ["answer", …]
     report := ["operation", client, kind, key, value, output, ok, call, return, status]
             | ["view", ns, [[partition, leader, term, commit, applied], …]]   now and then
             | ["answer", number, status, body]                                    status 0: no answer came
-            | ["stopped"]
+            | ["stopped"] | what counting.py tells
 
 Times are CLOCK_MONOTONIC, which all processes of a machine share. An operation's status is that of
 HTTP, or 0 when there was no connection, or -1 when the answer did not come or was cut short.
@@ -19,78 +19,20 @@ import itertools
 import json
 import os
 import random
-import select
-import socket
 import sys
 import threading
 import time
 from dataclasses import dataclass
 from typing import Any
 
+from tests.chaos.connection import Connection
+from tests.chaos.counting import CountingClient, SessionClient
+
 WATCH_SECONDS = 0.5
 RETRY_SECONDS = 0.02
 # An answer may be late by so much of its deadline before it counts as never coming.
 GRACE_SECONDS = 2.0
 BIG_BYTES = 3_000
-
-
-class Connection:
-    """One connection to the node, opened when first needed and again after a failure."""
-
-    def __init__(self, address: tuple[str, int]) -> None:
-        self._address = address
-        self._socket: socket.socket | None = None
-
-    def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
-    def request(
-        self, method: str, target: str, body: bytes, headers: str, timeout: float
-    ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body; status 0 if the node cannot have seen it, -1 if nobody knows."""
-        sent = False
-        if self._socket is not None and select.select([self._socket], [], [], 0)[0]:
-            self.close()  # the node has closed it meanwhile, as it may
-        try:
-            if self._socket is None:
-                self._socket = socket.create_connection(self._address, timeout)
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._socket.settimeout(timeout)
-            length = f"Content-Length: {len(body)}\r\n" if body or method in ("PUT", "POST") else ""
-            head = f"{method} {target} HTTP/1.1\r\nHost: node\r\n{headers}{length}\r\n"
-            sent = True
-            self._socket.sendall(head.encode() + body)
-            return self._receive(self._socket)
-        except (OSError, ValueError):
-            self.close()
-            return (-1 if sent else 0), {}, b""
-
-    def _receive(self, link: socket.socket) -> tuple[int, dict[str, str], bytes]:
-        data = b""
-        while (end := data.find(b"\r\n\r\n")) < 0:
-            data += self._more(link)
-        lines = data[:end].decode("latin-1").split("\r\n")
-        status = int(lines[0].split(" ")[1])
-        headers = {}
-        for line in lines[1:]:
-            name, _, text = line.partition(":")
-            headers[name.lower()] = text.strip()
-        body = data[end + 4 :]
-        length = 0 if status in (204, 304) else int(headers.get("content-length", 0))
-        while len(body) < length:
-            body += self._more(link)
-        if headers.get("connection", "").lower() == "close":
-            self.close()
-        return status, headers, body
-
-    @staticmethod
-    def _more(link: socket.socket) -> bytes:
-        data = link.recv(65_536)
-        if not data:
-            raise ConnectionResetError("the node closed the connection")
-        return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +135,7 @@ class Agent:
             order = json.loads(line)
             do = order.pop("do")
             if do == "start":
-                self._start(order.pop("clients"), order.pop("seed"), Work(**order))
+                self._start(order.pop("clients"), order.pop("seed"), order.pop("nodes"), Work(**order))
             elif do == "stop":
                 self._stop()
             elif do == "read":
@@ -201,11 +143,16 @@ class Agent:
             else:
                 threading.Thread(target=self._ask, kwargs=order, daemon=True).start()
 
-    def _start(self, clients: int, seed: str, work: Work) -> None:
+    def _start(self, clients: int, seed: str, nodes: dict[str, tuple[str, int]], work: Work) -> None:
         self._stopping = threading.Event()
         for number in range(clients):
             client = Client(self, work, random.Random(f"{seed}/{self.name}/{number}"))
             self._threads.append(threading.Thread(target=client.run, args=(self._stopping,), daemon=True))
+            self._threads[-1].start()
+        for kind in (CountingClient, SessionClient):
+            links = {name: Connection((host, port)) for name, (host, port) in nodes.items()}
+            repeating = kind(self, links, random.Random(f"{seed}/{self.name}/{kind.__name__}"))
+            self._threads.append(threading.Thread(target=repeating.run, args=(self._stopping,), daemon=True))
             self._threads[-1].start()
 
     def _stop(self) -> None:

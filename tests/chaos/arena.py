@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.chaos import cgroup
+from tests.chaos.counting import COUNTERS
 from tests.chaos.janitor import Janitor
 from tests.chaos.network import Network
 from tests.chaos.node import HTTP_PORT, ChaosNode
@@ -172,6 +173,7 @@ class Arena:
                 self.plan.deadline_ms,
                 self.plan.pace_ms,
                 self.plan.big_share,
+                {other: (node.address, HTTP_PORT) for other, node in self.nodes.items()},
             )
         self.work(2.0)
         self.usage = {name: measure(self.nodes[name].pid) for name in self.names}
@@ -344,6 +346,9 @@ class Arena:
             agent.read(self.keys, READ_DEADLINE_MS)
         for agent in self.agents.values():
             agent.wait()
+        for name, agent in self.agents.items():
+            replies = {key: agent.ask("GET", f"/v1/kv/{key}", timeout=READ_DEADLINE_MS / 1_000) for key in COUNTERS}
+            self.record.found[name] = {key: int(reply.body) for key, reply in replies.items() if reply.status == 200}
         self._check_exits()
 
     def _verify_data(self) -> None:

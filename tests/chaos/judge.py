@@ -113,6 +113,28 @@ def read_back(record: Record, nodes: Iterable[str], keys: Iterable[str], since: 
                 yield f"{key} cannot be read through {node} at the end"
 
 
+def exact_counters(record: Record) -> Iterator[str]:
+    """Each addition was made once, however often it was asked for; every node says the same."""
+    for node, found in record.found.items():
+        for key, value in found.items():
+            least, doubt = record.counted[key], record.doubtful[key]
+            if not least <= value <= least + doubt:
+                yield f"{key} is {value} through {node}, not {least}" + (f" to {least + doubt}" if doubt else "")
+
+
+def faithful_sessions(record: Record) -> Iterator[str]:
+    """A session sees what it has written and seen, through whatever node."""
+    complaints = record.session_complaints
+    if complaints:
+        yield f"{len(complaints)} of {record.session_reads} reads of sessions: {complaints[0]}"
+
+
+def repeated(record: Record) -> Iterator[str]:
+    """A run counts only if there were counters and sessions to judge."""
+    if not record.session_reads or not sum(record.counted.values()):
+        yield f"{record.session_reads} reads of sessions, {sum(record.counted.values())} counted"
+
+
 def busy(record: Record) -> Iterator[str]:
     """A run counts only if the clients kept the cluster busy before the first fault, and it went on after each."""
     if not record.faults:

@@ -5,6 +5,7 @@ All times are nanoseconds of CLOCK_MONOTONIC, which every process of a machine s
 
 import threading
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -86,17 +87,41 @@ class Fault:
 
 @dataclass(slots=True)
 class Record:
-    """Collects what the agents tell; they do so from threads of their own."""
+    """Collects what the agents tell; they do so from threads of their own.
+
+    counted    what was added to each counter, for certain
+    doubtful   what may have been: nobody knows
+    found      by node, what each counter was in the end
+    session_reads, session_complaints   how many reads showed what they must, and what others showed
+    """
 
     operations: list[Seen] = field(default_factory=list)
     views: list[View] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    counted: Counter[str] = field(default_factory=Counter)
+    doubtful: Counter[str] = field(default_factory=Counter)
+    found: dict[str, dict[str, int]] = field(default_factory=dict)
+    session_reads: int = 0
+    session_complaints: list[str] = field(default_factory=list)
     _in_order: list[Seen] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add_operation(self, seen: Seen) -> None:
         with self._lock:
             self.operations.append(seen)
+
+    def add_counted(self, key: str, by: int, ok: bool | None) -> None:
+        with self._lock:
+            if ok is None:
+                self.doubtful[key] += by
+            elif ok:
+                self.counted[key] += by
+
+    def add_session(self, reads: int, complaint: str) -> None:
+        with self._lock:
+            self.session_reads += reads
+            if complaint:
+                self.session_complaints.append(complaint)
 
     def add_view(self, view: View) -> None:
         with self._lock:

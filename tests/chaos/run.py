@@ -67,6 +67,9 @@ def run(directory: Path, plan: Plan, programme: Callable[[Arena], Iterable[Scena
         *judge.answered(arena.record),
         *judge.one_leader(arena.record),
         *judge.read_back(arena.record, arena.names, arena.keys, finished),
+        *judge.exact_counters(arena.record),
+        *judge.faithful_sessions(arena.record),
+        *judge.repeated(arena.record),
         *judge.busy(arena.record),
         *judge.quiet_logs(arena.logs()),
     ]

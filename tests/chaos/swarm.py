@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,18 @@ class RemoteAgent:
     def pid(self) -> int:
         return self._process.pid
 
-    def start(self, clients: int, keys: Sequence[str], seed: int, deadline_ms: int, pace_ms: float, big: float) -> None:
+    def start(
+        self,
+        clients: int,
+        keys: Sequence[str],
+        seed: int,
+        deadline_ms: int,
+        pace_ms: float,
+        big: float,
+        nodes: Mapping[str, tuple[str, int]],
+    ) -> None:
         order = {"clients": clients, "keys": keys, "seed": f"{seed}", "deadline_ms": deadline_ms, "pace_ms": pace_ms}
-        self._order({"do": "start", "big_share": big, **order})
+        self._order({"do": "start", "big_share": big, "nodes": nodes, **order})
 
     def stop(self) -> None:
         """Begin to stop; `wait` tells when all clients have."""
@@ -114,6 +123,10 @@ class RemoteAgent:
                 asked, partitions = fields
                 for partition in partitions:
                     self._record.add_view(View(self.name, asked, *partition))
+            elif kind == "counted":
+                self._record.add_counted(*fields)
+            elif kind == "session":
+                self._record.add_session(*fields)
             elif kind == "answer":
                 number, status, body = fields
                 if number in self._answers:

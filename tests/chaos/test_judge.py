@@ -98,6 +98,39 @@ def test_every_key_is_read_through_every_node_at_the_end() -> None:
     assert list(judge.read_back(half, ["n1", "n2"], ["k"], 29 * SECOND)) == ["k cannot be read through n2 at the end"]
 
 
+def test_a_counter_is_what_was_counted_through_every_node() -> None:
+    counted = Record(found={"n1": {"c": 5}, "n2": {"c": 5}})
+    for by in (2, 3):
+        counted.add_counted("c", by, ok=True)
+    counted.add_counted("c", 7, ok=False)
+    assert list(judge.exact_counters(counted)) == []
+
+    counted.found["n2"]["c"] = 8
+    assert list(judge.exact_counters(counted)) == ["c is 8 through n2, not 5"]
+    counted.add_counted("c", 3, ok=None)
+    assert list(judge.exact_counters(counted)) == []
+    counted.found["n2"]["c"] = 4
+    assert list(judge.exact_counters(counted)) == ["c is 4 through n2, not 5 to 8"]
+
+
+def test_a_session_that_was_shown_its_past_is_told_of() -> None:
+    sessions = Record()
+    sessions.add_session(2, "")
+    assert list(judge.faithful_sessions(sessions)) == []
+
+    sessions.add_session(2, "a session that had seen 7 of k was shown 6")
+    assert "1 of 4 reads of sessions: a session that had seen 7" in next(judge.faithful_sessions(sessions))
+
+
+def test_a_run_that_counted_nothing_does_not_count() -> None:
+    idle, done = Record(), Record()
+    done.add_counted("c", 1, ok=True)
+    done.add_session(1, "")
+
+    assert list(judge.repeated(done)) == []
+    assert list(judge.repeated(idle)) == ["0 reads of sessions, 0 counted"]
+
+
 def test_a_run_without_load_does_not_count() -> None:
     busy = [seen("n1", 9 + number / 200) for number in range(150)]
     after = seen("n1", 21)
