@@ -356,10 +356,10 @@ class RaftGroup(Port):
         self._elsewhere(job, done)
 
     def staleness_ms(self, now: float) -> int:
-        """A bound on the age of what this replica has applied.
+        """How old what this replica has applied is, counted from when it last heard that it has all.
 
-        Until it has once held all that a leader had committed, the newest entry's clock is the
-        bound, as far as the nodes' clocks agree.
+        What it heard may have been on its way for a while, by which it is older: BOUNDED alone proves an age. Until it
+        has once held all that a leader had committed, it is the age of the newest entry, as far as clocks agree.
         """
         fresh_at = self.consensus.fresh_at
         if fresh_at is None:
