@@ -1,281 +1,586 @@
-"""A client of the gateways: what `ringkv put`, `get`, `delete`, `status` and `load` speak through.
+"""Client and AsyncClient: the store as typed methods, one with and one without `await`.
 
-Several URLs are several doors to one cluster: when one fails, the next is tried. A request is repeated by itself only
-when it certainly was not applied; a caller that is the only writer of its keys may have unknown outcomes repeated too,
-because putting the same value twice is putting it once.
+    >>> from app.client import Client
+    >>> with Client(["http://127.0.0.1:8001", "http://127.0.0.1:8002"]) as client:
+    ...     client.put("greeting", "hello").revision > 0
+    ...     client.get("greeting").value
+    ...     client.incr("visits", 5).value
+    True
+    b'hello'
+    5
+
+Several URLs are several doors to one cluster: when one fails, the next is tried. A call is repeated by itself only when
+that is harmless: it was certainly not applied, or it reads, or it has an Idempotency-Key, which every write is given.
+So a counter is exact however often an answer was lost. What cannot be brought to an end within the time of a call is an
+exception that says in `outcome` what is known of it:
+
+    >>> from app.client import ConditionFailedError
+    >>> with Client("http://127.0.0.1:8001") as client:
+    ...     before = client.put("stock", "3")
+    ...     _ = client.put("stock", "2", if_match=before.revision)
+    ...     try:
+    ...         client.put("stock", "1", if_match=before.revision)
+    ...     except ConditionFailedError as error:
+    ...         print(error.code, error.outcome, error.revision > before.revision)
+    PRECONDITION_FAILED not_applied True
+
+A client keeps a session: with consistency="session" any replica may answer that has seen what this client has written
+and read. The token may be given to another client, in another process:
+
+    >>> with Client("http://127.0.0.1:8001") as writer:
+    ...     _ = writer.put("profile", "new")
+    ...     token = writer.session
+    >>> with Client("http://127.0.0.1:8002", session=token) as reader:
+    ...     reader.get("profile", consistency="session").value
+    b'new'
+
+AsyncClient has the same methods, to be awaited:
+
+    >>> import asyncio
+    >>> from app.client import AsyncClient
+    >>> async def total() -> int:
+    ...     async with AsyncClient("http://127.0.0.1:8001") as client:
+    ...         await asyncio.gather(*(client.incr("total") for _ in range(10)))
+    ...         return int((await client.get("total")).value)
+    >>> asyncio.run(total())
+    10
+
+What is sent and what is made of answers is in calls.py, what is repeated in attempts.py; here they are sent.
 """
 
 import asyncio
-import json
+import ssl
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from random import Random
-from typing import Any, ClassVar, Self
-from urllib.parse import quote_from_bytes, urlsplit
+from typing import Any, Literal, Protocol, Self, TypeVar, cast, overload
 
-from app.connection import Connection, ConnectionLostError, Response, encode_request
+import httpx
 
-ATTEMPT_SECONDS_MAX = 5.0
-ANSWER_GRACE_SECONDS = 1.0  # a gateway answers 504 by itself at its deadline; wait that much longer for it
-PAUSE_SECONDS_MIN = 0.05
-PAUSE_SECONDS_MAX = 1.0
-_JSON = {"Content-Type": "application/json"}
-REPEATED_STATUSES = frozenset({429, 503, 504})  # throttled; electing or draining; out of time
+from app import calls
+from app.attempts import Gateways, Patience, Pause, Send, Steps, attempts, one_attempt
+from app.calls import Call, Changed, Entry, Level, Number, Once, Text, Value, Written
+from app.clienterrors import (
+    ClientError,
+    CompactedError,
+    ConditionFailedError,
+    IdempotencyKeyReusedError,
+    InvalidSessionError,
+    InvalidUrlError,
+    NoSuchKeyError,
+    NotAGatewayError,
+    NotANumberError,
+    NotOnePartitionError,
+    NumberOverflowError,
+    OutcomeUnknownError,
+    ProblemError,
+    Response,
+    StorageFullError,
+    TooLargeError,
+    UnavailableError,
+    UnreachableError,
+)
+from app.session import Session
+
+__all__ = [
+    "AsyncClient",
+    "Changed",
+    "Client",
+    "ClientError",
+    "CompactedError",
+    "ConditionFailedError",
+    "Entry",
+    "IdempotencyKeyReusedError",
+    "InvalidSessionError",
+    "InvalidUrlError",
+    "NoSuchKeyError",
+    "NotAGatewayError",
+    "NotANumberError",
+    "NotOnePartitionError",
+    "Number",
+    "NumberOverflowError",
+    "OutcomeUnknownError",
+    "ProblemError",
+    "Response",
+    "StorageFullError",
+    "TooLargeError",
+    "UnavailableError",
+    "UnreachableError",
+    "Value",
+    "Written",
+]
+
+CONNECT_SECONDS_MAX = 1.0
+CONNECTIONS_MAX = 32  # in all; a gateway serves no more at once by having more of them
+IDLE_SECONDS = 60.0  # less than a gateway keeps an idle connection
+
+T = TypeVar("T")
+IfMatch = int | Literal["*"] | None
+
+_HEADERS = {"User-Agent": "ringkv", "Accept-Encoding": "identity"}
+_LIMITS = httpx.Limits(
+    max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX, keepalive_expiry=IDLE_SECONDS
+)
 
 
-class ClientError(Exception):
-    """Base of what a Client raises; its text is one line for a person.
+class AsyncSender(Protocol):
+    """What brings one request to one gateway."""
 
-    may_have_applied   the command may have taken effect
-    is_lasting         trying went on for all the time there was: the next command will hardly fare better
-    """
+    async def send(self, step: Send) -> Response | ClientError: ...
 
-    may_have_applied: ClassVar[bool] = False
-    is_lasting: bool = True
+    async def close(self) -> None: ...
 
 
-class InvalidUrlError(ClientError):
-    """Not the URL of a gateway."""
+class _Client(ABC):
+    """What both clients are made of.
 
-
-class NotAGatewayError(ClientError):
-    """Something else listens there."""
-
-
-class UnreachableError(ClientError):
-    """No connection could be made, so nothing was sent."""
-
-
-class RefusedError(ClientError):
-    """The gateway answered with a problem: the command was not applied."""
-
-    def __init__(self, response: Response) -> None:
-        problem = _decode_problem(response)
-        super().__init__(f"{problem['detail']} (status {response.status}, {problem['code']})")
-        self.status = response.status
-        self.is_lasting = response.status in REPEATED_STATUSES or response.status == 507
-
-
-class OutcomeUnknownError(ClientError):
-    """No answer, or an answer that says so: the command may have been applied."""
-
-    may_have_applied = True
-
-
-class Client:
-    """The routes of a cluster as methods.
-
+    urls              of gateways of one cluster, `http://HOST:PORT`
     timeout_seconds   how long one call may take, with all its attempts
-    sole_writer       nobody else writes the keys this client writes: outcomes that are unknown are repeated, and
-                      gateways that cannot be reached are waited for
+    attempt_seconds   how long one attempt may take, before another gateway is asked
+    waits             if no gateway can be reached they are waited for, as long as the call may take
+    session           a token from another client, to see what that has seen
+    keeps_session     False: no tokens, for those who only read linearizably
+    sole_writer       nobody else writes the keys that this client writes: plain puts and deletes need no
+                      Idempotency-Key to be repeated, and the cluster no memory of them
     """
 
     def __init__(
-        self, urls: Sequence[str], *, timeout_seconds: float, sole_writer: bool = False, rng: Random | None = None
+        self,
+        urls: str | Sequence[str],
+        *,
+        timeout_seconds: float = 10.0,
+        attempt_seconds: float = 3.0,
+        waits: bool = True,
+        session: str | None = None,
+        keeps_session: bool = True,
+        sole_writer: bool = False,
+        rng: Random | None = None,
     ) -> None:
-        self._gateways = [_Gateway(url) for url in urls]
-        if not self._gateways:
-            raise InvalidUrlError("no URL of a gateway was given")
-        self._spares: list[_Gateway] = []
-        self._timeout_seconds = timeout_seconds
-        self._sole_writer = sole_writer
+        """Raises: InvalidUrlError, InvalidSessionError."""
+        self._gateways = Gateways([urls] if isinstance(urls, str) else urls)
+        self._patience = Patience(timeout_seconds, attempt_seconds, waits)
         self._rng = rng or Random()
-        self._turn = 0
+        self._is_sole_writer = sole_writer
+        self._session: Session | None = None
+        if keeps_session or session is not None:
+            try:
+                self._session = Session(session)
+            except ValueError as error:
+                raise InvalidSessionError(str(error)) from error
+        self._open()
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Make what sends."""
+
+    @property
+    def session(self) -> str:
+        """The token of all that this client has written and seen; give it to another client."""
+        return self._session.token if self._session is not None else ""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        return tuple(self._gateways.urls)
+
+    def _once(self, token: str | None) -> Once:
+        return Once(token=token, is_sole_writer=self._is_sole_writer)
+
+    def _steps(self, call: Call[T]) -> Steps[T]:
+        return attempts(call, self._gateways, self._patience, self._session, time.monotonic, self._rng)
+
+    def _one_attempt(self, target: str) -> Steps[Response]:
+        call = Call("GET", target, lambda response: response, takes_session=False)
+        return one_attempt(call, self._gateways.urls[0], self._patience.timeout_seconds)
+
+    def _add(self, cluster: dict[str, Any]) -> None:
+        nodes = sorted(str(node.get("http") or "") for node in cluster["nodes"])
+        self._gateways.add([f"http://{address}" for address in nodes if address])
+
+
+class Client(_Client):
+    """The store, for threads: may be shared by several. A context manager, which closes the connections."""
+
+    def _open(self) -> None:
+        self._http = httpx.Client(headers=_HEADERS, transport=_transport(httpx.HTTPTransport), trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def put(
+        self,
+        key: Text,
+        value: Text,
+        *,
+        ttl: float | None = None,
+        if_match: IfMatch = None,
+        if_absent: bool = False,
+        content_type: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Written:
+        """Store a value.
+
+        ttl               seconds until the key is gone
+        if_match          only if the key is at this revision; "*": only if it exists
+        if_absent         only if it does not exist
+        content_type      given back with the value; text/plain for a str, else application/octet-stream
+        idempotency_key   of whoever repeats this call itself; a new one otherwise
+
+        Raises: ConditionFailedError, TooLargeError, StorageFullError and any ClientError.
+        """
+        once = self._once(idempotency_key)
+        return self._ask(
+            calls.put(
+                key,
+                value,
+                once=once,
+                ttl=ttl,
+                if_match=if_match,
+                if_absent=if_absent,
+                content_type=content_type,
+            )
+        )
+
+    @overload
+    def get(
+        self,
+        key: Text,
+        *,
+        consistency: Level | None = None,
+        max_staleness: int | None = None,
+        if_none_match: None = None,
+    ) -> Value | None: ...
+
+    @overload
+    def get(
+        self, key: Text, *, consistency: Level | None = None, max_staleness: int | None = None, if_none_match: int
+    ) -> Entry | None: ...
+
+    def get(
+        self,
+        key: Text,
+        *,
+        consistency: Level | None = None,
+        max_staleness: int | None = None,
+        if_none_match: int | None = None,
+    ) -> Entry | None:
+        """The value with its receipt, or None where there is none.
+
+        consistency     the least that the answer must be; None: as the cluster is set
+        max_staleness   how old it may be, in milliseconds, with consistency="bounded"
+        if_none_match   a revision that is here already: if it is current, the answer is an Entry without a value
+        """
+        return self._ask(
+            calls.get(key, consistency=consistency, max_staleness=max_staleness, if_none_match=if_none_match)
+        )
+
+    def head(self, key: Text, *, consistency: Level | None = None, max_staleness: int | None = None) -> Entry | None:
+        """What is known of a key, without its value."""
+        return self._ask(calls.get(key, consistency=consistency, max_staleness=max_staleness, is_head=True))
+
+    def delete(self, key: Text, *, if_match: IfMatch = None, idempotency_key: str | None = None) -> Written:
+        """Remove a key, whether or not it exists. Raises: ConditionFailedError and any ClientError."""
+        return self._ask(calls.delete(key, once=self._once(idempotency_key), if_match=if_match))
+
+    def incr(self, key: Text, by: int = 1, *, if_match: IfMatch = None, idempotency_key: str | None = None) -> Number:
+        """Add to the decimal number there, 0 where there is none; 64 bits, signed.
+
+        Raises: NotANumberError, NumberOverflowError, ConditionFailedError and any ClientError.
+        """
+        return self._ask(calls.incr(key, by, once=self._once(idempotency_key), if_match=if_match))
+
+    def append(
+        self, key: Text, value: Text, *, if_match: IfMatch = None, idempotency_key: str | None = None
+    ) -> Changed:
+        """Have the value end with this, too. Raises: TooLargeError, ConditionFailedError and any ClientError."""
+        return self._ask(calls.append(key, value, once=self._once(idempotency_key), if_match=if_match))
+
+    def touch(self, key: Text, ttl: float, *, if_match: IfMatch = None, idempotency_key: str | None = None) -> Changed:
+        """Have a key gone after `ttl` seconds. Raises: NoSuchKeyError, ConditionFailedError and any ClientError."""
+        return self._ask(calls.touch(key, ttl, once=self._once(idempotency_key), if_match=if_match))
+
+    def persist(self, key: Text, *, if_match: IfMatch = None, idempotency_key: str | None = None) -> Changed:
+        """Have a key stay that had a TTL. Raises: NoSuchKeyError, ConditionFailedError and any ClientError."""
+        return self._ask(calls.persist(key, once=self._once(idempotency_key), if_match=if_match))
+
+    def cluster(self) -> dict[str, Any]:
+        """Nodes and partitions, as `GET /v1/cluster` says."""
+        return self._ask(calls.cluster())
+
+    def locate(self, key: Text) -> dict[str, Any]:
+        """Partition, replicas and leader of a key."""
+        return self._ask(calls.locate(key))
+
+    def limits(self) -> dict[str, Any]:
+        """The bounds of every request."""
+        return self._ask(calls.limits())
+
+    def replicas(self, partition: int) -> dict[str, Any]:
+        """Who holds a partition."""
+        return self._ask(calls.replicas(partition))
+
+    def place(self, partition: int, nodes: Sequence[str]) -> dict[str, Any]:
+        """Have these nodes hold a partition; the answer is that of `replicas`, and the moves come after it."""
+        return self._ask(calls.place(partition, nodes))
+
+    def transfer(self, partition: int, node: str) -> dict[str, Any]:
+        """Have one of its nodes lead a partition."""
+        return self._ask(calls.transfer(partition, node))
+
+    def learn(self) -> None:
+        """Ask who else is in the cluster, and talk to those as well."""
+        self._add(self.cluster())
+
+    def probe(self, target: str) -> Response:
+        """One GET of the first gateway, whatever its answer, without a second try."""
+        return self._run(self._one_attempt(target))
+
+    def _ask(self, call: Call[T]) -> T:
+        return self._run(self._steps(call))
+
+    def _run(self, steps: Steps[T]) -> T:
+        answer: Response | ClientError | None = None
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration as end:
+                return cast("T", end.value)
+            if isinstance(step, Pause):
+                time.sleep(step.seconds)
+                answer = None
+            else:
+                answer = self._send(step)
+
+    def _send(self, step: Send) -> Response | ClientError:
+        try:
+            return _response(self._http.send(_request(step)))
+        except httpx.HTTPError as error:
+            return _failure(step, error)
+
+
+class AsyncClient(_Client):
+    """The store, for asyncio: the methods of Client, to be awaited. An asynchronous context manager."""
+
+    def _open(self) -> None:
+        self._sender = self.make_sender()
+
+    def make_sender(self) -> AsyncSender:
+        """What sends: another one may be quicker for some."""
+        return _HttpxSender()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.close()
+        await self.close()
 
-    def close(self) -> None:
-        for gateway in (*self._gateways, *self._spares):
-            gateway.close()
+    async def close(self) -> None:
+        await self._sender.close()
 
-    async def put(self, key: bytes, value: bytes, content_type: str = "application/octet-stream") -> None:
-        _expect(await self._ask("PUT", _kv(key), {"Content-Type": content_type}, value), 204)
+    async def put(
+        self,
+        key: Text,
+        value: Text,
+        *,
+        ttl: float | None = None,
+        if_match: IfMatch = None,
+        if_absent: bool = False,
+        content_type: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Written:
+        """As Client.put."""
+        once = self._once(idempotency_key)
+        return await self._ask(
+            calls.put(
+                key,
+                value,
+                once=once,
+                ttl=ttl,
+                if_match=if_match,
+                if_absent=if_absent,
+                content_type=content_type,
+            )
+        )
 
-    async def get(self, key: bytes, consistency: str = "linearizable") -> bytes | None:
-        """The value, or None where there is none."""
-        response = await self._ask("GET", f"{_kv(key)}?consistency={consistency}")
-        if response.status == 404 and response.headers.get("content-type", "").startswith("application/problem+json"):
-            return None
-        _expect(response, 200)
-        return response.body
+    @overload
+    async def get(
+        self,
+        key: Text,
+        *,
+        consistency: Level | None = None,
+        max_staleness: int | None = None,
+        if_none_match: None = None,
+    ) -> Value | None: ...
 
-    async def delete(self, key: bytes) -> None:
-        _expect(await self._ask("DELETE", _kv(key)), 204)
+    @overload
+    async def get(
+        self, key: Text, *, consistency: Level | None = None, max_staleness: int | None = None, if_none_match: int
+    ) -> Entry | None: ...
+
+    async def get(
+        self,
+        key: Text,
+        *,
+        consistency: Level | None = None,
+        max_staleness: int | None = None,
+        if_none_match: int | None = None,
+    ) -> Entry | None:
+        """As Client.get."""
+        return await self._ask(
+            calls.get(key, consistency=consistency, max_staleness=max_staleness, if_none_match=if_none_match)
+        )
+
+    async def head(
+        self, key: Text, *, consistency: Level | None = None, max_staleness: int | None = None
+    ) -> Entry | None:
+        """As Client.head."""
+        return await self._ask(calls.get(key, consistency=consistency, max_staleness=max_staleness, is_head=True))
+
+    async def delete(self, key: Text, *, if_match: IfMatch = None, idempotency_key: str | None = None) -> Written:
+        """As Client.delete."""
+        return await self._ask(calls.delete(key, once=self._once(idempotency_key), if_match=if_match))
+
+    async def incr(
+        self, key: Text, by: int = 1, *, if_match: IfMatch = None, idempotency_key: str | None = None
+    ) -> Number:
+        """As Client.incr."""
+        return await self._ask(calls.incr(key, by, once=self._once(idempotency_key), if_match=if_match))
+
+    async def append(
+        self, key: Text, value: Text, *, if_match: IfMatch = None, idempotency_key: str | None = None
+    ) -> Changed:
+        """As Client.append."""
+        return await self._ask(calls.append(key, value, once=self._once(idempotency_key), if_match=if_match))
+
+    async def touch(
+        self, key: Text, ttl: float, *, if_match: IfMatch = None, idempotency_key: str | None = None
+    ) -> Changed:
+        """As Client.touch."""
+        return await self._ask(calls.touch(key, ttl, once=self._once(idempotency_key), if_match=if_match))
+
+    async def persist(self, key: Text, *, if_match: IfMatch = None, idempotency_key: str | None = None) -> Changed:
+        """As Client.persist."""
+        return await self._ask(calls.persist(key, once=self._once(idempotency_key), if_match=if_match))
 
     async def cluster(self) -> dict[str, Any]:
-        """What `GET /v1/cluster` says."""
-        response = await self._ask("GET", "/v1/cluster")
-        return _decode(response, {"nodes", "partitions"})
+        """As Client.cluster."""
+        return await self._ask(calls.cluster())
+
+    async def locate(self, key: Text) -> dict[str, Any]:
+        """As Client.locate."""
+        return await self._ask(calls.locate(key))
+
+    async def limits(self) -> dict[str, Any]:
+        """As Client.limits."""
+        return await self._ask(calls.limits())
 
     async def replicas(self, partition: int) -> dict[str, Any]:
-        """What `GET /v1/partitions/{id}/replicas` says."""
-        return _decode_replicas(await self._ask("GET", f"/v1/partitions/{partition}/replicas"))
+        """As Client.replicas."""
+        return await self._ask(calls.replicas(partition))
 
     async def place(self, partition: int, nodes: Sequence[str]) -> dict[str, Any]:
-        """Has these nodes hold a partition; the answer is that of `replicas`, and the moves come after it."""
-        body = json.dumps({"nodes": list(nodes)}).encode()
-        return _decode_replicas(await self._ask("PUT", f"/v1/partitions/{partition}/replicas", _JSON, body))
+        """As Client.place."""
+        return await self._ask(calls.place(partition, nodes))
 
-    async def transfer(self, partition: int, node: str) -> None:
-        """Has one of its nodes lead a partition."""
-        body = json.dumps({"node": node}).encode()
-        _expect(await self._ask("POST", f"/v1/partitions/{partition}/leader", _JSON, body), 200)
-
-    async def reach(self) -> None:
-        """Finds a gateway that listens. Raises: UnreachableError when there is none."""
-        failures = []
-        for gateway in self._gateways:
-            try:
-                await gateway.connect(self._timeout_seconds)
-                return
-            except UnreachableError as error:
-                failures.append(error)
-        raise failures[0]
+    async def transfer(self, partition: int, node: str) -> dict[str, Any]:
+        """As Client.transfer."""
+        return await self._ask(calls.transfer(partition, node))
 
     async def learn(self) -> None:
-        """Asks who else is in the cluster: when no given gateway can be reached, those are tried as well."""
-        known = {gateway.netloc for gateway in self._gateways}
-        addresses = {str(node.get("http") or "") for node in (await self.cluster())["nodes"]} - known - {""}
-        self._spares = [_Gateway(f"http://{address}") for address in sorted(addresses)]
+        """As Client.learn."""
+        self._add(await self.cluster())
 
-    async def ask_once(self, target: str) -> Response:
-        """One GET of the first gateway, whatever its answer, without a second try."""
-        return await self._gateways[0].ask("GET", target, {}, b"", self._timeout_seconds)
+    async def probe(self, target: str) -> Response:
+        """As Client.probe."""
+        return await self._run(self._one_attempt(target))
 
-    async def _ask(
-        self, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b""
-    ) -> Response:
-        """The answer, after as many attempts as are safe and as the time allows."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout_seconds
-        pause, unreachable = PAUSE_SECONDS_MIN, 0
+    async def _ask(self, call: Call[T]) -> T:
+        return await self._run(self._steps(call))
+
+    async def _run(self, steps: Steps[T]) -> T:
+        answer: Response | ClientError | None = None
         while True:
-            gateway = self._gateways[self._turn % len(self._gateways)]
-            self._turn += 1
-            attempt = min(ATTEMPT_SECONDS_MAX, max(deadline - loop.time(), PAUSE_SECONDS_MIN))
             try:
-                response = await gateway.ask(method, target, headers or {}, body, attempt)
-                if response.status not in REPEATED_STATUSES:
-                    return response
-                failure = _failure(response)
-            except UnreachableError as error:
-                failure = error
-                unreachable += 1
-                if unreachable == len(self._gateways):
-                    self._gateways, self._spares = [*self._gateways, *self._spares], []
-                if unreachable < len(self._gateways):
-                    continue
-            except OutcomeUnknownError as error:
-                failure = error
-            if not self._may_repeat(method, failure) or loop.time() + pause > deadline:
-                raise failure
-            await asyncio.sleep(pause * self._rng.uniform(0.5, 1.0))
-            pause = min(2 * pause, PAUSE_SECONDS_MAX)
-
-    def _may_repeat(self, method: str, failure: ClientError) -> bool:
-        if isinstance(failure, UnreachableError):
-            return self._sole_writer
-        return self._sole_writer or method == "GET" or not failure.may_have_applied
+                step = steps.send(answer)
+            except StopIteration as end:
+                return cast("T", end.value)
+            if isinstance(step, Pause):
+                await asyncio.sleep(step.seconds)
+                answer = None
+            else:
+                answer = await self._sender.send(step)
 
 
-class _Gateway:
-    """One URL, and the connection to it while there is one."""
+class _HttpxSender:
+    """What an AsyncClient sends with unless it is told otherwise."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self) -> None:
+        transport = _transport(httpx.AsyncHTTPTransport)
+        self._http = httpx.AsyncClient(headers=_HEADERS, transport=transport, trust_env=False)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def send(self, step: Send) -> Response | ClientError:
         try:
-            parts = urlsplit(url)
-            self._host, self._port = parts.hostname or "", parts.port or 80
-        except ValueError as error:
-            raise InvalidUrlError(f"{url!r} is not a URL: {error}") from error
-        if parts.scheme != "http" or not self._host or parts.path not in {"", "/"} or parts.query or parts.username:
-            raise InvalidUrlError(f"{url!r} is not the URL of a gateway: write http://HOST:PORT")
-        self._url = url.rstrip("/")
-        self.netloc = parts.netloc
-        self._connection: Connection | None = None
-        self._opening = asyncio.Lock()
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-
-    async def ask(
-        self, method: str, target: str, headers: dict[str, str], body: bytes, timeout_seconds: float
-    ) -> Response:
-        """Raises: UnreachableError before, OutcomeUnknownError after the request was sent."""
-        connection = await self.connect(timeout_seconds)
-        headers = {**headers, "KV-Timeout-Ms": str(max(1, int(timeout_seconds * 1000)))}
-        try:
-            async with asyncio.timeout(timeout_seconds + ANSWER_GRACE_SECONDS):
-                return await connection.send(encode_request(method, self.netloc, target, headers, body))
-        except TimeoutError as error:
-            connection.close()  # Answers come in order: those behind the missing one would wait as long.
-            raise OutcomeUnknownError(f"{self._url} did not answer within {timeout_seconds:g} s") from error
-        except ConnectionLostError as error:
-            raise OutcomeUnknownError(f"{self._url} was lost before it answered: {error}") from error
-
-    async def connect(self, timeout_seconds: float) -> Connection:
-        async with self._opening:
-            if self._connection is None or not self._connection.is_open:
-                try:
-                    async with asyncio.timeout(timeout_seconds):
-                        self._connection = await Connection.open(self._host, self._port)
-                except OSError as error:
-                    raise UnreachableError(f"cannot reach {self._url}: {_reason(error)}") from error
-            return self._connection
+            async with asyncio.timeout(step.timeout_seconds):
+                return _response(await self._http.send(_request(step)))
+        except httpx.HTTPError as error:
+            return _failure(step, error)
+        except TimeoutError:
+            return _silence(step)
 
 
-def _reason(error: OSError) -> str:
-    """Plain words: asyncio gives a refused connection a text of its own, and a timeout has none."""
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
-    if isinstance(error, TimeoutError):
+def _transport(kind: type[T]) -> T:
+    """With an SSL context that trusts nobody, as no URL here needs one: reading all authorities would take longer."""
+    return kind(limits=_LIMITS, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))  # type: ignore[call-arg]  # of both
+
+
+def _request(step: Send) -> httpx.Request:
+    seconds = step.timeout_seconds
+    timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS_MAX))
+    return httpx.Request(
+        step.method,
+        step.url + step.target,
+        headers={**_HEADERS, **step.headers},
+        content=step.body,
+        extensions={"timeout": timeout.as_dict()},
+    )
+
+
+def _response(answer: httpx.Response) -> Response:
+    return Response(answer.status_code, {name.lower(): text for name, text in answer.headers.items()}, answer.content)
+
+
+def _failure(step: Send, error: httpx.HTTPError) -> ClientError:
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+        return UnreachableError(f"cannot reach {step.url}: {_reason(error)}")
+    if isinstance(error, httpx.TimeoutException):
+        return _silence(step)
+    text = f"{step.url} was lost before it answered: {str(error) or type(error).__name__}"
+    return OutcomeUnknownError(text, is_write=step.is_write)
+
+
+def _silence(step: Send) -> OutcomeUnknownError:
+    text = f"{step.url} did not answer within {step.timeout_seconds:.3g} s"
+    return OutcomeUnknownError(text, is_write=step.is_write)
+
+
+def _reason(error: BaseException) -> str:
+    """Plain words: what lies at the bottom says it best."""
+    if isinstance(error, httpx.TimeoutException):
         return "no answer"
-    return error.strerror or str(error)
-
-
-def _kv(key: bytes) -> str:
-    return "/v1/kv/" + quote_from_bytes(key, safe="")
-
-
-def _expect(response: Response, status: int) -> None:
-    if response.status != status:
-        raise RefusedError(response)
-
-
-def _decode(response: Response, members: set[str]) -> dict[str, Any]:
-    """The JSON object of an answer, which has these members."""
-    _expect(response, 200)
-    try:
-        found = json.loads(response.body)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict) or not members <= found.keys():
-        raise NotAGatewayError("what answers there is no gateway of ringkv")
-    return found
-
-
-def _decode_replicas(response: Response) -> dict[str, Any]:
-    return _decode(response, {"partition", "voters", "learners", "target"})
-
-
-def _failure(response: Response) -> ClientError:
-    """What an answer of one of REPEATED_STATUSES means for the command."""
-    problem = _decode_problem(response)
-    if problem["outcome"] == "unknown":
-        return OutcomeUnknownError(f"{problem['detail']} (status {response.status}, {problem['code']})")
-    return RefusedError(response)
-
-
-def _decode_problem(response: Response) -> dict[str, str]:
-    """The problem document of an answer, or what can be said without one."""
-    try:
-        problem = json.loads(response.body)
-    except ValueError:
-        problem = None
-    fields = problem if isinstance(problem, dict) else {}
-    detail = fields.get("detail") or fields.get("title") or "the gateway gave no reason"
-    outcome = fields.get("outcome") or ("unknown" if response.status == 504 else "not_applied")
-    return {"detail": str(detail), "code": str(fields.get("code") or "NO_CODE"), "outcome": str(outcome)}
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionRefusedError):
+            return "connection refused"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error)

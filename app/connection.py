@@ -6,22 +6,12 @@ it still carries; whether those were served is then unknown.
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Self, cast
 
 import httptools
 
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A whole answer.
-
-    headers   names in lower case
-    """
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
+from app.clienterrors import Response
 
 
 class ConnectionLostError(Exception):
@@ -112,7 +102,7 @@ class Connection(asyncio.Protocol):
             self.close()
 
 
-def encode_request(method: str, host: str, target: str, headers: dict[str, str], body: bytes = b"") -> bytes:
+def encode_request(method: str, host: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> bytes:
     """The bytes of one request; a body always goes with its length."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in headers.items())]
     if body or method not in {"GET", "HEAD", "DELETE"}:

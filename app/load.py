@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import BinaryIO
 
-from app.client import Client, ClientError
+from app.client import AsyncClient, ClientError
 
 LINE_BYTES_MAX = 1 << 20
 QUEUE_RECORDS_MAX = 4
@@ -162,12 +162,12 @@ def read_records(file: BinaryIO, layout: Layout) -> Iterator[Record | BadLine]:
             yield decode_line(number, line, layout)
 
 
-Action = Callable[[Iterator[Record | BadLine], Client, int, Callable[[], None]], Awaitable[Tally]]
+Action = Callable[[Iterator[Record | BadLine], AsyncClient, int, Callable[[], None]], Awaitable[Tally]]
 
 
 async def load(
     records: Iterator[Record | BadLine],
-    client: Client,
+    client: AsyncClient,
     concurrency: int,
     progress: Callable[[], None],
     content_type: str,
@@ -176,7 +176,7 @@ async def load(
     tally = Tally("loaded")
 
     async def put(record: Record) -> None:
-        await client.put(record.key, record.value, content_type)
+        await client.put(record.key, record.value, content_type=content_type)
         tally.done += 1
 
     await _each(records, put, tally, concurrency, progress)
@@ -185,7 +185,7 @@ async def load(
 
 async def verify(
     records: Iterator[Record | BadLine],
-    client: Client,
+    client: AsyncClient,
     concurrency: int,
     progress: Callable[[], None],
 ) -> Tally:
@@ -197,7 +197,8 @@ async def verify(
     tally = Tally("verified")
 
     async def compare(record: Record) -> None:
-        if await client.get(record.key) == record.value:
+        found = await client.get(record.key, consistency="linearizable")
+        if found is not None and found.value == record.value:
             tally.done += 1
             tally.different.discard(record.key)
         else:

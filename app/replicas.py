@@ -1,6 +1,6 @@
 """What `ringkv replicas` shows, and what it waits for."""
 
-import asyncio
+import time
 from collections.abc import Collection
 from typing import Any
 
@@ -23,27 +23,23 @@ def format_replicas(replicas: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-async def wait_moved(
-    client: Client, now: dict[str, Any], nodes: Collection[str], timeout_seconds: float
-) -> dict[str, Any]:
+def wait_moved(client: Client, now: dict[str, Any], nodes: Collection[str], timeout_seconds: float) -> dict[str, Any]:
     """Waits until `nodes` are the voters, or whatever the target is when none are named; how it is then.
 
     Raises: ClientError.
     """
     failure: ClientError | None = None
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            while True:
-                try:
-                    now, failure = await client.replicas(now["partition"]), None
-                    if set(now["voters"]) == set(nodes or now["target"]) and not now["learners"]:
-                        return now
-                except ClientError as error:
-                    if not error.is_lasting:
-                        raise
-                    failure = error
-                await asyncio.sleep(POLL_SECONDS)
-    except TimeoutError:
-        doubt = "" if failure is None else f"; {failure}"
-        text = f"not done after {timeout_seconds:g} s, and it goes on: {format_replicas(now)}{doubt}"
-        raise NotMovedError(text) from failure
+    deadline = time.monotonic() + timeout_seconds
+    while time.monotonic() < deadline:
+        try:
+            now, failure = client.replicas(now["partition"]), None
+            if set(now["voters"]) == set(nodes or now["target"]) and not now["learners"]:
+                return now
+        except ClientError as error:
+            if not error.is_lasting:
+                raise
+            failure = error
+        time.sleep(POLL_SECONDS)
+    doubt = "" if failure is None else f"; {failure}"
+    text = f"not done after {timeout_seconds:g} s, and it goes on: {format_replicas(now)}{doubt}"
+    raise NotMovedError(text) from failure

@@ -33,3 +33,27 @@ def extend_session(known: Mapping[int, int], partition: int, revision: int) -> b
     if not known:
         return b"1-%x-%x" % (partition, revision)
     return encode_session({**known, partition: max(revision, known.get(partition, 0))})
+
+
+class Session:
+    """What one client has written and seen, put together from the tokens of its answers.
+
+    A new session has seen nothing; it has a token all the same, so that the answers to its first reads have one.
+    """
+
+    def __init__(self, token: str | None = None) -> None:
+        """Raises: ValueError, if it is no token of ours."""
+        marks = decode_session(token.encode()) if token is not None and token.isascii() else {0: 0}
+        if token is not None and not (token.isascii() and marks):
+            raise ValueError(f"{token!r} is not a session token")
+        self._marks = dict(marks or {})
+
+    @property
+    def token(self) -> str:
+        return encode_session(self._marks).decode()
+
+    def merge(self, token: str) -> None:
+        """Learn what an answer says; of what is no token, nothing."""
+        for partition, revision in (decode_session(token.encode("latin-1", "replace")) or {}).items():
+            if revision > self._marks.get(partition, -1):
+                self._marks[partition] = revision

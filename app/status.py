@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from app.client import Client, ClientError
+from app.client import AsyncClient, ClientError
 
 
 async def probe(cluster: dict[str, Any], timeout_seconds: float) -> dict[str, str]:
@@ -54,8 +54,8 @@ async def _readiness(http: str, timeout_seconds: float) -> str:
     if not http:
         return "unreachable: it has not been seen since this gateway started"
     try:
-        async with Client([f"http://{http}"], timeout_seconds=timeout_seconds) as client:
-            response = await client.ask_once("/readyz?verbose")
+        async with AsyncClient([f"http://{http}"], timeout_seconds=timeout_seconds) as client:
+            response = await client.probe("/readyz?verbose")
     except ClientError as error:
         return f"unreachable: {error}"
     if response.status == 200:

@@ -24,7 +24,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from app.client import Client, ClientError
+from app.client import AsyncClient, ClientError
 
 READY_POLL_SECONDS = 0.1
 PROBE_SECONDS = 2.0
@@ -230,9 +230,9 @@ class Supervisor:
         process = self._processes.get(member.name)
         if process is None or _read_pid(self._data / member.name / "node.pid") != process.pid:
             return False
-        async with Client([member.url], timeout_seconds=PROBE_SECONDS) as client:
+        async with AsyncClient([member.url], timeout_seconds=PROBE_SECONDS) as client:
             try:
-                return (await client.ask_once(target)).status == 200
+                return (await client.probe(target)).status == 200
             except ClientError:
                 return False
 

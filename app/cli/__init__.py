@@ -9,7 +9,8 @@ from importlib.metadata import version
 import click
 
 from app.cli.cluster import replicas, status, transfer
-from app.cli.keys import delete, get, put
+from app.cli.completion import completion
+from app.cli.keys import append, delete, get, incr, persist, put, touch
 from app.cli.loading import load
 from app.cli.nodes import node, up
 from app.cli.offline import inspect, repair, verify
@@ -28,11 +29,12 @@ def main() -> None:
 
 
 for _command in (
-    *(put, get, delete),
+    *(put, get, delete, incr, append, touch, persist),
     *(status, replicas, transfer),
     load,
     *(node, up),
     *(verify, repair, inspect),
     simulate,
+    completion,
 ):
     main.add_command(_command)

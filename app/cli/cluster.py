@@ -43,9 +43,9 @@ def replicas(*, url: str, timeout_seconds: float, partition: int, nodes: tuple[s
     """
     from app.replicas import format_replicas, wait_moved
 
-    async def run(client: Client) -> dict[str, Any]:
-        now = await (client.place(partition, nodes) if nodes else client.replicas(partition))
-        return await wait_moved(client, now, nodes, timeout_seconds) if waits else now
+    def run(client: Client) -> dict[str, Any]:
+        now = client.place(partition, nodes) if nodes else client.replicas(partition)
+        return wait_moved(client, now, nodes, timeout_seconds) if waits else now
 
     click.echo(format_replicas(talk(url, timeout_seconds, run)))
 

@@ -1,62 +1,231 @@
-"""One key: `ringkv put`, `get` and `delete`."""
+"""One key: `ringkv put`, `get`, `delete`, `incr`, `append`, `touch` and `persist`."""
 
+import json
 import os
 import sys
-from typing import BinaryIO
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, BinaryIO, TypeVar
 
 import click
 
-from app.cli.talking import encode_key, gateway_options, talk
+from app.calls import Changed, Entry, Number, Value, Written
+from app.cli.talking import Command, encode_key, failing_in_one_line, gateway_options, urls_of
+from app.client import Client, IfMatch
 
 VALUE_BYTES_MAX = 16 << 20  # of what is read from stdin or a file; a cluster takes far less and says so
+LEVELS = ("linearizable", "lease", "session", "bounded", "stale")
+
+R = TypeVar("R", Written, Number, Changed, Entry | None)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print all that the gateway says, as JSON.")
+file_option = click.option(
+    "--file", type=click.File("rb"), help="Read the value from there; - is stdin, as without a VALUE."
+)
+session_option = click.option(
+    "--session",
+    metavar="TOKEN",
+    envvar="RINGKV_SESSION",
+    help="What was written and seen before, as --json told it: reads with --consistency session see it.",
+)
+
+
+class Revision(click.ParamType[int]):
+    """A revision, or * for any."""
+
+    name = "REV"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "*" or (value.isascii() and value.isdigit() and len(value) < 19):
+            return value if value == "*" else int(value)
+        return self.fail(f"{value!r} is neither a revision nor *", param, ctx)
+
+
+def asking(command: Command) -> Command:
+    """What every command about one key takes."""
+    return gateway_options(timeout_seconds=10.0)(session_option(json_option(command)))
+
+
+def changing(command: Command) -> Command:
+    """What every command takes that changes a key."""
+    for option in (
+        click.option(
+            "--idempotency-key",
+            metavar="KEY",
+            help="If you repeat this command: the same KEY makes sure that it is done once.  [default: a new one]",
+        ),
+        click.option(
+            "--if-match",
+            type=Revision(),
+            help="Only if the key is at this revision, as --json told it; *: only if it exists.",
+        ),
+    ):
+        command = option(command)
+    return asking(command)
 
 
 @click.command()
-@gateway_options(timeout_seconds=10.0)
+@changing
 @click.argument("key")
 @click.argument("value", required=False)
-@click.option("--file", type=click.File("rb"), help="Read the value from there; - is stdin, as without a VALUE.")
+@file_option
 @click.option("--content-type", default="application/octet-stream", show_default=True, help="Given back with it.")
+@click.option("--ttl", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Until the key is gone.")
+@click.option("--if-absent", is_flag=True, help="Only if there is no such key.")
 def put(
-    *, url: str, timeout_seconds: float, key: str, value: str | None, file: BinaryIO | None, content_type: str
+    *,
+    key: str,
+    value: str | None,
+    file: BinaryIO | None,
+    content_type: str,
+    ttl: float | None,
+    if_absent: bool,
+    if_match: IfMatch,
+    idempotency_key: str | None,
+    **where: Any,
 ) -> None:
     """Store VALUE, or what stdin holds, under KEY."""
-    if value is not None and file is not None:
-        raise click.UsageError("give the value as an argument or with --file, not both")
-    body = os.fsencode(value) if value is not None else _read_value(file or sys.stdin.buffer)
     if not content_type.isascii() or not content_type.isprintable():
         raise click.UsageError("--content-type is not a media type")
-    talk(url, timeout_seconds, lambda client: client.put(encode_key(key), body, content_type))
+    if if_absent and if_match is not None:
+        raise click.UsageError("--if-match and --if-absent contradict each other")
+    body = _body(value, file)
+    _ask(
+        where,
+        key,
+        lambda client, name: client.put(
+            name,
+            body,
+            ttl=ttl,
+            if_match=if_match,
+            if_absent=if_absent,
+            content_type=content_type,
+            idempotency_key=idempotency_key,
+        ),
+    )
 
 
 @click.command()
-@gateway_options(timeout_seconds=10.0)
+@asking
 @click.argument("key")
 @click.option(
     "--consistency",
-    type=click.Choice(["linearizable", "lease", "session", "bounded", "stale"]),
-    help="lease: from the leader alone, if leases are on. bounded: from any replica that can show how old it is."
-    " stale: from any replica, even without a quorum, perhaps old.  [default: as the cluster is set]",
+    type=click.Choice(LEVELS),
+    help="lease: from the leader alone, if leases are on. session: at least what --session has seen. bounded: from any"
+    " replica that can show how old it is. stale: from any replica, even without a quorum, perhaps old.  [default: as"
+    " the cluster is set]",
 )
-def get(*, url: str, timeout_seconds: float, key: str, consistency: str) -> None:
+@click.option(
+    "--max-staleness",
+    type=click.IntRange(min=0),
+    metavar="MS",
+    help="How old it may be, with --consistency bounded.  [default: 10000]",
+)
+def get(*, key: str, consistency: Any, max_staleness: int | None, **where: Any) -> None:
     """Write the value of KEY to stdout, byte for byte; exit 1 when there is none."""
-    value = talk(url, timeout_seconds, lambda client: client.get(encode_key(key), consistency))
-    if value is None:
+    if max_staleness is not None and consistency != "bounded":
+        raise click.UsageError("--max-staleness belongs to --consistency bounded")
+    found = _ask(
+        where, key, lambda client, name: client.get(name, consistency=consistency, max_staleness=max_staleness)
+    )
+    if found is None:
         raise click.ClickException(f"no value under key {key!r}")
-    sys.stdout.buffer.write(value)
-    sys.stdout.buffer.flush()
+    if isinstance(found, Value) and not where["as_json"]:
+        sys.stdout.buffer.write(found.value)
+        sys.stdout.buffer.flush()
 
 
 @click.command()
-@gateway_options(timeout_seconds=10.0)
+@changing
 @click.argument("key")
-def delete(*, url: str, timeout_seconds: float, key: str) -> None:
+def delete(*, key: str, if_match: IfMatch, idempotency_key: str | None, **where: Any) -> None:
     """Remove KEY, whether or not it exists."""
-    talk(url, timeout_seconds, lambda client: client.delete(encode_key(key)))
+    _ask(where, key, lambda client, name: client.delete(name, if_match=if_match, idempotency_key=idempotency_key))
 
 
-def _read_value(file: BinaryIO) -> bytes:
-    value = file.read(VALUE_BYTES_MAX + 1)
-    if len(value) > VALUE_BYTES_MAX:
+@click.command(context_settings={"ignore_unknown_options": True})
+@changing
+@click.argument("key")
+@click.argument("by", type=click.IntRange(-(1 << 63), (1 << 63) - 1), default=1)
+def incr(*, key: str, by: int, if_match: IfMatch, idempotency_key: str | None, **where: Any) -> None:
+    """Add BY, 1 if it is not given, to the number under KEY, and print the sum; an absent key counts as 0."""
+    number = _ask(
+        where, key, lambda client, name: client.incr(name, by, if_match=if_match, idempotency_key=idempotency_key)
+    )
+    if not where["as_json"]:
+        click.echo(number.value)
+
+
+@click.command()
+@changing
+@click.argument("key")
+@click.argument("value", required=False)
+@file_option
+def append(
+    *,
+    key: str,
+    value: str | None,
+    file: BinaryIO | None,
+    if_match: IfMatch,
+    idempotency_key: str | None,
+    **where: Any,
+) -> None:
+    """Have the value of KEY end with VALUE, or with what stdin holds; an absent key counts as empty."""
+    body = _body(value, file)
+    _ask(where, key, lambda client, name: client.append(name, body, if_match=if_match, idempotency_key=idempotency_key))
+
+
+@click.command()
+@changing
+@click.argument("key")
+@click.argument("ttl", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS")
+def touch(*, key: str, ttl: float, if_match: IfMatch, idempotency_key: str | None, **where: Any) -> None:
+    """Have KEY, which must exist, gone after SECONDS."""
+    _ask(where, key, lambda client, name: client.touch(name, ttl, if_match=if_match, idempotency_key=idempotency_key))
+
+
+@click.command()
+@changing
+@click.argument("key")
+def persist(*, key: str, if_match: IfMatch, idempotency_key: str | None, **where: Any) -> None:
+    """Have KEY, which must exist, stay: it has no TTL any more."""
+    _ask(where, key, lambda client, name: client.persist(name, if_match=if_match, idempotency_key=idempotency_key))
+
+
+def _ask(where: dict[str, Any], key: str, action: Callable[[Client, bytes], R]) -> R:
+    """One exchange about a key; with --json, its result is told."""
+    name = encode_key(key)
+    with (
+        failing_in_one_line(),
+        Client(
+            urls_of(where["url"]), timeout_seconds=where["timeout_seconds"], waits=False, session=where["session"]
+        ) as client,
+    ):
+        result = action(client, name)
+        if where["as_json"] and result is not None:
+            fields = asdict(result)
+            told = {**show_bytes("key", name), **fields}
+            if isinstance(fields.get("value"), bytes):
+                told |= show_bytes("value", fields["value"])
+            click.echo(json.dumps({**told, "session": client.session}, ensure_ascii=False))
+    return result
+
+
+def show_bytes(name: str, raw: bytes) -> dict[str, str]:
+    """Bytes inside JSON: as text where they are UTF-8, else in base64, and then `encoding` says so."""
+    try:
+        return {name: raw.decode()}
+    except UnicodeDecodeError:
+        return {name: b64encode(raw).decode(), "encoding" if name == "value" else f"{name}_encoding": "base64"}
+
+
+def _body(value: str | None, file: BinaryIO | None) -> bytes:
+    if value is not None and file is not None:
+        raise click.UsageError("give the value as an argument or with --file, not both")
+    if value is not None:
+        return os.fsencode(value)
+    body = (file or sys.stdin.buffer).read(VALUE_BYTES_MAX + 1)
+    if len(body) > VALUE_BYTES_MAX:
         raise click.ClickException(f"the value is longer than {VALUE_BYTES_MAX} bytes")
-    return value
+    return body

@@ -1,15 +1,18 @@
 """`ringkv load`: a file of records into the store, and back to compare."""
 
+import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import click
 
-from app.cli.talking import gateway_options, note, talk
-from app.client import Client
+from app.cli.talking import failing_in_one_line, gateway_options, note, urls_of
+from app.client import AsyncClient
+from app.pipeline import PipelinedClient
 
 
 @click.command()
@@ -70,12 +73,18 @@ def load(
                 if is_shown:
                     bar.update(stream.tell() - bar.pos)
 
-            async def each(client: Client) -> loading.Tally:
-                await client.reach()
-                await client.learn()
-                return await action(loading.read_records(stream, layout), client, concurrency, progress)
+            async def each() -> loading.Tally:
+                urls: Sequence[str] = urls_of(url)
+                async with AsyncClient(urls, timeout_seconds=timeout_seconds, waits=False) as client:
+                    await client.learn()
+                    urls = client.urls
+                async with PipelinedClient(
+                    urls, timeout_seconds=timeout_seconds, attempt_seconds=5.0, keeps_session=False, sole_writer=True
+                ) as client:
+                    return await action(loading.read_records(stream, layout), client, concurrency, progress)
 
-            tally = talk(url, timeout_seconds, each, sole_writer=True)
+            with failing_in_one_line():
+                tally = asyncio.run(each())
         for problem in tally.problems:
             note(problem)
         return tally

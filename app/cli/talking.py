@@ -1,13 +1,13 @@
 """What the commands share: where the cluster is, one exchange with it, keys, and what is said to whom."""
 
-import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import click
 
-from app.client import Client, ClientError, InvalidUrlError
+from app.client import Client, ClientError, InvalidSessionError, InvalidUrlError
 
 DEFAULT_URL = "http://127.0.0.1:8001"
 
@@ -41,21 +41,27 @@ def gateway_options(timeout_seconds: float) -> Callable[[Command], Command]:
     return add
 
 
-def talk(url: str, timeout_seconds: float, action: Callable[[Client], Awaitable[T]], *, sole_writer: bool = False) -> T:
+def talk(url: str, timeout_seconds: float, action: Callable[[Client], T]) -> T:
     """Runs one exchange with the cluster; what goes wrong is one line and exit code 1."""
+    with failing_in_one_line(), Client(urls_of(url), timeout_seconds=timeout_seconds, waits=False) as client:
+        return action(client)
 
-    async def run() -> T:
-        urls = [part.strip() for part in url.split(",") if part.strip()]
-        async with Client(urls, timeout_seconds=timeout_seconds, sole_writer=sole_writer) as client:
-            return await action(client)
 
+@contextmanager
+def failing_in_one_line() -> Iterator[None]:
+    """What a client raises, as click says it."""
     try:
-        return asyncio.run(run())
-    except InvalidUrlError as error:
+        yield
+    except (InvalidUrlError, InvalidSessionError) as error:
         raise click.UsageError(str(error)) from error
     except ClientError as error:
         doubt = "; it may have been applied" if error.may_have_applied else ""
         raise click.ClickException(f"{error}{doubt}") from error
+
+
+def urls_of(url: str) -> list[str]:
+    """The URLs of --url."""
+    return [part.strip() for part in url.split(",") if part.strip()]
 
 
 def encode_key(text: str) -> bytes:

@@ -71,6 +71,7 @@ def test_get_of_an_absent_key_fails_in_one_line(gateway: FakeGateway) -> None:
         ("put", "k", "v"),
         ("get", "k"),
         ("delete", "k"),
+        ("incr", "k"),
         ("status",),
         ("replicas", "0"),
         ("replicas", "0", "n1", "--wait"),
@@ -94,6 +95,18 @@ def test_nobody_at_the_url_is_one_line(nobody: str, command: tuple[str, ...]) ->
         ("put", "k", "v", "--file", __file__),
         ("put", "", "v"),
         ("put", "k", "v", "--content-type", "a\r\nb: c"),
+        ("put", "k", "v", "--if-match", "x"),
+        ("put", "k", "v", "--if-match", "1", "--if-absent"),
+        ("put", "k", "v", "--ttl", "0"),
+        ("put", "k", "v", "--session", "x"),
+        ("incr", "k", "x"),
+        ("incr", "k", "9223372036854775808"),
+        ("append", "k", "v", "--file", __file__),
+        ("touch", "k"),
+        ("touch", "k", "-1"),
+        ("persist",),
+        ("completion", "powershell"),
+        ("get", "k", "--max-staleness", "5"),
         ("get", "k", "--consistency", "eventual"),
         ("get", "k", "--url", "https://localhost"),
         ("get", "k", "--url", "http://"),
@@ -130,6 +143,86 @@ def test_wrong_usage_is_exit_2(arguments: tuple[str, ...]) -> None:
     assert result.stdout == ""
 
 
+def test_what_changes_a_key_says_all_of_it_as_json(gateway: FakeGateway) -> None:
+    put = run("put", "--url", gateway.url, "k", "v", "--if-absent", "--ttl", "1.5", "--json")
+    summed = run("incr", "--url", gateway.url, "n", "-5", "--if-match", "7", "--session", "1-3-1", "--json")
+    got = run("get", "--url", gateway.url, "k", "--json")
+    gateway.data[b"\xff"] = (b"\xfe", "image/png")
+    binary = run("get", "--url", gateway.url, "\udcff", "--json")
+
+    assert json.loads(put.stdout) == {"key": "k", "revision": 1, "session": "1-0-0.7-1"}
+    assert json.loads(summed.stdout) == {
+        "key": "n",
+        "value": 1,
+        "revision": 2,
+        "expires_in": None,
+        "session": "1-3-1.7-2",
+    }
+    assert json.loads(got.stdout) == {
+        "key": "k",
+        "revision": 5,
+        "content_type": "application/octet-stream",
+        "expires_in": None,
+        "consistency": "linearizable",
+        "staleness_ms": 0,
+        "served_by": "n2;role=leader",
+        "value": "v",
+        "session": "1-0-0.9-2",
+    }
+    shown = json.loads(binary.stdout)
+    assert (shown["key"], shown["key_encoding"], shown["value"], shown["encoding"]) == (
+        "/w==",
+        "base64",
+        "/g==",
+        "base64",
+    )
+    assert gateway.targets[:2] == ["/v1/kv/k?ttl=1.5", "/v1/kv/n?op=incr&by=-5"]
+    assert gateway.headers[0]["if-none-match"] == "*"
+    assert (gateway.headers[1]["if-match"], gateway.headers[1]["kv-session"]) == ('"7"', "1-3-1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "target"),
+    [
+        (("append", "k", "v"), "/v1/kv/k?op=append"),
+        (("touch", "k", "60"), "/v1/kv/k?op=touch&ttl=60"),
+        (("persist", "k"), "/v1/kv/k?op=persist"),
+        (("incr", "k", "7"), "/v1/kv/k?op=incr&by=7"),
+        (("incr", "k"), "/v1/kv/k?op=incr&by=1"),
+        (("delete", "k", "--if-match", "*"), "/v1/kv/k"),
+        (
+            ("get", "k", "--consistency", "bounded", "--max-staleness", "0"),
+            "/v1/kv/k?consistency=bounded&max_staleness=0",
+        ),
+    ],
+)
+def test_each_command_is_one_request(gateway: FakeGateway, arguments: tuple[str, ...], target: str) -> None:
+    gateway.data[b"k"] = (b"1", "")
+
+    result = run(arguments[0], "--url", gateway.url, *arguments[1:])
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert gateway.targets == [target]
+
+
+def test_a_condition_that_fails_is_exit_1(gateway: FakeGateway) -> None:
+    gateway.data[b"k"] = (b"v", "")
+
+    result = run("put", "--url", gateway.url, "k", "w", "--if-absent")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: the key is at revision 1 (status 412, PRECONDITION_FAILED)\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_the_script_of_a_shell(shell: str) -> None:
+    result = run("completion", shell)
+
+    assert result.exit_code == 0
+    assert f"_RINGKV_COMPLETE={shell}_complete" in result.stdout
+    assert "ringkv" in result.stdout
+
+
 def test_another_gateway_takes_over(gateway: FakeGateway, nobody: str) -> None:
     assert run("put", "--url", f"{nobody},{gateway.url}", "k", "v").exit_code == 0
     assert gateway.data[b"k"][0] == b"v"
@@ -142,14 +235,20 @@ def test_a_put_that_was_not_applied_is_repeated() -> None:
 
 
 @pytest.mark.parametrize("fate", [Fate.APPLIED_UNKNOWN, Fate.CUT_AFTER])
-def test_a_put_whose_outcome_is_unknown_is_not_repeated(fate: Fate) -> None:
-    """Another writer may have put something newer meanwhile: a repeat would undo it."""
-    with FakeGateway(lambda _, __, ___: fate) as gateway:
-        result = run("put", "--url", gateway.url, "k", "v")
+def test_a_change_whose_outcome_is_unknown_is_repeated_under_its_key(fate: Fate) -> None:
+    with FakeGateway(lambda _, __, count: fate if count < 2 else Fate.SERVED) as gateway:
+        result = run("incr", "--url", gateway.url, "n", "--idempotency-key", "mine")
+
+        assert (result.exit_code, result.stdout) == (0, "1\n")
+        assert [headers["idempotency-key"] for headers in gateway.headers] == ["mine"] * 3
+
+
+def test_an_outcome_that_stays_unknown_is_said() -> None:
+    with FakeGateway(lambda _, __, ___: Fate.APPLIED_UNKNOWN) as gateway:
+        result = run("put", "--url", gateway.url, "k", "v", "--timeout", "0.2")
 
         assert result.exit_code == 1
-        assert result.stderr.endswith("; it may have been applied\n")
-        assert len(gateway.requests) == 1
+        assert result.stderr.endswith("(status 504, OUTCOME_UNKNOWN); it may have been applied\n")
 
 
 def test_a_get_is_always_repeated() -> None:

@@ -1,26 +1,80 @@
+"""Client and AsyncClient against gateways that fail on demand; what they decide is in test_attempts."""
+
 import asyncio
+import inspect
 import json
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from app.client import Client, InvalidUrlError, OutcomeUnknownError, RefusedError, UnreachableError
+from app.client import (
+    AsyncClient,
+    Client,
+    ClientError,
+    ConditionFailedError,
+    InvalidSessionError,
+    InvalidUrlError,
+    NotAGatewayError,
+    OutcomeUnknownError,
+    TooLargeError,
+    UnavailableError,
+    UnreachableError,
+    Value,
+)
+from app.pipeline import PipelinedClient
 from tests.app.fake_gateway import FakeGateway, Fate
 
+Talk = Callable[..., Any]
 
-def talk(
-    urls: list[str],
-    drive: Callable[[Client], Awaitable[None]],
-    *,
-    sole_writer: bool = False,
-    timeout_seconds: float = 5.0,
-) -> None:
-    async def run() -> None:
-        async with Client(urls, timeout_seconds=timeout_seconds, sole_writer=sole_writer) as client:
-            await drive(client)
 
-    asyncio.run(run())
+def _with_client(urls: list[str], drive: Callable[[Any], list[Any]], **options: Any) -> Any:
+    """The results of steps, which are names of methods and their arguments, one after the other."""
+    with Client(urls, **options) as client:
+        return [getattr(client, name)(*arguments, **more) for name, arguments, more in drive(client)]
+
+
+def _with_async_client(kind: type[AsyncClient]) -> Talk:
+    def talk(urls: list[str], drive: Callable[[Any], list[Any]], **options: Any) -> Any:
+        async def run() -> list[Any]:
+            async with kind(urls, **options) as client:
+                return [await getattr(client, name)(*arguments, **more) for name, arguments, more in drive(client)]
+
+        return asyncio.run(run())
+
+    return talk
+
+
+@pytest.fixture(params=["Client", "AsyncClient", "PipelinedClient"])
+def talk(request: pytest.FixtureRequest) -> Talk:
+    """Runs steps with each kind of client: they differ in nothing but how they send."""
+    kinds: dict[str, Talk] = {
+        "Client": _with_client,
+        "AsyncClient": _with_async_client(AsyncClient),
+        "PipelinedClient": _with_async_client(PipelinedClient),
+    }
+    return kinds[request.param]
+
+
+def step(name: str, *arguments: Any, **more: Any) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    return name, arguments, more
+
+
+def in_order(*fates: Fate) -> Callable[[str, bytes, int], Fate]:
+    return lambda method, key, count: fates[count] if count < len(fates) else Fate.SERVED
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    """One interface: names, parameters and what they are called with."""
+
+    def methods(kind: type) -> dict[str, list[str]]:
+        found = inspect.getmembers(kind, inspect.isfunction)
+        return {name: list(inspect.signature(method).parameters) for name, method in found if not name.startswith("_")}
+
+    own = {"make_sender"}
+
+    assert {name: names for name, names in methods(AsyncClient).items() if name not in own} == methods(Client)
 
 
 @pytest.mark.parametrize(
@@ -28,100 +82,263 @@ def talk(
 )
 def test_what_is_no_url_of_a_gateway_is_refused(url: str) -> None:
     with pytest.raises(InvalidUrlError):
-        Client([url], timeout_seconds=1)
+        Client([url])
 
 
-def test_every_byte_of_a_key_goes_percent_encoded() -> None:
-    async def drive(client: Client) -> None:
-        key = bytes(range(256))
-        await client.put(key, b"v")
-        assert await client.get(key) == b"v"
-        await client.delete(key)
-        assert await client.get(key) is None
+@pytest.mark.parametrize("session", ["", "x", "1-", "1-0-g", "ä"])
+def test_what_is_no_session_is_refused(session: str) -> None:
+    with pytest.raises(InvalidSessionError):
+        Client("http://h", session=session)
 
+
+def test_every_byte_of_a_key_goes_percent_encoded(talk: Talk) -> None:
+    key = bytes(range(256))
     with FakeGateway() as gateway:
-        talk([gateway.url], drive)
+        steps = [step("put", key, b"v"), step("get", key), step("delete", key), step("get", key)]
+        _, found, _, gone = talk([gateway.url], lambda _: steps)
+
+        assert (found.value, gone) == (b"v", None)
         assert gateway.targets[0].startswith("/v1/kv/%00%01")
 
 
-def test_many_requests_share_one_connection() -> None:
-    async def drive(client: Client) -> None:
-        await asyncio.gather(*(client.put(b"%d" % number, b"%d" % number) for number in range(200)))
-        values = await asyncio.gather(*(client.get(b"%d" % number) for number in range(200)))
-        assert values == [b"%d" % number for number in range(200)]
-
+@pytest.mark.parametrize("key", [b".", b"..", b"a/../b", b"%2F", b"?x", b"#", b"//"])
+def test_no_key_is_resolved_as_a_path(talk: Talk, key: bytes) -> None:
     with FakeGateway() as gateway:
+        talk([gateway.url], lambda _: [step("put", key, b"v")])
+
+        assert list(gateway.data) == [key]
+
+
+def test_a_value_has_its_receipt(talk: Talk) -> None:
+    with FakeGateway() as gateway:
+        gateway.data[b"k"] = (b"\x00v", "image/png")
+        (found,) = talk([gateway.url], lambda _: [step("get", "k")])
+
+        assert found == Value(
+            value=b"\x00v",
+            revision=5,
+            content_type="image/png",
+            expires_in=None,
+            consistency="linearizable",
+            staleness_ms=0,
+            served_by="n2;role=leader",
+        )
+
+
+def test_a_head_has_no_value() -> None:
+    """A fake that answers HEAD like GET would confuse a connection; what is asked is all that is shown here."""
+    with FakeGateway() as gateway:
+        with Client(gateway.url) as client:
+            assert client.head("k") is None
+        assert gateway.requests == [("HEAD", b"k")]
+
+
+@pytest.mark.parametrize("fate", [Fate.REFUSED, Fate.APPLIED_UNKNOWN, Fate.CUT_BEFORE, Fate.CUT_AFTER, Fate.BUSY])
+def test_a_counter_is_exact_whatever_is_lost(talk: Talk, fate: Fate) -> None:
+    """A write is repeated with the Idempotency-Key it had, so it is done once."""
+    with FakeGateway(in_order(fate, fate)) as gateway:
+        counted = talk([gateway.url], lambda _: [step("incr", "n"), step("incr", "n")])
+
+        assert [number.value for number in counted] == [1, 2]
+        tokens = [headers["idempotency-key"] for headers in gateway.headers]
+        assert len(set(tokens[:3])) == 1
+        assert tokens[3] not in tokens[:3]
+
+
+def test_a_silent_gateway_is_left_for_another(talk: Talk) -> None:
+    with FakeGateway(lambda *_: Fate.SILENT) as silent, FakeGateway() as other:
+        (number,) = talk([other.url, silent.url], lambda _: [step("incr", "n")], attempt_seconds=0.2)
+
+        assert number.value == 1
+        assert silent.headers[0]["idempotency-key"] == other.headers[0]["idempotency-key"]
+
+
+def test_the_callers_own_idempotency_key_goes_along(talk: Talk) -> None:
+    with FakeGateway() as gateway:
+        counted = talk([gateway.url], lambda _: [step("incr", "n", idempotency_key="mine")] * 2)
+
+        assert [number.value for number in counted] == [1, 1]
+
+
+def test_a_sole_writer_repeats_plain_writes_without_a_key(talk: Talk) -> None:
+    with FakeGateway(in_order(Fate.CUT_AFTER)) as gateway:
+        steps = [
+            step("put", "k", "v"),
+            step("put", "other", "v", if_absent=True),
+            step("delete", "k"),
+            step("incr", "n"),
+        ]
+        talk([gateway.url], lambda _: steps, sole_writer=True)
+
+        assert ["idempotency-key" in headers for headers in gateway.headers] == [False, False, True, False, True]
+
+
+def test_the_session_is_what_all_answers_told_together(talk: Talk) -> None:
+    with FakeGateway() as gateway:
+        clients = []
+
+        def drive(client: Any) -> list[Any]:
+            clients.append(client)
+            steps = [step("put", "k", "v"), step("get", "k"), step("get", "k", consistency="session")]
+            return [step("get", "none"), *steps]
+
         talk([gateway.url], drive)
 
+        tokens = [headers.get("kv-session") for headers in gateway.headers]
+        assert tokens == ["1-0-0", "1-0-0", "1-0-0.7-1", "1-0-0.7-1.9-1"]
+        assert clients[0].session == "1-0-0.7-1.9-1"
 
-def test_every_gateway_is_tried_before_a_call_is_given_up() -> None:
-    async def drive(client: Client) -> None:
-        await client.put(b"k", b"v")
 
-    with FakeGateway(lambda _, __, ___: Fate.REFUSED) as electing, FakeGateway() as ready:
-        talk([electing.url, ready.url], drive)
+def test_a_session_goes_on_in_another_client(talk: Talk) -> None:
+    with FakeGateway() as gateway:
+        talk([gateway.url], lambda _: [step("get", "k", consistency="session")], session="1-3-ff")
+
+        assert gateway.headers[0]["kv-session"] == "1-3-ff"
+
+
+@pytest.mark.parametrize("level", ["bounded", "stale"])
+def test_levels_that_know_no_session_get_none(talk: Talk, level: str) -> None:
+    with FakeGateway() as gateway:
+        talk([gateway.url], lambda _: [step("get", "k", consistency=level)])
+
+        assert "kv-session" not in gateway.headers[0]
+
+
+def test_the_deadline_goes_along(talk: Talk) -> None:
+    with FakeGateway() as gateway:
+        talk([gateway.url], lambda _: [step("get", "k")], timeout_seconds=2.0)
+
+        assert 1_000 < int(gateway.headers[0]["kv-timeout-ms"]) < 2_000
+
+
+def test_every_gateway_is_tried_before_a_call_is_given_up(talk: Talk) -> None:
+    with FakeGateway(lambda *_: Fate.REFUSED) as electing, FakeGateway() as ready:
+        talk([electing.url, ready.url], lambda _: [step("put", "k", "v")] * 2)
+
         assert ready.data[b"k"][0] == b"v"
 
 
-def test_time_bounds_the_attempts() -> None:
-    async def drive(client: Client) -> None:
-        with pytest.raises(RefusedError) as refusal:
-            await client.put(b"k", b"v")
-        assert not refusal.value.may_have_applied
-        assert refusal.value.is_lasting
+def test_time_bounds_the_attempts(talk: Talk) -> None:
+    with FakeGateway(lambda *_: Fate.REFUSED) as gateway:
+        with pytest.raises(UnavailableError) as refusal:
+            talk([gateway.url], lambda _: [step("put", "k", "v")], timeout_seconds=0.3)
 
-    with FakeGateway(lambda _, __, ___: Fate.REFUSED) as gateway:
-        talk([gateway.url], drive, timeout_seconds=0.3)
+        error = refusal.value
+        assert (error.code, error.outcome, error.retryable, error.is_lasting) == (
+            "NO_QUORUM",
+            "not_applied",
+            True,
+            True,
+        )
         assert 1 < len(gateway.requests) < 10
 
 
-def test_a_gateway_that_never_answers_leaves_the_outcome_unknown() -> None:
-    async def drive(client: Client) -> None:
-        with pytest.raises(OutcomeUnknownError):
-            await client.put(b"k", b"v")
+def test_a_gateway_that_never_answers_leaves_the_outcome_unknown(talk: Talk) -> None:
+    with FakeGateway(lambda *_: Fate.SILENT) as gateway:
+        with pytest.raises(OutcomeUnknownError, match="did not answer within") as lost:
+            talk([gateway.url], lambda _: [step("put", "k", "v")], timeout_seconds=0.2)
 
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        talk([f"http://127.0.0.1:{silent.getsockname()[1]}"], drive, timeout_seconds=0.2)
+        assert (lost.value.outcome, lost.value.retryable) == ("unknown", False)
 
 
-def test_nobody_there_is_said_at_once() -> None:
-    async def drive(client: Client) -> None:
-        with pytest.raises(UnreachableError):
-            await client.put(b"k", b"v")
-        with pytest.raises(UnreachableError):
-            await client.reach()
+def test_a_read_without_an_answer_has_nothing_unknown_about_it(talk: Talk) -> None:
+    with FakeGateway(lambda *_: Fate.SILENT) as gateway:
+        gateway.data[b"k"] = (b"v", "")
+        with pytest.raises(OutcomeUnknownError) as lost:
+            talk([gateway.url], lambda _: [step("get", "k")], timeout_seconds=0.2)
 
+        assert (lost.value.outcome, lost.value.retryable) == ("not_applied", True)
+
+
+def test_nobody_there_is_said_at_once_to_who_does_not_wait(talk: Talk) -> None:
     with FakeGateway() as gateway:
         gone = gateway.url
-    talk([gone, gone], drive, timeout_seconds=60)
+    with pytest.raises(UnreachableError) as error:
+        talk([gone, gone], lambda _: [step("put", "k", "v")], timeout_seconds=60, waits=False)
+
+    assert str(error.value) == f"cannot reach {gone}: connection refused"
+
+
+def test_who_waits_goes_on_when_the_gateway_is_back() -> None:
+    async def drive(url: str, port: int) -> None:
+        async with AsyncClient(url) as client:
+            putting = asyncio.create_task(client.put(b"k", b"v"))
+            await asyncio.wait([putting], timeout=0.2)
+            assert not putting.done()
+            with FakeGateway(port=port) as gateway:
+                await putting
+                assert gateway.data[b"k"][0] == b"v"
+
+    with FakeGateway() as gone:
+        url, port = gone.url, gone.port
+    asyncio.run(drive(url, port))
+
+
+def test_refusals_have_types(talk: Talk) -> None:
+    with FakeGateway(in_order(Fate.TOO_LARGE)) as gateway:
+        gateway.data[b"k"] = (b"v", "")
+        with pytest.raises(TooLargeError) as large:
+            talk([gateway.url], lambda _: [step("put", "k", "v")])
+        with pytest.raises(ConditionFailedError) as failed:
+            talk([gateway.url], lambda _: [step("put", "k", "v", if_absent=True)])
+
+        assert (large.value.code, large.value.status, large.value.retryable) == ("PAIR_TOO_LARGE", 413, False)
+        assert (failed.value.revision, failed.value.outcome) == (1, "not_applied")
+
+
+def test_contradictions_are_refused_before_anything_is_sent(talk: Talk) -> None:
+    with FakeGateway() as gateway:
+        with pytest.raises(ValueError):
+            talk([gateway.url], lambda _: [step("put", "k", "v", if_match=1, if_absent=True)])
+        with pytest.raises(ValueError):
+            talk([gateway.url], lambda _: [step("get", "")])
+
+        assert gateway.requests == []
+
+
+@pytest.mark.parametrize("page", [b"<html>", b"[]", b"{}", b"\xff"])
+def test_what_is_no_gateway_is_said(talk: Talk, page: bytes) -> None:
+    with FakeGateway() as gateway:
+        gateway.data[b"/v1/cluster"] = (page, "text/html")
+        with pytest.raises(NotAGatewayError):
+            talk([gateway.url], lambda _: [step("cluster")])
 
 
 def test_the_rest_of_the_cluster_takes_over_where_the_given_gateway_is_gone() -> None:
-    async def drive(client: Client) -> None:
-        await client.learn()
-        given.__exit__()
-        await asyncio.gather(*(client.put(b"%d" % number, b"v") for number in range(20)))
+    async def drive(given: FakeGateway) -> None:
+        async with AsyncClient(given.url) as client:
+            await client.learn()
+            given.__exit__()
+            await asyncio.gather(*(client.put(b"%d" % number, b"v") for number in range(20)))
 
     with FakeGateway() as other:
         given = FakeGateway().__enter__()
         cluster = {"nodes": [{"http": url.removeprefix("http://")} for url in (given.url, other.url)], "partitions": []}
         given.data[b"/v1/cluster"] = (json.dumps(cluster).encode(), "application/json")
-        talk([given.url], drive, sole_writer=True)
+        asyncio.run(drive(given))
 
         assert len(other.data) == 20
 
 
-def test_a_sole_writer_waits_for_a_gateway_to_come_back() -> None:
-    """A loader goes on when the only gateway it knows is started again."""
-
-    async def drive(client: Client) -> None:
-        putting = asyncio.create_task(client.put(b"k", b"v"))
-        await asyncio.wait([putting], timeout=0.2)
-        assert not putting.done()
-        with FakeGateway(port=port) as gateway:
-            await putting
-            assert gateway.data[b"k"][0] == b"v"
+@pytest.mark.parametrize("kind", [AsyncClient, PipelinedClient])
+def test_many_requests_at_once_find_their_answers(kind: type[AsyncClient]) -> None:
+    async def drive(url: str) -> None:
+        async with kind(url) as client:
+            await asyncio.gather(*(client.put(b"%d" % number, b"%d" % number) for number in range(200)))
+            found = await asyncio.gather(*(client.get(b"%d" % number) for number in range(200)))
+            assert [value.value for value in found if value] == [b"%d" % number for number in range(200)]
 
     with FakeGateway() as gateway:
-        port = gateway.port
-    talk([f"http://127.0.0.1:{port}"], drive, sole_writer=True)
+        asyncio.run(drive(gateway.url))
+
+
+def test_what_is_not_http_is_a_lost_answer(talk: Talk) -> None:
+    """Nobody knows what such a server did with the request."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.listen()
+        with pytest.raises(ClientError) as error:
+            talk(
+                [f"http://127.0.0.1:{silent.getsockname()[1]}"], lambda _: [step("put", "k", "v")], timeout_seconds=0.2
+            )
+
+    assert error.value.may_have_applied

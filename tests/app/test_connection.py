@@ -3,7 +3,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from app.connection import Connection, ConnectionLostError, Response, encode_request
+from app.clienterrors import Response
+from app.connection import Connection, ConnectionLostError, encode_request
 
 Server = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

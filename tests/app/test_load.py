@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.client import Client
 from app.load import LINE_BYTES_MAX, BadLine, Format, Layout, Record, Tally, load, read_records, verify
+from app.pipeline import PipelinedClient
 from tests.app.fake_gateway import FakeGateway, Fate
 
 LINES = Layout(Format.LINES, "1", b";")
@@ -103,7 +103,9 @@ def test_tsv_gives_back_every_pair(pairs: list[tuple[bytes, bytes]]) -> None:
 
 def run_load(text: bytes, urls: list[str], layout: Layout = LINES, timeout_seconds: float = 10.0) -> Tally:
     async def run() -> Tally:
-        async with Client(urls, timeout_seconds=timeout_seconds, sole_writer=True) as client:
+        async with PipelinedClient(
+            urls, timeout_seconds=timeout_seconds, keeps_session=False, sole_writer=True
+        ) as client:
             return await load(read_records(io.BytesIO(text), layout), client, 16, lambda: None, layout.content_type)
 
     return asyncio.run(run())
@@ -111,7 +113,9 @@ def run_load(text: bytes, urls: list[str], layout: Layout = LINES, timeout_secon
 
 def run_verify(text: bytes, urls: list[str], timeout_seconds: float = 10.0) -> Tally:
     async def run() -> Tally:
-        async with Client(urls, timeout_seconds=timeout_seconds, sole_writer=True) as client:
+        async with PipelinedClient(
+            urls, timeout_seconds=timeout_seconds, keeps_session=False, sole_writer=True
+        ) as client:
             return await verify(read_records(io.BytesIO(text), LINES), client, 16, lambda: None)
 
     return asyncio.run(run())

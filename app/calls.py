@@ -1,0 +1,345 @@
+"""Calls: what a client's methods send, and what they make of the answers; without sending anything.
+
+A Call is the same whether it is then sent by Client or by AsyncClient.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote_from_bytes, urlencode
+from uuid import uuid4
+
+from app.clienterrors import NotAGatewayError, OutcomeUnknownError, Response, error_of
+
+T_co = TypeVar("T_co", covariant=True)
+
+Text = bytes | str  # a str stands for its UTF-8
+Level = Literal["linearizable", "lease", "session", "bounded", "stale"]
+
+_JSON = {"Content-Type": "application/json"}
+_OCTETS, _TEXT = "application/octet-stream", "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A put or a delete that is done: on disk at a majority.
+
+    revision   of the key now; grows with every write in its partition
+    """
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """What a counter is at now.
+
+    expires_in   seconds until the key is gone; None if it stays
+    """
+
+    value: int
+    revision: int
+    expires_in: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """What is under a key now that it was changed; fields as of Value."""
+
+    value: bytes
+    revision: int
+    content_type: str
+    expires_in: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What is known of a key, and how far that can be trusted.
+
+    content_type   empty where it was not told: a key that has not changed
+    expires_in     seconds until the key is gone; None if it stays
+    consistency    the level really served, never weaker than asked
+    staleness_ms   a bound on the age of the answer
+    served_by      the node whose replica answered, and its role: "n2;role=leader"
+    """
+
+    revision: int
+    content_type: str
+    expires_in: int | None
+    consistency: str
+    staleness_ms: int
+    served_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value(Entry):
+    """A value, byte for byte as it was put."""
+
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T_co]):
+    """One request, and how its answer is read.
+
+    read             makes the result of the answer; raises ClientError
+    is_write         it changes something
+    is_repeatable    doing it twice is doing it once: it reads, or has an Idempotency-Key
+    takes_session    False: a session's token has no meaning with it; None: that is for the cluster's default level to
+                     say
+    """
+
+    method: str
+    target: str
+    read: Callable[[Response], T_co]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    is_write: bool = False
+    is_repeatable: bool = True
+    takes_session: bool | None = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Once:
+    """What every write may say about being done once.
+
+    token            the Idempotency-Key; None is a new one for each call
+    is_sole_writer   nobody else writes the key: a plain put or delete needs none, doing it again changes nothing
+    """
+
+    token: str | None = None
+    is_sole_writer: bool = False
+
+    def headers(self, *, is_plain: bool) -> dict[str, str]:
+        if is_plain and self.is_sole_writer and self.token is None:
+            return {}
+        return {"Idempotency-Key": self.token or str(uuid4())}
+
+
+def put(
+    key: Text,
+    value: Text,
+    *,
+    once: Once,
+    ttl: float | None = None,
+    if_match: int | Literal["*"] | None = None,
+    if_absent: bool = False,
+    content_type: str | None = None,
+) -> Call[Written]:
+    kind = content_type or (_TEXT if isinstance(value, str) else _OCTETS)
+    headers = {"Content-Type": kind, **_condition(if_match, if_absent=if_absent)}
+    return _write("PUT", kv_target(key, ttl=_ttl(ttl)), _read_written, once, headers, encode(value))
+
+
+def delete(key: Text, *, once: Once, if_match: int | Literal["*"] | None = None) -> Call[Written]:
+    return _write("DELETE", kv_target(key), _read_written, once, _condition(if_match))
+
+
+def incr(key: Text, by: int = 1, *, once: Once, if_match: int | Literal["*"] | None = None) -> Call[Number]:
+    return _write("POST", kv_target(key, op="incr", by=str(by)), _read_number, once, _condition(if_match))
+
+
+def append(key: Text, value: Text, *, once: Once, if_match: int | Literal["*"] | None = None) -> Call[Changed]:
+    return _write("POST", kv_target(key, op="append"), _read_changed, once, _condition(if_match), encode(value))
+
+
+def touch(key: Text, ttl: float, *, once: Once, if_match: int | Literal["*"] | None = None) -> Call[Changed]:
+    target = kv_target(key, op="touch", ttl=_ttl(ttl))
+    return _write("POST", target, _read_changed, once, _condition(if_match))
+
+
+def persist(key: Text, *, once: Once, if_match: int | Literal["*"] | None = None) -> Call[Changed]:
+    return _write("POST", kv_target(key, op="persist"), _read_changed, once, _condition(if_match))
+
+
+def get(
+    key: Text,
+    *,
+    consistency: Level | None = None,
+    max_staleness: int | None = None,
+    if_none_match: int | None = None,
+    is_head: bool = False,
+) -> Call[Entry | None]:
+    """A Value, an Entry if the client has it already or asks for no value, or None where there is none."""
+    headers = {} if if_none_match is None else {"If-None-Match": f'"{if_none_match}"'}
+    staleness = None if max_staleness is None else str(max_staleness)
+    target = kv_target(key, consistency=consistency, max_staleness=staleness)
+    return Call(
+        "HEAD" if is_head else "GET",
+        target,
+        _read_head if is_head else _read_value,
+        headers,
+        takes_session=takes_session(consistency),
+    )
+
+
+def cluster() -> Call[dict[str, Any]]:
+    return Call("GET", "/v1/cluster", lambda answer: read_object(answer, {"nodes", "partitions"}), takes_session=False)
+
+
+def limits() -> Call[dict[str, Any]]:
+    return Call("GET", "/v1/limits", lambda answer: read_object(answer, {"key_bytes_max"}), takes_session=False)
+
+
+def locate(key: Text) -> Call[dict[str, Any]]:
+    target = "/v1/locate/" + encode_key(key)
+    return Call("GET", target, lambda answer: read_object(answer, {"partition", "leader"}), takes_session=False)
+
+
+def replicas(partition: int) -> Call[dict[str, Any]]:
+    return Call("GET", f"/v1/partitions/{partition}/replicas", _read_replicas, takes_session=False)
+
+
+def place(partition: int, nodes: Sequence[str]) -> Call[dict[str, Any]]:
+    body = json.dumps({"nodes": list(nodes)}).encode()
+    return _manage("PUT", f"/v1/partitions/{partition}/replicas", _read_replicas, body)
+
+
+def transfer(partition: int, node: str) -> Call[dict[str, Any]]:
+    body = json.dumps({"node": node}).encode()
+    return _manage("POST", f"/v1/partitions/{partition}/leader", lambda answer: read_object(answer, set()), body)
+
+
+def encode(text: Text) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
+def encode_key(key: Text) -> str:
+    """Percent-encoded for a path. Raises: ValueError, if it is empty."""
+    raw = encode(key)
+    if not raw:
+        raise ValueError("the key is empty")
+    # A path of dots alone would be resolved on its way.
+    return "%2E" * len(raw) if raw in {b".", b".."} else quote_from_bytes(raw, safe="")
+
+
+def kv_target(key: Text, **query: str | None) -> str:
+    given = {name: text for name, text in query.items() if text is not None}
+    return f"/v1/kv/{encode_key(key)}" + (f"?{urlencode(given)}" if given else "")
+
+
+def takes_session(consistency: Level | None) -> bool | None:
+    """Whether a session's token means anything to a read at this level; None: the cluster's default decides."""
+    return None if consistency is None else consistency not in {"bounded", "stale"}
+
+
+def expect(response: Response, *statuses: int, is_write: bool) -> None:
+    """Raises: ClientError for any other status."""
+    if response.status not in statuses:
+        raise error_of(response, is_write=is_write)
+
+
+def read_object(response: Response, members: set[str], *, is_write: bool = False) -> dict[str, Any]:
+    """The JSON object of an answer, which has these members."""
+    expect(response, 200, is_write=is_write)
+    try:
+        found = json.loads(response.body)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not members <= found.keys():
+        raise _stranger(is_write=is_write)
+    return found
+
+
+def _write(
+    method: str,
+    target: str,
+    read: Callable[[Response], T_co],
+    once: Once,
+    headers: Mapping[str, str],
+    body: bytes = b"",
+) -> Call[T_co]:
+    is_plain = method != "POST" and "If-Match" not in headers and "If-None-Match" not in headers
+    return Call(method, target, read, {**headers, **once.headers(is_plain=is_plain)}, body, is_write=True)
+
+
+def _manage(method: str, target: str, read: Callable[[Response], dict[str, Any]], body: bytes) -> Call[dict[str, Any]]:
+    return Call(method, target, read, _JSON, body, is_write=True, is_repeatable=False, takes_session=False)
+
+
+def _condition(if_match: int | Literal["*"] | None, *, if_absent: bool = False) -> dict[str, str]:
+    if if_absent:
+        if if_match is not None:
+            raise ValueError("if_match and if_absent contradict each other")
+        return {"If-None-Match": "*"}
+    if if_match is None:
+        return {}
+    return {"If-Match": "*" if if_match == "*" else f'"{if_match}"'}
+
+
+def _ttl(seconds: float | None) -> str | None:
+    return None if seconds is None else f"{seconds:.3f}".rstrip("0").rstrip(".")
+
+
+def _read_written(response: Response) -> Written:
+    expect(response, 204, is_write=True)
+    return Written(revision=_revision(response, is_write=True))
+
+
+def _read_number(response: Response) -> Number:
+    expect(response, 200, is_write=True)
+    try:
+        value = int(response.body)
+    except ValueError as error:
+        raise _stranger(is_write=True) from error
+    return Number(
+        value=value, revision=_revision(response, is_write=True), expires_in=_integer(response, "kv-expires-in")
+    )
+
+
+def _read_changed(response: Response) -> Changed:
+    expect(response, 200, is_write=True)
+    return Changed(
+        value=response.body,
+        revision=_revision(response, is_write=True),
+        content_type=response.headers.get("content-type", ""),
+        expires_in=_integer(response, "kv-expires-in"),
+    )
+
+
+def _read_value(response: Response) -> Entry | None:
+    return _read_entry(response, is_head=False)
+
+
+def _read_head(response: Response) -> Entry | None:
+    return _read_entry(response, is_head=True)
+
+
+def _read_entry(response: Response, *, is_head: bool) -> Entry | None:
+    headers = response.headers
+    if response.status == 404 and headers.get("content-type", "").startswith("application/problem+json"):
+        return None
+    expect(response, 200, 304, is_write=False)
+    entry: dict[str, Any] = {
+        "revision": _revision(response, is_write=False),
+        "content_type": headers.get("content-type", ""),
+        "expires_in": _integer(response, "kv-expires-in"),
+        "consistency": headers.get("kv-consistency", ""),
+        "staleness_ms": _integer(response, "kv-staleness-ms") or 0,
+        "served_by": headers.get("kv-served-by", ""),
+    }
+    if is_head or response.status == 304:
+        return Entry(**entry)
+    return Value(value=response.body, **entry)
+
+
+def _read_replicas(response: Response) -> dict[str, Any]:
+    return read_object(response, {"partition", "voters", "learners", "target"})
+
+
+def _revision(response: Response, *, is_write: bool) -> int:
+    tag = response.headers.get("etag", "")
+    if tag[:1] == tag[-1:] == '"' and tag[1:-1].isdigit():
+        return int(tag[1:-1])
+    raise _stranger(is_write=is_write)
+
+
+def _integer(response: Response, name: str) -> int | None:
+    text = response.headers.get(name, "")
+    return int(text) if text.isdigit() else None
+
+
+def _stranger(*, is_write: bool) -> NotAGatewayError | OutcomeUnknownError:
+    text = "what answers there is no gateway of ringkv"
+    return OutcomeUnknownError(text) if is_write else NotAGatewayError(text)
