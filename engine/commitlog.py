@@ -12,6 +12,11 @@ A bad frame ends the replay. If a later whole frame testifies that it had been o
 log is not the newest, it is a CorruptionError. Otherwise a crash may have torn it: no one was
 promised it or what follows, and the log is cut there.
 
+That a frame can be read does not mean that it is on disk: it may never have been synced, or, worse, a
+sync of it failed, after which Linux takes its pages for written and no later sync is asked for them. So
+whoever replays a log to go on from it writes what nothing testifies for once more, where it is, and
+syncs that. After a close in good order this is one mark.
+
 Source: leveldb log_format.md, without its blocks: a frame is one payload and is never split.
 """
 
@@ -260,6 +265,7 @@ class CommitLogReader:
     damage      None if that is the end of the file
     is_torn     whether a crash can explain the damage: nothing testifies that it was on disk
     is_marked   whether a mark is the last whole frame: all before it had been on disk
+    known       up to here frames testify that it had been on disk
     """
 
     def __init__(self, file_system: ReadableFileSystem, path: str) -> None:
@@ -271,15 +277,17 @@ class CommitLogReader:
         self.damage: CorruptionError | None = None
         self.is_torn = False
         self.is_marked = False
+        self.known = 0
 
     def __iter__(self) -> Iterator[bytes]:
         while self.end < self._size:
             try:
-                payload, _ = self._frame(self.end)
+                payload, unsynced = self._frame(self.end)
             except DecodeError as error:
                 self.damage = CorruptionError(self._path, self.end, str(error))
                 self.is_torn = not self._was_synced(self.end)
                 return
+            self.known = max(self.known, self.end - unsynced)
             self.end += HEADER_BYTES + len(payload)
             self.is_marked = not payload
             if payload:
@@ -336,23 +344,31 @@ class CommitLogReader:
 
 
 def read_commit_log(file_system: FileSystem, path: str, *, newest: bool) -> Iterator[bytes]:
-    """The payloads of a log in order; a torn tail is cut off if the log is the newest.
+    """The payloads of a log in order; if it is the newest a torn tail is cut off, and the rest put on disk.
 
-    The cut is made when the last payload has been taken. Raises: CorruptionError.
+    Both when the last payload has been taken: then what was read survives the machine, and more may be
+    appended. Cost: a write and a sync of what was not known to be on disk. Raises: CorruptionError, StorageError.
     """
     reader = CommitLogReader(file_system, path)
     try:
         yield from reader
     finally:
         reader.close()
-    if reader.damage is None:
-        return
-    if not (newest and reader.is_torn):
-        raise reader.damage
-    file = file_system.open_append(path)
-    try:
-        file.truncate(reader.end)
-        # Synced now: what the next log says must not follow on what this one might still lose.
-        file.sync()
-    finally:
-        file.close()
+    if reader.damage is not None:
+        if not (newest and reader.is_torn):
+            raise reader.damage
+        file = file_system.open_append(path)
+        try:
+            file.truncate(reader.end)
+            # Synced now: what the next log says must not follow on what this one might still lose.
+            file.sync()
+        finally:
+            file.close()
+    if newest:
+        put_on_disk(file_system, path, reader)
+
+
+def put_on_disk(file_system: FileSystem, path: str, log: CommitLogReader) -> None:
+    """Write once more, and sync, what can be read of a log and is not known to be on disk. Raises: StorageError."""
+    if log.known < log.end:
+        file_system.rewrite(path, log.known)

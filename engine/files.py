@@ -27,6 +27,7 @@ MANIFEST = "MANIFEST"
 
 _NUMBERED = re.compile(r"(?:(MANIFEST)-(\d{6,15})|(\d{6,15})\.(log|sst))")
 _UNFINISHED = re.compile(r"[0-9a-f]{16}-\d{6,15}\.tmp")
+_REWRITE_BYTES = 1 << 20
 # Nothing was begun, and others may give back what is lacking.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
 
@@ -137,6 +138,13 @@ class FileSystem(ReadableFileSystem, Protocol):
 
     def open_append(self, path: str) -> AppendableFile:
         """Create the file if it is not there."""
+
+    def rewrite(self, path: str, start: int) -> None:
+        """Write what is in a file from `start` on once more, where it is, and return once it is on disk.
+
+        After a failed sync the kernel may take pages for written that never were: programs still see them,
+        and no later sync is asked for them. Now it is. A crash meanwhile leaves every byte that was on disk.
+        """
 
     def create_directory(self, path: str) -> None:
         """Create it and its parents, durably; it may be there already."""
@@ -275,6 +283,19 @@ class OsFileSystem:
     def open_append(self, path: str) -> AppendableFile:
         try:
             return _OsAppendableFile(path)
+        except OSError as error:
+            raise storage_error(path, error) from error
+
+    def rewrite(self, path: str, start: int) -> None:
+        try:
+            # Not to append: then Linux would write at the end, wherever it is told to.
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                while data := os.pread(descriptor, _REWRITE_BYTES, start):
+                    start += os.pwrite(descriptor, data, start)
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise storage_error(path, error) from error
 

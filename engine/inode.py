@@ -23,21 +23,25 @@ class Inode:
         """A file with this content, which is durable."""
         self.data = bytearray(content)
         self.durable = bytearray(content)
-        # Since the last sync, in their order: where the file was cut off, and what was put there.
-        self._changes: list[tuple[int, bytes]] = []
+        # Since the last sync, in their order: where bytes were put, which, and whether the file was cut off there.
+        self._changes: list[tuple[int, bytes, bool]] = []
 
     def append(self, data: bytes) -> None:
-        self._changes.append((len(self.data), data))
+        self._changes.append((len(self.data), data, True))
         self.data += data
+
+    def rewrite(self, start: int) -> None:
+        """Put the bytes from there on where they are once more: now the next sync is asked for them."""
+        self._changes.append((start, bytes(self.data[start:]), False))
 
     def truncate(self, size: int) -> None:
         if size < len(self.data):
-            self._changes.append((size, b""))
+            self._changes.append((size, b"", True))
             del self.data[size:]
 
     def sync(self) -> None:
-        for start, data in self._changes:
-            _put(self.durable, start, data)
+        for start, data, cuts in self._changes:
+            _put(self.durable, start, data, cuts)
         self._changes.clear()
 
     def forget(self) -> None:
@@ -69,8 +73,8 @@ class Inode:
         count = rng.randint(0, len(self._changes))
         remains = self._after(count)
         if count < len(self._changes):
-            start, data = self._changes[count]
-            _put(remains, start, data[: rng.randint(0, len(data))])
+            start, data, cuts = self._changes[count]
+            _put(remains, start, data[: rng.randint(0, len(data))], cuts)
         # Mostly the end is torn and nothing else.
         disorder = rng.choice((0.0, 0.0, 0.3))
         if disorder:
@@ -80,7 +84,7 @@ class Inode:
     def _mix(self, remains: bytearray, disorder: float, rng: random.Random) -> None:
         """Give some sectors what they had at another time."""
         others = [self.durable, self._after(rng.randint(0, len(self._changes)))]
-        changed = min(start for start, _ in self._changes)
+        changed = min(start for start, _, _ in self._changes)
         for start in range(changed - changed % SECTOR_BYTES, len(remains), SECTOR_BYTES):
             if rng.random() < disorder:
                 end = min(start + SECTOR_BYTES, len(remains))
@@ -90,13 +94,13 @@ class Inode:
     def _after(self, count: int) -> bytearray:
         """The content after so many of the changes, all written."""
         content = bytearray(self.durable)
-        for start, data in self._changes[:count]:
-            _put(content, start, data)
+        for start, data, cuts in self._changes[:count]:
+            _put(content, start, data, cuts)
         return content
 
 
-def _put(content: bytearray, start: int, data: bytes) -> None:
-    """Cut off at `start`, and write there; what was never on disk before it is zeros."""
+def _put(content: bytearray, start: int, data: bytes, cuts: bool) -> None:
+    """Write at `start`, cut off there before if told to; what was never on disk before it is zeros."""
     if start > len(content):
         content += bytes(start - len(content))
-    content[start:] = data
+    content[start : None if cuts else start + len(data)] = data

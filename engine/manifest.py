@@ -23,7 +23,7 @@ machine, even if it is synced again where the first sync failed. Such a manifest
 from collections.abc import Iterator
 
 from engine.coding import DecodeError, Decoder, crc32c, encode_bytes, encode_varint
-from engine.commitlog import HEADER_BYTES, CommitLogReader, CommitLogWriter, Frame, Gap
+from engine.commitlog import HEADER_BYTES, CommitLogReader, CommitLogWriter, Frame, Gap, put_on_disk
 from engine.errors import CorruptionError, StorageError, uncertain
 from engine.files import CURRENT, TEMPORARY_SUFFIX, FileSystem, ReadableFileSystem, join, manifest_name, parse_name
 from engine.record import SequenceNumber
@@ -173,7 +173,7 @@ class ManifestReader:
             self._read(log)
         finally:
             log.close()
-        self._end = log.end
+        self._log = log
 
     def _read(self, log: CommitLogReader) -> None:
         at = edits = 0
@@ -199,17 +199,18 @@ class ManifestReader:
             raise self.damage
 
     def cut(self) -> None:
-        """Remove a torn last edit from the file and sync the others, so that another can follow.
+        """Remove a torn last edit from the file and put the others on disk, so that another can follow.
 
         Raises: CorruptionError.
         """
         self.check()
         file = self._file_system.open_append(self.path)
         try:
-            file.truncate(self._end)
+            file.truncate(self._log.end)
             file.sync()
         finally:
             file.close()
+        put_on_disk(self._file_system, self.path, self._log)
 
 
 def is_first_edit(frame: bytes) -> bool:

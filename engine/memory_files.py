@@ -22,7 +22,7 @@ class Fault:
     times     how many fail, None for ever
     keep      of a failing write, how much arrives: 0 to 1
     forgets   of a failing sync: whether what it was asked for never will be on disk, whatever is synced
-              later; a kernel may take pages it failed to write for written
+              later, unless it is written again; a kernel may take pages it failed to write for written
     struck    how many have failed
     """
 
@@ -190,6 +190,18 @@ class MemoryFileSystem:
                 node = Inode()
                 self._enter(path, node)
             return _MemoryAppendableFile(self, path, node)
+
+    def rewrite(self, path: str, start: int) -> None:
+        with self._lock:
+            self._step("rewrite", path)
+            node = self._node(path)
+            self._change("rewrite", path)
+            node.rewrite(start)
+        file = _MemoryAppendableFile(self, path, node)
+        try:
+            file.sync()
+        finally:
+            file.close()
 
     def open_read(self, path: str) -> ReadableFile:
         with self._lock:

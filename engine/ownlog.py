@@ -57,10 +57,9 @@ class OwnLog:
     """The log that is written, and those not yet needless."""
 
     def __init__(self, file_system: FileSystem, directory: str, number: int) -> None:
-        """Begin the log of this number, or continue it.
+        """Begin the log of this number, or continue it, once `replay` has read it to its end.
 
-        What was read from it is made durable first: after a crash of the process it may not have been, and
-        now tables, or the next writes, will follow from it.
+        What was read is on disk then; see `read_commit_log`. The sync here lets the log know.
         """
         self._file_system = file_system
         self._directory = directory

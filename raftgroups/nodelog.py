@@ -12,6 +12,9 @@
 It is also the commit log of every replica's engine: one fdatasync serves them all, and a
 segment is dropped once each group in it has flushed. A torn frame at the end of the newest
 segment was never synced and is cut off; damage anywhere else is a DamagedDirectoryError.
+
+What a restart reads counts as durable from then on, though a killed node may never have synced it, or a
+node whose sync failed has ended itself: `read_commit_log` puts it on disk, if need be by writing it again.
 """
 
 from collections.abc import Iterator, Mapping
@@ -236,18 +239,8 @@ class NodeLog:
             except (CorruptionError, ValueError, msgspec.DecodeError) as error:
                 raise DamagedDirectoryError(f"node log {path}: {error}") from error
             self._segments.append(segment)
-        if numbers:
-            self._sync_segment(segment_path(self._directory, numbers[-1]))
         for group, remains in self.remains.items():
             self._hard_states[group] = HardState(group, remains.term, remains.vote)
-
-    def _sync_segment(self, path: str) -> None:
-        """After kill -9 the newest segment may hold what was never synced, and it counts as durable from now on."""
-        file = self._file_system.open_append(path)
-        try:
-            file.sync()
-        finally:
-            file.close()
 
     def _roll(self) -> None:
         """Go on in a new segment."""

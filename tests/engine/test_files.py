@@ -34,6 +34,8 @@ def test_both_file_systems_agree(place: tuple[FileSystem, str]) -> None:
     assert reader.read(6, 100) == b"world"
     assert reader.read(100, 5) == b""
     assert files.size(path) == 11
+    files.rewrite(path, 4)
+    assert reader.read(0, 100) == b"hello world"
     writer.truncate(5)
     assert reader.read(0, 100) == b"hello"
     files.link(path, other)
@@ -52,6 +54,7 @@ def test_both_file_systems_agree(place: tuple[FileSystem, str]) -> None:
     files.create_directory(join(directory, "x/y"))
     assert files.list_directory(join(directory, "x")) == ["y"]
     acts: list[Callable[[str], object]] = [files.size, files.open_read, files.remove, files.list_directory]
+    acts.append(lambda path: files.rewrite(path, 0))
     for act in acts:
         with pytest.raises(StorageError) as caught:
             act(path)
@@ -101,6 +104,26 @@ def test_a_short_write_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     assert (tmp_path / "a").read_bytes() == b"12345678"
     file.close()
+
+
+def test_a_file_is_rewritten_piece_by_piece_and_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    done: list[tuple[int, int]] = []
+    synced: list[int] = []
+    path.write_bytes(bytes(range(256)) * 10_000)
+    pwrite = os.pwrite
+
+    def short(descriptor: int, data: bytes, offset: int) -> int:
+        done.append((offset, len(data)))
+        return pwrite(descriptor, data[:700_000], offset)
+
+    monkeypatch.setattr(os, "pwrite", short)
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    OsFileSystem().rewrite(str(path), 1_000_000)
+
+    assert path.read_bytes() == bytes(range(256)) * 10_000
+    assert done == [(1_000_000, 1 << 20), (1_700_000, 860_000), (2_400_000, 160_000)]
+    assert len(synced) == 1
 
 
 def test_a_short_read_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

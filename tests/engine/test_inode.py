@@ -80,6 +80,28 @@ def test_what_a_failed_sync_forgot_stays_a_hole() -> None:
     assert bytes(inode.data) == b"old" + bytes(5) + b" new"
 
 
+def test_what_was_forgotten_and_is_written_again_can_be_synced() -> None:
+    inode = Inode(b"old")
+    inode.append(b" lost")
+    inode.forget()
+    inode.rewrite(1)
+    inode.append(b" new")
+    # Whatever a crash leaves, what was on disk is.
+    assert all(crashed(inode, seed).startswith(b"old") for seed in range(SEEDS))
+
+    inode.sync()
+    inode.crash(None, keep=False)
+
+    assert bytes(inode.data) == b"old lost new"
+
+
+def test_writing_again_what_is_on_disk_puts_nothing_at_risk() -> None:
+    inode = Inode(b"synced" * 200)
+    inode.rewrite(100)
+
+    assert {crashed(inode, seed) for seed in range(SEEDS)} == {b"synced" * 200}
+
+
 @given(
     st.lists(st.one_of(st.binary(max_size=600), st.integers(0, 800), st.none()), max_size=12), st.integers(0, 1 << 16)
 )

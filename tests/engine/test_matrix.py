@@ -8,8 +8,8 @@ from engine import MemoryFileSystem
 from tests.engine.crashes import Crash, CrashMatrix
 from tests.engine.life import Change, Life
 from tests.engine.matrix import crash_table, outcome_table, step_table, try_crashes, try_long_lives, try_troubles
-from tests.engine.troubles import OUTCOMES
-from tests.engine.workloads import SETTINGS
+from tests.engine.troubles import OUTCOMES, FaultMatrix, troubles
+from tests.engine.workloads import SETTINGS, WORKLOADS
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -36,6 +36,17 @@ def test_any_call_may_fail(setting: str) -> None:
     assert all(outcomes[outcome] for outcome in OUTCOMES)
     assert len(list(outcome_table([matrix]))) > 40
     assert len(list(step_table([matrix]))) > 8
+
+
+def test_a_failed_sync_may_forget_what_can_still_be_read() -> None:
+    """Who opens the store in the same boot finds it, and what follows it must not follow a hole."""
+    (forgotten,) = [trouble for trouble in troubles() if trouble.name == "EIO, and forgotten"]
+    matrix = FaultMatrix()
+
+    for steps in WORKLOADS.values():
+        matrix.live("own log", steps, forgotten, stride=4)
+
+    assert matrix.outcomes["sync", forgotten.name]["closed"] > 10
 
 
 def test_the_matrix_notices_what_is_lost() -> None:

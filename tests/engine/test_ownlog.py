@@ -143,6 +143,25 @@ def test_a_log_that_is_continued_is_on_disk(disk: MemoryFileSystem) -> None:
     assert sequences(disk, 3) == [(3, 1)]
 
 
+def test_a_log_whose_sync_failed_is_on_disk_before_it_is_continued(disk: MemoryFileSystem) -> None:
+    """The kernel takes pages it could not write for written, so that syncing them again does nothing."""
+    log = fill(disk, {3: [1, 2]})
+    log.write(3, [batch(b"lost")])
+    failed = StorageError("/db/000003.log", 5, "Input/output error")
+    disk.faults.append(Fault("sync", failed, forgets=True))
+    with pytest.raises(StorageError):
+        log.sync()
+    disk.kill()
+
+    assert sequences(disk, 3) == [(3, 1), (3, 2), (3, 3)]
+    log = OwnLog(disk, "/db", 3)
+    log.write(4, [batch(b"acknowledged")])
+    log.sync()
+    disk.restart()
+
+    assert sequences(disk, 3) == [(3, 1), (3, 2), (3, 3), (3, 4)]
+
+
 def test_a_log_that_cannot_be_made_durable_is_not_continued(disk: MemoryFileSystem) -> None:
     log = OwnLog(disk, "/db", 3)
     log.write(1, [batch(b"a")])

@@ -27,7 +27,7 @@ FULL = partial(StorageFullError, "the disk", errno.ENOSPC, "No space left on dev
 LACKING = partial(StorageFullError, "the process", errno.EMFILE, "Too many open files")
 CALLS = (
     *("open_append", "create", "open_read", "create_directory", "list_directory", "size", "read", "write"),
-    *("truncate", "sync", "sync_directory", "rename", "link", "remove"),
+    *("rewrite", "truncate", "sync", "sync_directory", "rename", "link", "remove"),
 )
 # A sync is another matter: if there is no room then, what was written before is lost.
 TAKING_ROOM = ("create", "create_directory", "write", "rename", "link")
@@ -132,6 +132,15 @@ class Sufferer:
             self._worse("refused")
         life.step = step
 
+    def _lose_power(self) -> None:
+        """If the machine went off now, all that was promised would be there, and that it was opened is a promise."""
+        twin = self.life.fork()
+        twin.disk.restart()
+        twin.crash(has_lost_power=True)
+        twin.take("open")
+        twin.check_reads()
+        twin.take("close")
+
     def _hear(self, error: EngineError) -> None:
         """An error says what is wrong with the disk."""
         numbers = {cause.number for cause in self._causes}
@@ -147,7 +156,11 @@ class Sufferer:
         life.disk.faults = []
         if life.engine is None:
             life.take("open")
-        for step in ["put!", "flush", "compact"]:
+        self._lose_power()
+        life.take("put!")
+        # Before a flush, which lets go of the log.
+        self._lose_power()
+        for step in ["flush", "compact"]:
             life.take(step)
         life.check_reads()
         life.take("close")

@@ -191,6 +191,31 @@ def test_what_a_restart_found_survives_a_power_loss() -> None:
     assert remains(open_log(disk), 0).entries == found.entries == [(1, b"a")]
 
 
+def test_what_a_failed_sync_left_in_memory_survives_a_power_loss_after_the_restart() -> None:
+    """The node ends itself and is started again in the same boot, where the frames can still be read; the kernel
+    takes them for written. A vote that was read there, and kept to, must not be forgotten."""
+    disk = MemoryFileSystem()
+    log = open_log(disk)
+    log.add(entries(0, 1, b"a"))
+    log.commit()
+    log.add(entries(0, 2, b"b"))
+    log.add(HardState(1, 7, "n2"))
+    disk.faults.append(Fault("sync", StorageError(newest(disk), 5, "Input/output error"), forgets=True))
+    with pytest.raises(StorageError):
+        log.commit()
+    disk.kill()
+    log = open_log(disk)
+    assert remains(log, 0).entries == [(1, b"a"), (1, b"b")]
+    log.add(entries(0, 3, b"c"))
+    log.commit()
+    disk.restart()
+
+    log = open_log(disk)
+    assert remains(log, 0).entries == [(1, b"a"), (1, b"b"), (1, b"c")]
+    assert remains(log, 1).term == 7
+    assert remains(log, 1).vote == "n2"
+
+
 # Segments.
 
 
