@@ -2,7 +2,7 @@
 
 from engine.cache import BlockCache
 from engine.coding import crc32c
-from engine.commitlog import CommitLogReader, CommitLogWriter, Frame, Gap, read_commit_log
+from engine.commitlog import CommitLogReader, CommitLogWriter, Frame, Gap, read_commit_log, read_left
 from engine.engine import Engine
 from engine.errors import (
     ClosedError,
@@ -86,6 +86,7 @@ __all__ = [
     "is_damage",
     "is_data",
     "read_commit_log",
+    "read_left",
     "repair_engine",
     "stored_sequence",
     "verify_checkpoint",

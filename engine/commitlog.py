@@ -343,6 +343,25 @@ class CommitLogReader:
         self._file.close()
 
 
+def read_left(file_system: ReadableFileSystem, path: str, *, newest: bool) -> Iterator[Frame | Gap]:
+    """What there is of a log for a replay, and what is damaged of it, in order; nothing is changed.
+
+    Marks are left out, and a torn tail if the log is the newest: the next replay cuts it off.
+    Raises: StorageError.
+    """
+    log = CommitLogReader(file_system, path)
+    try:
+        for part in log.parts():
+            if isinstance(part, Gap):
+                if newest and part.is_torn:
+                    return
+                yield part
+            elif part.payload:
+                yield part
+    finally:
+        log.close()
+
+
 def read_commit_log(file_system: FileSystem, path: str, *, newest: bool) -> Iterator[bytes]:
     """The payloads of a log in order; if it is the newest a torn tail is cut off, and the rest put on disk.
 

@@ -7,7 +7,7 @@ from itertools import starmap
 from engine.bloom import probe
 from engine.cache import BlockCache
 from engine.coding import DecodeError
-from engine.commitlog import CommitLogReader, Gap
+from engine.commitlog import Gap, read_left
 from engine.errors import CorruptionError, ForeignDirectoryError, StorageError
 from engine.files import (
     CURRENT,
@@ -186,23 +186,16 @@ class _Expected:
 def _problems_of_log(
     file_system: ReadableFileSystem, path: str, expected: _Expected, *, is_newest: bool
 ) -> Iterator[CorruptionError]:
-    log = CommitLogReader(file_system, path)
-    try:
-        for part in log.parts():
-            if isinstance(part, Gap):
-                if is_newest and part.is_torn:
-                    # The next open cuts the log off here.
-                    return
-                yield CorruptionError(path, part.start, part.reason)
-                expected.following = None
-            elif part.payload:
-                try:
-                    sequence, _ = decode_batch(part.payload)
-                except DecodeError as error:
-                    yield CorruptionError(path, part.start, str(error))
-                    expected.following = None
-                else:
-                    if expected.misses(sequence):
-                        yield CorruptionError(path, part.start, f"writes are missing before {sequence}")
-    finally:
-        log.close()
+    for part in read_left(file_system, path, newest=is_newest):
+        if isinstance(part, Gap):
+            yield CorruptionError(path, part.start, part.reason)
+            expected.following = None
+            continue
+        try:
+            sequence, _ = decode_batch(part.payload)
+        except DecodeError as error:
+            yield CorruptionError(path, part.start, str(error))
+            expected.following = None
+        else:
+            if expected.misses(sequence):
+                yield CorruptionError(path, part.start, f"writes are missing before {sequence}")

@@ -7,13 +7,13 @@ import msgspec
 
 from engine import (
     CURRENT,
-    CommitLogReader,
     DirectoryLock,
     EngineError,
     FileSystem,
     Gap,
     SequenceNumber,
     is_data,
+    read_left,
     stored_sequence,
     verify_engine,
 )
@@ -145,18 +145,11 @@ class NodeLogSurvey:
         return not self.problems
 
     def _read(self, file_system: FileSystem, path: str, *, is_newest: bool) -> None:
-        log = CommitLogReader(file_system, path)
-        try:
-            for part in log.parts():
-                if isinstance(part, Gap):
-                    if is_newest and part.is_torn:
-                        # The next start cuts it off here.
-                        return
-                    self.problems.append(f"{path} is damaged at byte {part.start}: {part.reason}")
-                elif part.payload:
-                    self._replay(path, part.start, part.payload)
-        finally:
-            log.close()
+        for part in read_left(file_system, path, newest=is_newest):
+            if isinstance(part, Gap):
+                self.problems.append(f"{path} is damaged at byte {part.start}: {part.reason}")
+            else:
+                self._replay(path, part.start, part.payload)
 
     def _replay(self, path: str, at: int, payload: bytes) -> None:
         try:

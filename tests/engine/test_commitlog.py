@@ -22,8 +22,9 @@ from engine import (
     StorageError,
     StorageFullError,
     read_commit_log,
+    read_left,
 )
-from engine.commitlog import FRAME_BYTES_MAX
+from engine.commitlog import FRAME_BYTES_MAX, HEADER_BYTES
 
 LOG = "/db/000001.log"
 
@@ -398,3 +399,23 @@ def test_another_thread_may_sync_while_this_one_appends(disk: MemoryFileSystem) 
 
     assert synced == [before]
     assert log.position > before
+
+
+def test_what_is_left_of_a_log_is_its_frames_and_what_damages_them(disk: MemoryFileSystem) -> None:
+    """A mark is no news, and a torn tail is damage only where another log follows."""
+    log = write(disk, LOG, [b"a", b"b", b"c"])
+    log.mark()
+    content = bytearray(disk.content(LOG))
+    second = HEADER_BYTES + 1
+    content[second + 4] ^= 1
+    disk.replace(LOG, bytes(content) + b"torn")
+
+    for newest in (True, False):
+        parts = list(read_left(disk, LOG, newest=newest))
+
+        assert isinstance(parts[1], Gap)
+        assert parts[1].start == second
+        assert [part.payload for part in parts if isinstance(part, Frame)] == [b"a", b"c"]
+        tail = Gap(len(content), len(content) + 4, "the header of a frame is cut off", True)
+        assert parts[3:] == ([] if newest else [tail])
+    assert disk.content(LOG) == bytes(content) + b"torn"
