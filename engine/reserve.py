@@ -4,10 +4,14 @@ A delete has to be logged before it can give space back. When a log finds the di
 given up; from then on only what frees space is written, until there is room to hold it again.
 """
 
-from engine.errors import StorageError
+from collections.abc import Callable
+from typing import TypeVar
+
+from engine.errors import StorageError, StorageFullError
 from engine.files import AppendableFile, FileSystem
 
 _WRITE_BYTES = 256 << 10
+_Outcome = TypeVar("_Outcome")
 
 
 class Reserve:
@@ -39,6 +43,15 @@ class Reserve:
             return False
         self.is_held = False
         return self._remove()
+
+    def once_more(self, refused: StorageFullError, act: Callable[[], _Outcome]) -> _Outcome:
+        """What a full disk has refused, tried again in the space that was held back.
+
+        Raises: `refused`, if there is no such space; what `act` does, if it still is too little.
+        """
+        if not self.release():
+            raise refused
+        return act()
 
     def _fill(self) -> None:
         is_there = self._file_system.exists(self._path)

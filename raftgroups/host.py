@@ -286,11 +286,10 @@ class Host:
     def _write_log(self) -> int:
         try:
             return self._node_log.write()
-        except StorageFullError as error:
-            if not self._reserve.release():
-                raise
-            self._set_full(True, str(error))
-            return self._node_log.write()
+        except StorageFullError as refused:
+            generation = self._reserve.once_more(refused, self._node_log.write)
+            self._set_full(True, str(refused))
+            return generation
 
     def _look_for_room(self) -> None:
         """Hold the reserve again, if there is room: then writes may go on."""

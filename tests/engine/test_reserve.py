@@ -176,3 +176,17 @@ def test_a_reserve_of_nothing_is_always_held() -> None:
     assert reserve.hold()
     assert not reserve.release()
     assert disk.paths == []
+
+
+def test_what_a_full_disk_refused_is_tried_once_more_in_its_space() -> None:
+    disk = MemoryFileSystem()
+    disk.create_directory("/db")
+    reserve = Reserve(disk, "/db/RESERVE", 1000)
+    refused = StorageFullError("/db/log", 28, "no space left on device")
+    assert reserve.hold()
+
+    assert reserve.once_more(refused, lambda: disk.exists("/db/RESERVE")) is False
+
+    with pytest.raises(StorageFullError) as caught:
+        reserve.once_more(refused, lambda: pytest.fail("there was no more space"))
+    assert caught.value is refused
