@@ -18,10 +18,13 @@ Whatever waits has a bound, and beyond it something is refused, or a link closed
     sending.HELD_LOG_BYTES_MAX     entries kept in memory for who is sent a snapshot
     group.TAIL_BYTES               entries kept in memory after they were flushed
     nodelog.RETAINED_BYTES         the same, on disk
+    history.HISTORY_BYTES_MAX      changes of a partition kept for who watches it, beside the log
+    telling.PART_BYTES             of an entry's changes told at once
 
 Entries that are not flushed are bounded by the engine, which stalls: then writes are refused.
 """
 
+from raftgroups.change import Change, Position, Told
 from raftgroups.command import (
     CONTENT_TYPE_LENGTH_MAX,
     EXPECTED_MAX,
@@ -111,6 +114,8 @@ from raftgroups.messages import (
     ScanReturn,
     TargetCall,
     TransferCall,
+    WatchCall,
+    WatchReturn,
     WriteCall,
     WriteReturn,
 )
@@ -132,6 +137,7 @@ from raftgroups.result import (
 from raftgroups.ring import hash_tag
 from raftgroups.salvage import LoggedWrites, logged_writes
 from raftgroups.span import SPAN_BYTES_MAX, SPAN_KEYS_MAX, Pair, Piece, Scanned, Span
+from raftgroups.telling import Telling, tell
 from raftgroups.timing import Timing
 from raftgroups.topology import Member, Topology
 from raftgroups.transport import split_address
@@ -160,6 +166,7 @@ __all__ = [
     "BulkWriteCall",
     "BulkWriteReturn",
     "CallMessage",
+    "Change",
     "ChangeRefusedError",
     "Changed",
     "Command",
@@ -208,6 +215,7 @@ __all__ = [
     "Piece",
     "Placement",
     "Placements",
+    "Position",
     "Put",
     "RaftGroup",
     "RaftGroupError",
@@ -231,15 +239,19 @@ __all__ = [
     "Step",
     "StorageFullError",
     "TargetCall",
+    "Telling",
     "Term",
     "Timing",
     "TokenBusyError",
+    "Told",
     "TooStaleError",
     "Topology",
     "Touch",
     "Transaction",
     "TransferCall",
     "Unmet",
+    "WatchCall",
+    "WatchReturn",
     "WriteCall",
     "WriteReturn",
     "Written",
@@ -256,5 +268,6 @@ __all__ = [
     "logged_writes",
     "revision_of",
     "split_address",
+    "tell",
     "verify_node",
 ]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine import WriteBatch
+from raftgroups.change import Change
 from raftgroups.command import (
     INTEGER_MAX,
     INTEGER_MIN,
@@ -31,23 +32,13 @@ from raftgroups.command import (
 )
 from raftgroups.due import NEVER, Due
 from raftgroups.idempotency import TOKENS_MAX, Stored, decode_stored, encode_stored
-from raftgroups.ids import EXPIRED_PER_ENTRY_MAX, LogIndex, Revision, revision_of
+from raftgroups.ids import EXPIRED_PER_ENTRY_MAX, LogIndex, revision_of
 from raftgroups.item import Item, decode_item, encode_item
 from raftgroups.result import Changed, Decided, Found, Missing, Reason, Rejected, Result, Reused, Unmet, Written
 from raftgroups.schema import EXPIRY, TOKEN, TOKEN_EXPIRY, TOKENS_KEY, USER, Records, due_key
 
 _DIGITS_MAX = 20
 _UNKNOWN = b"\xff"  # no record holds this
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One change of one key; `item` is None where it is absent from then on."""
-
-    revision: Revision
-    key: bytes
-    item: Item | None
-    has_expired: bool = False
 
 
 class Agenda:

@@ -50,7 +50,7 @@ PENDING_COMMANDS_MAX = 16_384
 READS_WAITING_MAX = 16_384
 # No part of a Put or a Delete that is shorter can be too long.
 LONG_COMMAND_BYTES = KEY_BYTES_MAX
-TAIL_BYTES = 1 << 20
+TAIL_BYTES = 2 << 20
 
 ResultT = TypeVar("ResultT")
 
@@ -100,6 +100,7 @@ class RaftGroup(Port):
     send       hands a message for a peer to the transport, with the generation it waits for
     failure    why it was stopped, None while it goes on
     damage     what could not be read of its tables, None if nothing; log and vote are sound all the same
+    on_applied  called after each entry, while somebody watches
     """
 
     def __init__(
@@ -137,6 +138,7 @@ class RaftGroup(Port):
         self._holds = 0
         self.failure: BaseException | None = None
         self.damage: BaseException | None = None
+        self.on_applied: Callable[[], None] | None = None
         self.consensus = Consensus(
             partition, name, self._configured(), group_log, machine.applied_index, self, timing, rng, now
         )
@@ -452,6 +454,8 @@ class RaftGroup(Port):
 
     def apply(self, index: LogIndex, term: Term, payload: bytes) -> None:
         results = self.machine.apply(index, term, payload)
+        if self.on_applied is not None:
+            self.on_applied()
         waiting = self._proposed.pop(index, None)
         if waiting is None:
             return

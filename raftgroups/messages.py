@@ -12,6 +12,7 @@ from typing import get_args
 
 import msgspec
 
+from raftgroups.change import Told
 from raftgroups.level import Freshness, Receipt
 from raftgroups.span import Piece, Span
 
@@ -308,6 +309,32 @@ class ScanReturn(Message, frozen=True, tag=41):
     receipt: Receipt
 
 
+class WatchCall(Message, frozen=True, tag=44):
+    """Gateway → replica: tell what follows a position, as soon as there is something, or after `wait_ms` nothing."""
+
+    call: int
+    partition: int
+    epoch: int
+    wait_ms: int
+    entry: int
+    ordinal: int
+
+
+class WatchReturn(Message, frozen=True, tag=45):
+    """Replica → gateway: changes in order, and the position after them.
+
+    oldest     the first entry of the history there, when that does not reach back so far
+    refusal    why it tells nothing
+    """
+
+    call: int
+    changes: list[Told]
+    entry: int
+    ordinal: int
+    oldest: int = 0
+    refusal: str = ""
+
+
 RaftMessage = (
     Append
     | AppendReply
@@ -321,8 +348,8 @@ RaftMessage = (
     | Removed
 )
 SnapshotMessage = SnapshotOffer | SnapshotChunk | SnapshotReply
-CallMessage = WriteCall | ReadCall | TransferCall | TargetCall | ScanCall | BulkWriteCall | BulkReadCall
-ReturnMessage = WriteReturn | ReadReturn | FailureReturn | ScanReturn | BulkWriteReturn | BulkReadReturn
+CallMessage = WriteCall | ReadCall | TransferCall | TargetCall | ScanCall | BulkWriteCall | BulkReadCall | WatchCall
+ReturnMessage = WriteReturn | ReadReturn | FailureReturn | ScanReturn | BulkWriteReturn | BulkReadReturn | WatchReturn
 AnyMessage = RaftMessage | SnapshotMessage | Placement | CallMessage | ReturnMessage
 
 CALL_KINDS = frozenset(get_args(CallMessage))

@@ -3,6 +3,7 @@
     0x00 "configuration" := msgpack [index:int, configuration]    the newest applied one (membership.py)
     0x00 "applied" := index:u64 term:u64 clock_ms:u64    of the newest entry applied, little-endian
     0x00 "tokens" := decimal                             how many idempotency tokens are kept (idempotency.py)
+    0x00 "horizon" := decimal                            up to where changes may have been let go (history.py)
 
 What else the engine holds is in schema.py. Applying is deterministic: the same entries give the same records on every
 replica. The LogIndex of an entry is the SequenceNumber of its records, so an entry that the engine has already
@@ -18,6 +19,7 @@ import msgspec
 from engine import Engine, SequenceNumber
 from raftgroups.applying import Agenda, Effects, effects_of
 from raftgroups.command import Entry, decode_entry
+from raftgroups.history import History
 from raftgroups.ids import LogIndex, Term, revision_of
 from raftgroups.item import is_absent
 from raftgroups.membership import Configuration
@@ -39,6 +41,7 @@ class StateMachine:
     applied_index, applied_term   of the newest entry applied
     clock_ms                      state-machine time: the maximum of the clocks in the log
     configuration                 the newest one applied, and its LogIndex; None before the first
+    history                       what entries changed whose commands alone do not tell
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -51,6 +54,7 @@ class StateMachine:
         configured = engine.get(CONFIGURATION_KEY)
         self.configuration = decode_configured(configured) if configured is not None else None
         self._agenda = agenda_of(engine)
+        self.history = History(engine)
 
     @property
     def next_due_ms(self) -> int:
@@ -64,6 +68,8 @@ class StateMachine:
         entry = decode_entry(payload)
         clock_ms = max(self.clock_ms, entry.clock_ms)
         effects = write_of(self.engine, self._agenda, index, term, entry, clock_ms)
+        if effects.changes:
+            self.history.keep(effects.batch, index, effects.changes)
         if entry.configuration is not None:
             self.configuration = (index, entry.configuration)
         self.engine.write(effects.batch, sequence=SequenceNumber(index))

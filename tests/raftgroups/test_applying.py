@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftgroups import applying
-from raftgroups.applying import Agenda, Change, effects_of
+from raftgroups.applying import Agenda, effects_of
+from raftgroups.change import Change
 from raftgroups.command import (
     INTEGER_MAX,
     INTEGER_MIN,

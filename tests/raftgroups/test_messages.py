@@ -3,6 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raftgroups.change import Change, Told
+from raftgroups.item import Item
 from raftgroups.level import Freshness, Level, Receipt
 from raftgroups.messages import (
     AnyMessage,
@@ -32,6 +34,8 @@ from raftgroups.messages import (
     TransferCall,
     VoteReply,
     VoteRequest,
+    WatchCall,
+    WatchReturn,
     WriteCall,
     WriteReturn,
     decode_messages,
@@ -68,6 +72,8 @@ ONE_OF_EACH: list[AnyMessage] = [
     BulkWriteReturn(16, [4097, b"result", Refusal("NotLeaderError", "partition 3 is led by n2", "n2")]),
     BulkReadCall(17, 3, 1, 2000, Freshness(Level.SESSION, 7), [b"key", b"another"]),
     BulkReadReturn(17, [b"item", b""], Receipt(Level.STALE, 15, "n1", "leader", 42)),
+    WatchCall(16, 3, 1, 2000, 41, 2),
+    WatchReturn(16, [Told(42, 0, Change(4097, b"key", Item(4097, b"v"), has_expired=False))], 42, 0, 7, "why"),
 ]
 
 # A text that is not UTF-8 is the one damage that msgspec has no error of its own for.
