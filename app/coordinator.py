@@ -6,6 +6,7 @@
             session, bounded: the replica here, once it is as fresh as asked; else as linearizable
             stale: the replica here, else any that can be reached
     bulk    many writes, or many reads, of one partition, as one request (bulk.py)
+    watch   see feeds.py
     errand  the leader: it hands its leadership over, or changes who holds replicas
 
 A request that certainly had no effect is tried again, at once when another leader is known and
@@ -22,6 +23,7 @@ import msgspec
 
 from app.bulk import RETRIABLE, Bulk, BulkRead, BulkWrite, OutcomesDone, ReadingsDone
 from app.failures import decode_failure, encode_failure
+from app.feeds import Feeds
 from app.requests import Errand, Outcome, Query, Read, ReadDone, Request, Write, WriteDone
 from app.scan import Scan, ScanDone
 from app.views import ClusterView, Location, Replicas
@@ -61,6 +63,8 @@ from raftgroups import (
     TargetCall,
     TooStaleError,
     TransferCall,
+    WatchCall,
+    WatchReturn,
     WriteCall,
     WriteReturn,
     Written,
@@ -99,12 +103,16 @@ ServedDone = Callable[[Served | RaftGroupError], None]
 
 
 class Coordinator:
-    """The requests that are open on this node, and where each is."""
+    """The requests that are open on this node, and where each is.
+
+    feeds   what those who watch are told
+    """
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._name = host.name
         self._where = Whereabouts(host)
+        self.feeds = Feeds(host, self._where)
         self._groups = host.groups
         self._transport = host.transport
         self._loop = asyncio.get_running_loop()
@@ -161,6 +169,12 @@ class Coordinator:
         if self._admit(request):
             self._route(request)
 
+    def newest(self, partition: int, deadline: float, done: ReadDone) -> None:
+        """Learn from a reading of nothing up to where its receipt says what had been acknowledged before."""
+        request = Read(PartitionId(partition), deadline, b"", NEWEST, done)
+        if self._admit(request):
+            self._route(request)
+
     async def transfer(self, partition: int, node: str) -> None:
         """Have `node` lead `partition`. Raises: RaftGroupError; ValueError, if the node does not vote there."""
         if node not in self.replicas(partition).voters:
@@ -191,6 +205,7 @@ class Coordinator:
             "requests_parked": sum(map(len, self._parked.values())),
             "requests_forwarded_total": self._forwarded,
             "requests_retried_total": self._retried,
+            **self.feeds.statistics(),
             **self._host.statistics(),
         }
 
@@ -392,6 +407,7 @@ class Coordinator:
     # What the host reports.
 
     def tick(self, now: float) -> None:
+        self.feeds.tick(now)
         for request in [request for request in self._open if request.deadline <= now]:
             if request.call in self._calls:
                 self._where.doubt(request.sent_to)
@@ -411,6 +427,7 @@ class Coordinator:
     def peer_lost(self, peer: str) -> None:
         """What the peer had been asked is lost: reads go elsewhere, writes may or may not apply."""
         self._where.trust(peer)
+        self.feeds.peer_lost(peer)
         for request in [request for request in self._open if request.sent_to == peer]:
             self._calls.pop(request.call, None)
             if request.may_apply:
@@ -421,6 +438,9 @@ class Coordinator:
 
     def returned(self, peer: str, message: ReturnMessage) -> None:
         self._where.trust(peer)
+        if isinstance(message, WatchReturn):
+            self.feeds.returned(peer, message)
+            return
         request = self._calls.get(message.call)
         if request is None or request.sent_to != peer:
             return
@@ -447,7 +467,9 @@ class Coordinator:
         partition, call = PartitionId(message.partition), message.call
         reply = self._transport.reply_to(peer)
         group = self._groups.get(partition)
-        if group is None or group.failure is not None:
+        if isinstance(message, WatchCall):
+            self.feeds.called(message, reply)
+        elif group is None or group.failure is not None:
             reply(encode_failure(call, NotLeaderError(partition, self._where.leader_of(partition))))
         elif isinstance(message, TransferCall | TargetCall):
             self._carry_out(group, message, lambda result: reply(_encode_written(call, result)))

@@ -10,6 +10,7 @@ from app.problems import NOT_READY, Problem
 from app.scanning import Pager
 from app.settings import Settings
 from app.txn import TxnHandler
+from app.watch import Watches
 
 if TYPE_CHECKING:
     from app.coordinator import Coordinator
@@ -28,6 +29,7 @@ class Gateway:
         self.batch = BatchHandler(settings.limits, settings.consistency, settings.idempotency_seconds)
         self.txn = TxnHandler(settings.limits, settings.idempotency_seconds)
         self.patrol = Patrol(settings.limits, self.kv, self.metrics)
+        self.watches = Watches(settings.limits)
         self.coordinator: Coordinator | None = None
         self.pager: Pager | None = None
         self.is_draining = False
@@ -39,7 +41,13 @@ class Gateway:
         self.kv.open(coordinator)
         self.batch.open(coordinator)
         self.txn.open(coordinator)
-        self.metrics.statistics = coordinator.statistics
+        self.watches.open(coordinator)
+        self.metrics.statistics = lambda: {**coordinator.statistics(), **self.watches.statistics()}
+
+    def drain(self) -> None:
+        """The node is about to stop: say so, and end what would go on."""
+        self.is_draining = True
+        self.watches.drain()
 
     def unready(self) -> list[str]:
         """Why this node should not be sent requests; empty when it should."""

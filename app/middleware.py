@@ -33,7 +33,7 @@ class Observe:
 
 
 class AnswerHead:
-    """Serves HEAD as GET without the body; a key's own HEAD is left alone."""
+    """Serves HEAD as GET without the body, and says so to who would go on for ever; a key's own is left alone."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -48,4 +48,4 @@ class AnswerHead:
                 message = {**message, "body": b""}
             await send(message)
 
-        await self._app({**scope, "method": "GET"}, receive, bodiless)
+        await self._app({**scope, "method": "GET", "is_head": True}, receive, bodiless)

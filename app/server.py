@@ -61,6 +61,7 @@ def create_app(settings: Settings, coordinator: Coordinator | None = None) -> Fa
         routes.kv,
         routes.scan,
         routes.batch,
+        routes.watch,
         routes.cluster,
         routes.partitions,
         routes.limits,
@@ -149,6 +150,7 @@ class _Node:
             code = await self._serve(host, serving)
         except (HostError, OSError) as error:
             code = _fail(str(error))
+        self._gateway.drain()
         self._server.should_exit = True
         await serving
         if host is not None:
@@ -171,7 +173,7 @@ class _Node:
             return _fail(host.failure.result())
         if serving.done():
             return _fail("the HTTP server ended")
-        self._gateway.is_draining = True
+        self._gateway.drain()
         log.info("%s hands its leaderships over", self._settings.name)
         await host.drain()
         return 0

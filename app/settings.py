@@ -61,6 +61,8 @@ class Limits:
     scan_keys_max     keys in a page of a scan
     scan_bytes_max    keys and values together in such a page, unless it is a single pair
     drain_bytes_max   how much of a refused body is read and thrown away to keep the connection
+    watches_max       open at one node
+    watch_queue_bytes_max   of events that a watch has yet to hand out; then its reader is waited for
     pipeline_max      requests of one connection taken in before their answers are out
     send_seconds      how long a client may leave its answers unread
     linger_seconds    how long a refused client is listened to, so that it reads the refusal before the reset
@@ -78,6 +80,8 @@ class Limits:
     scan_bytes_max: int = 1 << 20
     drain_bytes_max: int = 65_536
     connections_max: int = 8_192
+    watches_max: int = 4_096
+    watch_queue_bytes_max: int = 131_072
     pipeline_max: int = 64
     head_seconds: float = 8.0
     body_seconds: float = 8.0

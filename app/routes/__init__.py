@@ -12,6 +12,7 @@ from app.routes.metrics import router as metrics
 from app.routes.partitions import router as partitions
 from app.routes.responses import Api, refuse_unknown_parameters
 from app.routes.scan import router as scan
+from app.routes.watch import router as watch
 
 __all__ = [
     "SCHEMAS",
@@ -27,4 +28,5 @@ __all__ = [
     "partitions",
     "refuse_unknown_parameters",
     "scan",
+    "watch",
 ]

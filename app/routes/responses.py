@@ -13,6 +13,7 @@ from app.fields import read_query
 from app.gateway import Gateway
 from app.problems import (
     CHANGE_REFUSED,
+    HISTORY_GONE,
     KEY_TOO_LONG,
     NO_QUORUM,
     NO_SUCH_KEY,
@@ -54,6 +55,10 @@ _FAILURES: dict[int, tuple[str, Problem]] = {
     409: (
         "In conflict with what is going on",
         Problem(CHANGE_REFUSED, "partition 7 is in the middle of another change", {"partition": 7}),
+    ),
+    410: (
+        "The changes after the id are not kept any more; `oldest` is the first id after which they are",
+        Problem(HISTORY_GONE, "the changes after this id are not kept any more", {"oldest": "w1.AKggAKggADkZ5Xk"}),
     ),
     412: (
         "The condition does not hold; ETag says what is there",
@@ -140,7 +145,7 @@ class ProblemError(Exception):
 
 
 # These read their queries themselves.
-_OWN_QUERIES = ("/v1/kv/", "/v1/batch", "/v1/txn")
+_OWN_QUERIES = ("/v1/kv/", "/v1/batch", "/v1/txn", "/v1/watch")
 
 
 async def refuse_unknown_parameters(request: Request) -> None:

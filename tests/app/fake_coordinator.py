@@ -7,11 +7,13 @@ from app.requests import Readings
 from app.views import ClusterView, Location, NodeView, PartitionView, Replicas
 from engine import WriteBatch
 from raftgroups import (
+    Change,
     Command,
     Delete,
     Entry,
     Freshness,
     Item,
+    Level,
     LogIndex,
     PartitionId,
     Put,
@@ -30,6 +32,7 @@ from raftgroups import (
 from raftgroups.applying import Agenda, effects_of
 from raftgroups.schema import USER
 from raftgroups.span import take_piece
+from tests.app.fake_feeds import FakeFeeds
 
 NODES = ("n1", "n2", "n3")
 WriteDone = Callable[[Result | RaftGroupError], None]
@@ -63,6 +66,7 @@ class FakeCoordinator:
     others: dict[bytes, bytes] = field(default_factory=dict)
     clock_ms: int = 1_000
     spans: list[tuple[PartitionId, Span, Freshness]] = field(default_factory=list)
+    feeds: FakeFeeds = field(default_factory=FakeFeeds)
 
     def write(self, key: bytes, command: Command, deadline: float, done: WriteDone) -> None:
         self.deadlines.append(deadline)
@@ -109,6 +113,10 @@ class FakeCoordinator:
         self.deadlines.append(deadline)
         receipt = Receipt(fresh.level, 0, "n1", "leader", index_of(self.revision))
         self._answer(lambda: done(self.error or Readings([self.items.get(key) for key in keys], receipt)))
+
+    def newest(self, partition: int, deadline: float, done: ReadDone) -> None:
+        receipt = Receipt(Level.LINEARIZABLE, 0, "n1", "leader", self.revision)
+        self._answer(lambda: done(self.error or Reading(None, receipt)))
 
     def partition_of(self, key: bytes) -> PartitionId:
         return PartitionId(key[0] % len(self.leaders))
@@ -164,17 +172,24 @@ class FakeCoordinator:
     def _apply(self, command: Command) -> Result:
         self.revision += 1
         if isinstance(command, Put):
-            self.items[command.key] = Item(self.revision, command.value, command.content_type)
+            item = self.items[command.key] = Item(self.revision, command.value, command.content_type)
+            self._tell(command.key, [Change(self.revision, command.key, item)])
             return Written(self.revision)
         if isinstance(command, Delete):
             self.items.pop(command.key, None)
+            self._tell(command.key, [Change(self.revision, command.key, None)])
             return Written(self.revision)
         index = LogIndex(self.revision)
         records = FakeRecords(self.items, self.others)
         effects = effects_of(records, Agenda(records, 0), index, Entry(self.clock_ms, [command]), self.clock_ms)
         records.write(effects.batch)
+        for change in effects.changes or []:
+            self._tell(change.key, [change])
         self.revision = revision_of(index, 0)
         return effects.results[0]
+
+    def _tell(self, key: bytes, changes: list[Change]) -> None:
+        self.feeds.change(self.partition_of(key), self.revision, changes)
 
 
 @dataclass

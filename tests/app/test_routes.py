@@ -339,7 +339,7 @@ def test_every_route_is_documented(client: httpx.Client) -> None:
         *("GET /v1/cluster", "GET /v1/locate/{key}", "POST /v1/partitions/{partition}/leader", "GET /v1/limits"),
         *("GET /v1/partitions/{partition}/replicas", "PUT /v1/partitions/{partition}/replicas"),
         *("POST /v1/batch", "POST /v1/txn"),
-        *("GET /livez", "GET /readyz", "GET /metrics", "GET /v1/kv"),
+        *("GET /livez", "GET /readyz", "GET /metrics", "GET /v1/kv", "GET /v1/watch"),
     }
 
 

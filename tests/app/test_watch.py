@@ -1,0 +1,322 @@
+"""Watches through the doors of a gateway: streams, long polls, how they begin, end, and go on."""
+
+import contextlib
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from app.watchid import WatchIds, encode_position
+from raftgroups import NoQuorumError, PartitionId, Position
+from tests.app.running import Running, eventually, running, settings_with
+
+STREAM = {"Accept": "text/event-stream"}
+Events = Iterator["Event"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A block of a stream. A comment has the event ''."""
+
+    event: str
+    id: str
+    data: Any
+
+
+@pytest.fixture(autouse=True, scope="module")
+def client() -> Iterator[None]:
+    """One for all, since each takes a while to be made."""
+    global CLIENT
+    with httpx.Client(timeout=5) as CLIENT:
+        yield
+
+
+CLIENT: httpx.Client
+
+
+@pytest.fixture
+def gateway() -> Iterator[Running]:
+    """One of its own for every test, since all of them look at all of it."""
+    with running() as started:
+        yield started
+
+
+def events_of(answer: httpx.Response) -> Events:
+    """The events as they come; the first line of the stream says how soon to connect again."""
+    lines = answer.iter_lines()
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, _, text = line.partition(":")
+        if line:
+            assert name not in fields, f"{name} twice"
+            fields[name] = text.removeprefix(" ")
+            continue
+        data = fields.get("data")
+        yield Event(fields.get("event", ""), fields.get("id", ""), None if data is None else json.loads(data))
+        fields = {}
+
+
+@contextlib.contextmanager
+def watching(gateway: Running, query: str, after: str | None = None) -> Iterator[Events]:
+    """A stream that has begun."""
+    headers = STREAM if after is None else {**STREAM, "Last-Event-ID": after}
+    with CLIENT.stream("GET", f"{gateway.url}/v1/watch?{query}", headers=headers, timeout=5) as answer:
+        assert answer.status_code == 200, answer.read()
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        events = events_of(answer)
+        ready = next(events)
+        assert (ready.event, ready.data) == ("ready", {})
+        yield events
+
+
+def put(gateway: Running, key: str, value: bytes = b"v") -> None:
+    assert CLIENT.put(f"{gateway.url}/v1/kv/{key}", content=value).status_code == 204
+
+
+def poll(gateway: Running, query: str) -> httpx.Response:
+    return CLIENT.get(f"{gateway.url}/v1/watch?{query}", timeout=5)
+
+
+def problem_code(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
+
+
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_changes_are_told_as_they_happen(is_fast: bool) -> None:
+    """Through both doors; everything that was before is not."""
+    with running(is_fast=is_fast) as gateway:
+        put(gateway, "user/0")
+        with watching(gateway, "prefix=user/") as events:
+            put(gateway, "user/1", b"hello")
+            put(gateway, "other")
+            CLIENT.delete(f"{gateway.url}/v1/kv/user/1")
+            told = [next(events) for _ in range(2)]
+
+    assert told[0].data == {
+        "event": "put",
+        "key": "user/1",
+        "value": "hello",
+        "encoding": "utf8",
+        "revision": 2,
+        "content_type": "application/octet-stream",
+    }
+    assert told[1].data == {"event": "delete", "key": "user/1", "encoding": "utf8", "revision": 4}
+    assert [event.event for event in told] == ["put", "delete"]
+
+
+def test_a_stream_goes_on_after_any_of_its_ids(gateway: Running) -> None:
+    """Those of `ready` and of every event, in all partitions of a prefix."""
+    with CLIENT.stream("GET", f"{gateway.url}/v1/watch?prefix=", headers=STREAM) as answer:
+        events = events_of(answer)
+        ids = [next(events).id]
+        for key in "abcdabcd":
+            put(gateway, key)
+            ids.append(next(events).id)
+
+    for place, id_ in enumerate(ids):
+        keys = [event["key"] for event in poll(gateway, f"prefix=&after={id_}").json()["events"]]
+        assert sorted(keys) == sorted("abcdabcd"[place:])
+        for key in "abcd":
+            of_key = [event["key"] for event in poll(gateway, f"prefix={key}&after={id_}").json()["events"]]
+            assert of_key == [key] * "abcdabcd"[place:].count(key)
+
+
+def test_a_long_poll_waits_for_the_first_event(gateway: Running) -> None:
+    begun = poll(gateway, "key=a").json()
+    assert begun["events"] == []
+    assert poll(gateway, f"key=a&after={begun['next']}&wait=0.05").json() == begun
+
+    put(gateway, "a")
+    waited = poll(gateway, f"key=a&after={begun['next']}&wait=5")
+    assert [event["event"] for event in waited.json()["events"]] == ["put"]
+    assert waited.headers["content-type"] == "application/json"
+    assert poll(gateway, f"key=a&after={waited.json()['next']}").json() == {"events": [], "next": waited.json()["next"]}
+    assert gateway.fake.feeds.seats == {}
+
+
+def test_a_long_poll_says_where_it_goes_on_when_there_is_more() -> None:
+    """Than fits into one answer."""
+    with running(settings_with(watch_queue_bytes_max=300)) as gateway:
+        begun = poll(gateway, "prefix=").json()
+        for number in range(12):
+            put(gateway, f"k{number:02}")
+        seen: list[str] = []
+        after = begun["next"]
+        answers = 0
+        while found := (answer := poll(gateway, f"prefix=&after={after}").json())["events"]:
+            answers += 1
+            seen += [event["key"] for event in found]
+            after = answer["next"]
+
+    assert seen == [f"k{number:02}" for number in range(12)]
+    assert answers > 2
+
+
+def test_a_stream_of_more_than_its_queue_holds_is_whole() -> None:
+    """Its reader is waited for, not cut."""
+    with running(settings_with(watch_queue_bytes_max=300)) as gateway:
+        begun = poll(gateway, "prefix=").json()["next"]
+        for number in range(30):
+            put(gateway, f"k{number:02}")
+        with watching(gateway, "prefix=k", begun) as events:
+            assert [next(events).data["key"] for _ in range(30)] == [f"k{number:02}" for number in range(30)]
+
+
+def test_silence_is_broken_by_comments(gateway: Running) -> None:
+    """With an id, for what does not match is passed by, too."""
+    gateway.app.state.gateway.watches.heartbeat_seconds = 0.02
+    with watching(gateway, "prefix=x") as events:
+        before = next(events)
+        put(gateway, "other")
+        eventually(lambda: next(events).id != before.id)
+
+    assert (before.event, before.data) == ("", None)
+
+
+@pytest.mark.parametrize("query", ["key=a", "prefix="])
+def test_too_old_is_told_with_the_oldest_id_there_is(gateway: Running, query: str) -> None:
+    put(gateway, "a")
+    begun = poll(gateway, query).json()["next"]
+    gateway.fake.feeds.horizon = 1_000
+    gone = poll(gateway, f"{query}&after={begun}")
+
+    assert problem_code(gone) == (410, "HISTORY_GONE")
+    assert poll(gateway, f"{query}&after={gone.json()['oldest']}").status_code == 200
+    answer = CLIENT.get(f"{gateway.url}/v1/watch?{query}", headers={**STREAM, "Last-Event-ID": begun})
+    assert problem_code(answer) == (410, "HISTORY_GONE")
+    assert gateway.fake.feeds.seats == {}
+
+
+def test_who_falls_too_far_behind_is_told_at_the_end(gateway: Running) -> None:
+    with watching(gateway, "key=a") as events:
+        put(gateway, "a")
+        gateway.do(gateway.fake.feeds.forget)
+        told = list(events)
+
+    assert [event.event for event in told] == ["put", "error"]
+    assert told[1].id == told[0].id
+    assert told[1].data["code"] == "HISTORY_GONE"
+
+
+def test_a_client_that_leaves_is_forgotten(gateway: Running) -> None:
+    with watching(gateway, "key=a"):
+        assert len(gateway.fake.feeds.seats) == 1
+        assert "watches_open 1" in CLIENT.get(f"{gateway.url}/metrics").text
+
+    eventually(lambda: not gateway.fake.feeds.seats)
+    assert "watches_open 0" in CLIENT.get(f"{gateway.url}/metrics").text
+
+
+def test_a_client_that_says_it_will_leave_is_let_go(gateway: Running) -> None:
+    """It has closed its half of the connection: the stream ends, and in good order."""
+    with gateway.connect() as raw:
+        raw.send(b"GET /v1/watch?key=a HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+        eventually(lambda: bool(gateway.fake.feeds.seats))
+        raw.socket.shutdown(socket.SHUT_WR)
+        received = b""
+        while data := raw.socket.recv(65_536):
+            received += data
+
+    assert received.endswith(b"\r\n0\r\n\r\n")
+    assert gateway.fake.feeds.seats == {}
+
+
+def test_all_watches_end_when_the_node_is_about_to_stop(gateway: Running) -> None:
+    """Whoever was told says where to go on; nobody may begin."""
+    with watching(gateway, "key=a") as events, watching(gateway, "prefix=") as others:
+        put(gateway, "a")
+        first = next(events)
+        gateway.do(gateway.app.state.gateway.drain)
+        last, *_ = list(events)
+        assert list(others)[-1].event == "error"
+
+    assert (last.event, last.data["code"], last.id) == ("error", "DRAINING", first.id)
+    assert problem_code(poll(gateway, "key=a")) == (503, "DRAINING")
+
+
+def test_watches_are_bounded() -> None:
+    with running(settings_with(watches_max=1)) as gateway:
+        with watching(gateway, "key=a"):
+            refused = poll(gateway, "key=a")
+            assert problem_code(refused) == (503, "OVERLOADED")
+            assert refused.json()["limit"] == 1
+        eventually(lambda: poll(gateway, "key=a").status_code == 200)
+
+
+def _ids(gateway: Running, first: int, *entries: int) -> str:
+    return WatchIds("fake").encode(first, [encode_position(Position(entry)) for entry in entries]).decode()
+
+
+def test_an_id_of_another_watch_is_a_mistake(gateway: Running) -> None:
+    """Of a key in another partition, of a prefix for a key, or of none at all."""
+    other = WatchIds("other").encode(0, [encode_position(Position(1))]).decode()
+    for query, after in (
+        ("key=%00", _ids(gateway, 1, 1)),
+        ("key=%00", _ids(gateway, 0, 1, 1, 1, 1)),
+        ("prefix=", _ids(gateway, 0, 1)),
+        ("key=%00", other),
+        ("key=%00", ""),
+    ):
+        answer = poll(gateway, f"{query}&after={after}")
+        assert problem_code(answer) == (400, "BAD_PARAMETER")
+        assert answer.json()["parameter"] == "after"
+    answer = CLIENT.get(f"{gateway.url}/v1/watch?key=a", headers={**STREAM, "Last-Event-ID": "x"})
+    assert answer.status_code == 400
+    assert answer.json()["header"] == "Last-Event-ID"
+
+
+@pytest.mark.parametrize("query", ["", "key=", "key=a&prefix=b", "key=a&wait=x", "prefix=a&prefix=b", "key=a&colour=1"])
+def test_mistakes_are_refused_before_anything_begins(gateway: Running, query: str) -> None:
+    assert poll(gateway, query).status_code == 400
+    assert gateway.fake.feeds.seats == {}
+
+
+def test_a_watch_that_cannot_begin_says_why(gateway: Running) -> None:
+    gateway.fake.error = NoQuorumError(PartitionId(1))
+    assert problem_code(poll(gateway, "key=a")) == (503, "NO_QUORUM")
+
+    gateway.fake.error = None
+    begun = poll(gateway, "key=a").json()["next"]
+    gateway.fake.feeds.is_confirming = False
+    slow = CLIENT.get(f"{gateway.url}/v1/watch?key=a&after={begun}", headers={"KV-Timeout-Ms": "20"})
+    assert problem_code(slow) == (503, "NO_QUORUM")
+    assert gateway.fake.feeds.seats == {}
+
+
+def test_a_node_that_still_starts_says_so() -> None:
+    with running(is_open=False) as gateway:
+        assert problem_code(poll(gateway, "key=a")) == (503, "NOT_READY")
+
+
+def test_the_head_of_a_stream_has_an_end(gateway: Running) -> None:
+    answer = CLIENT.head(f"{gateway.url}/v1/watch?key=a", headers=STREAM, timeout=5)
+
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_a_client_that_does_not_read_is_cut() -> None:
+    """What it may leave unread is bounded, in bytes and in seconds; others go on."""
+    with running(settings_with(send_seconds=0.2, watch_queue_bytes_max=50_000)) as gateway, gateway.connect() as raw:
+        raw.send(b"GET /v1/watch?key=a HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+        eventually(lambda: bool(gateway.fake.feeds.seats))
+        [watcher] = [seat.watcher for seat in gateway.fake.feeds.seats]
+        with watching(gateway, "key=b") as events:
+            while not watcher.is_full:
+                put(gateway, "a", b"v" * 10_000)
+            put(gateway, "b")
+            assert next(events).data["key"] == "b"
+            eventually(lambda: len(gateway.fake.feeds.seats) == 1)
+
+
+def test_a_stream_is_documented(gateway: Running) -> None:
+    document = CLIENT.get(f"{gateway.url}/openapi.json").json()["paths"]["/v1/watch"]["get"]
+
+    assert {parameter["name"] for parameter in document["parameters"]} == {
+        *("key", "prefix", "after", "wait", "Last-Event-ID", "KV-Timeout-Ms"),
+    }
+    assert set(document["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
+    assert {"400", "410", "414", "503"} <= document["responses"].keys()
