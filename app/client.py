@@ -112,7 +112,7 @@ __all__ = [
 ]
 
 CONNECT_SECONDS_MAX = 1.0
-CONNECTIONS_MAX = 32  # in all; a gateway serves no more at once by having more of them
+CONNECTIONS_MAX = 32  # to each gateway; it serves no more at once by having more of them
 IDLE_SECONDS = 60.0  # less than a gateway keeps an idle connection
 
 T = TypeVar("T")
@@ -202,7 +202,7 @@ class Client(_Client):
     """The store, for threads: may be shared by several. A context manager, which closes the connections."""
 
     def _open(self) -> None:
-        self._http = httpx.Client(headers=_HEADERS, transport=_transport(httpx.HTTPTransport), trust_env=False)
+        self._http: dict[str, httpx.Client] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -211,7 +211,8 @@ class Client(_Client):
         self.close()
 
     def close(self) -> None:
-        self._http.close()
+        for http in self._http.values():
+            http.close()
 
     def put(
         self,
@@ -359,7 +360,11 @@ class Client(_Client):
 
     def _send(self, step: Send) -> Response | ClientError:
         try:
-            return _response(self._http.send(_request(step)))
+            http = self._http.get(step.url)
+            if http is None:
+                made = httpx.Client(transport=_transport(httpx.HTTPTransport), trust_env=False)
+                http = self._http.setdefault(step.url, made)
+            return _response(http.send(_request(step)))
         except httpx.HTTPError as error:
             return _failure(step, error)
 
@@ -518,19 +523,26 @@ class AsyncClient(_Client):
 
 
 class _HttpxSender:
-    """What an AsyncClient sends with unless it is told otherwise."""
+    """What an AsyncClient sends with unless it is told otherwise.
+
+    Each gateway has a pool of its own: a shared one that is full closes the connections to one for those to another.
+    """
 
     def __init__(self) -> None:
-        transport = _transport(httpx.AsyncHTTPTransport)
-        self._http = httpx.AsyncClient(headers=_HEADERS, transport=transport, trust_env=False)
+        self._http: dict[str, httpx.AsyncClient] = {}
 
     async def close(self) -> None:
-        await self._http.aclose()
+        for http in self._http.values():
+            await http.aclose()
 
     async def send(self, step: Send) -> Response | ClientError:
         try:
             async with asyncio.timeout(step.timeout_seconds):
-                return _response(await self._http.send(_request(step)))
+                http = self._http.get(step.url)
+                if http is None:
+                    transport = _transport(httpx.AsyncHTTPTransport)
+                    http = self._http[step.url] = httpx.AsyncClient(transport=transport, trust_env=False)
+                return _response(await http.send(_request(step)))
         except httpx.HTTPError as error:
             return _failure(step, error)
         except TimeoutError:
