@@ -19,7 +19,7 @@ def test_counters_end_exact_though_every_request_is_repeated(cluster: Cluster, h
     rng = random.Random(time.time_ns() % 10_000)
 
     with Counting(cluster, seed=rng.randrange(10_000)) as counting:
-        for _ in range(4):
+        for _ in range(2):
             counting.advance(60)
             victim = cluster.leader_of(f"counter/{rng.randrange(4)}")
             if harm == "kill":
