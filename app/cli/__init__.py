@@ -15,6 +15,7 @@ from app.cli.loading import load
 from app.cli.nodes import node, up
 from app.cli.offline import inspect, repair, verify
 from app.cli.simulating import simulate
+from app.cli.watching import watch
 
 __all__ = ["main"]
 
@@ -30,6 +31,7 @@ def main() -> None:
 
 for _command in (
     *(put, get, delete, incr, append, touch, persist),
+    watch,
     *(status, replicas, transfer),
     load,
     *(node, up),
