@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from app.changes import Renderer
@@ -37,6 +37,8 @@ class Store(Protocol):
     def newest(self, partition: int, deadline: float, done: Callable[[Reading | RaftGroupError], None]) -> None: ...
 
     def partition_of(self, key: bytes) -> int: ...
+
+    def partitions_of(self, prefix: bytes) -> Sequence[int]: ...
 
     def cluster(self) -> ClusterView: ...
 
@@ -170,7 +172,6 @@ class Watches:
         self._limits = limits
         self._store: Store | None = None
         self._ids: WatchIds | None = None
-        self._partitions = 0
         self._renderer = Renderer()
         self._watches: dict[Watch, None] = {}
         self._is_draining = False
@@ -187,8 +188,7 @@ class Watches:
         if self._is_draining:
             return _draining()
         if self._ids is None:
-            cluster = store.cluster()
-            self._ids, self._partitions = WatchIds(cluster.cluster_id), len(cluster.partitions)
+            self._ids = WatchIds(store.cluster().cluster_id)
         if len(self._watches) >= self._limits.watches_max:
             detail = f"{self._limits.watches_max} watches are open already"
             return Problem(OVERLOADED, detail, {"limit": self._limits.watches_max})
@@ -207,10 +207,11 @@ class Watches:
     async def _begin(self, store: Store, ids: WatchIds, watch: Watch, request: WatchRequest) -> Problem | None:
         deadline = asyncio.get_running_loop().time() + request.timeout_seconds
         pattern = request.pattern
-        partitions = range(self._partitions) if pattern.is_prefix else [store.partition_of(pattern.text)]
+        text = pattern.text
+        partitions = store.partitions_of(text) if pattern.is_prefix else [store.partition_of(text)]
         if request.after is None:
             try:
-                positions = await _newest(store, list(partitions), deadline)
+                positions = await _newest(store, partitions, deadline)
             except RaftGroupError as error:
                 return problem_of(error, writes=False)
         else:
@@ -240,7 +241,7 @@ def _draining() -> Problem:
     return Problem(DRAINING, "the node is shutting down: go on from the last id at another one")
 
 
-async def _newest(store: Store, partitions: list[int], deadline: float) -> dict[int, Position]:
+async def _newest(store: Store, partitions: Sequence[int], deadline: float) -> dict[int, Position]:
     """After everything that has been acknowledged. Raises: RaftGroupError."""
     loop = asyncio.get_running_loop()
     answers: list[asyncio.Future[Reading | RaftGroupError]] = []
