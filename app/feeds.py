@@ -27,6 +27,8 @@ PATIENCE_SECONDS = 1.0
 # How long a replica may know no leader before another is asked, and all of them before they are asked again.
 LEADERLESS_SECONDS = 1.0
 RETRY_SECONDS = 0.25
+# How often feeds look at their replicas at most: what happens meanwhile is told together, which costs less.
+PUMP_SECONDS = 0.005
 # Entries by which who joins a feed, or two that become one, may differ.
 NEAR_ENTRIES = 64
 
@@ -135,6 +137,7 @@ class Feeds:
         self._call_count = 0
         self._stirred: dict[PartitionId, None] = {}
         self._pump_is_due = False
+        self._pumped_at = 0.0
 
     def open(self, watcher: Watcher, partition: int, pattern: Pattern, start: Position) -> Seat:
         """Tell `watcher` of every change from `start` on whose key matches; nothing of it before this returns."""
@@ -281,7 +284,8 @@ class Feeds:
         self._stir(feed.partition)
 
     def _read(self, feed: Feed, group: RaftGroup) -> None:
-        self._watch(feed.partition)
+        if self._watched.get(feed.partition) is not group:
+            self._watch(feed.partition)
         telling = tell(group, feed.position, READ_BYTES)
         if telling.oldest is not None:
             self._refuse(feed, telling.oldest.entry)
@@ -379,10 +383,15 @@ class Feeds:
         self._stirred[partition] = None
         if not self._pump_is_due:
             self._pump_is_due = True
-            self._loop.call_soon(self._pump)
+            pause = self._pumped_at + PUMP_SECONDS - self._loop.time()
+            if pause > 0:
+                self._loop.call_later(pause, self._pump)
+            else:
+                self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
         self._pump_is_due = False
+        self._pumped_at = self._loop.time()
         stirred, self._stirred = self._stirred, {}
         for partition in stirred:
             for feed in list(self._feeds.get(partition, ())):

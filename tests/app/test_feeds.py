@@ -152,6 +152,12 @@ class Reader:
         self.oldest = oldest
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happens is told in the next turn of the loop."""
+    monkeypatch.setattr(module, "PUMP_SECONDS", 0.0)
+
+
 @pytest.fixture
 def play() -> Callable[[Scenario], None]:
     def run(scenario: Scenario) -> None:
@@ -487,6 +493,21 @@ def test_a_reader_ahead_of_all_waits(play: Play) -> None:
         await world.settle()
 
         assert reader.keys == [b"c"]
+
+    play(scenario)
+
+
+def test_what_happens_in_a_moment_is_told_together(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Feeds look at their replicas only so often."""
+    monkeypatch.setattr(module, "PUMP_SECONDS", 3_600.0)
+
+    async def scenario(world: World) -> None:
+        reader = Reader(world, "n1").open()
+        await world.settle()
+        assert reader.is_confirmed
+        world.put(b"a")
+        await world.settle()
+        assert reader.keys == []
 
     play(scenario)
 

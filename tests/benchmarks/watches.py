@@ -106,11 +106,12 @@ def main(seconds: float, rounds: int, watches: int, connections: int, directory:
     finally:
         system.stop()
         shutil.rmtree(place, ignore_errors=True)
-    click.echo("| watches | puts/s | p50 ms | p99 ms | of quiet |\n|---|---:|---:|---:|---:|")
+    click.echo("| watches | puts/s | p50 ms | p99 ms | CPU µs a put | of quiet |\n|---|---:|---:|---:|---:|---:|")
     for kind, point in points.items():
         share = point.rate / points["quiet"].rate
         times = f"{point.percentile_ms(0.5):.2f} | {point.percentile_ms(0.99):.2f}"
-        click.echo(f"| {kind} | {point.rate:,.0f} | {times} | {share:.0%} |")
+        cost = point.processors / max(1, point.answers) * 1e6
+        click.echo(f"| {kind} | {point.rate:,.0f} | {times} | {cost:.0f} | {share:.0%} |")
 
 
 if __name__ == "__main__":
