@@ -286,7 +286,7 @@ class Feeds:
     def _read(self, feed: Feed, group: RaftGroup) -> None:
         if self._watched.get(feed.partition) is not group:
             self._watch(feed.partition)
-        telling = tell(group, feed.position, READ_BYTES)
+        telling = tell(group, feed.position, READ_BYTES, feed.matcher.matches)
         if telling.oldest is not None:
             self._refuse(feed, telling.oldest.entry)
             return

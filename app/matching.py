@@ -40,6 +40,10 @@ class Matcher(Generic[WhoT]):
         if pattern.is_prefix and not same:
             del self._prefixes[len(pattern.text)]
 
+    def matches(self, key: bytes) -> bool:
+        """Whether there is anybody to be found."""
+        return key in self._keys or any(key[:length] in prefixes for length, prefixes in self._prefixes.items())
+
     def find(self, key: bytes) -> list[WhoT]:
         """Everybody whose pattern matches."""
         found = list(self._keys.get(key, ()))

@@ -5,7 +5,7 @@ what was there: their changes are kept in the engine, under the entry's index (s
 HISTORY_BYTES_MAX. Which are kept follows from the records alone, on every replica alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from engine import WriteBatch
 from raftgroups.change import Change, decode_changes, encode_changes
@@ -60,12 +60,19 @@ class History:
         """Whether the changes of the entry at `index`, which has been applied, can be told."""
         return index > self.horizon or index == self._decoded[0]
 
-    def changes_at(self, index: LogIndex, payload: bytes) -> Sequence[Change]:
-        """What an entry that is known changed; `payload` is as it stands in the log."""
-        if self._decoded[0] != index:
-            encoded = self._kept.get(index)
-            changes = _plain_changes(index, payload) if encoded is None else decode_changes(encoded)
-            self._decoded = (index, changes)
+    def changes_at(
+        self, index: LogIndex, payload: bytes, wanted: Callable[[bytes], bool] | None = None
+    ) -> Sequence[Change | None]:
+        """What an entry that is known changed; `payload` is as it stands in the log.
+
+        In the place of a change of a key that is not wanted may stand None.
+        """
+        if self._decoded[0] == index:
+            return self._decoded[1]
+        encoded = self._kept.get(index)
+        if encoded is None:
+            return _plain_changes(index, payload, wanted)
+        self._decoded = (index, decode_changes(encoded))
         return self._decoded[1]
 
     def _remember(self, index: int, encoded: bytes) -> None:
@@ -77,12 +84,17 @@ def _size(change: Change) -> int:
     return len(change.key) + (len(change.item.value) if change.item is not None else 0)
 
 
-def _plain_changes(index: LogIndex, payload: bytes) -> list[Change]:
-    changes: list[Change] = []
+def _plain_changes(index: LogIndex, payload: bytes, wanted: Callable[[bytes], bool] | None) -> list[Change | None]:
+    changes: list[Change | None] = []
     for position, command in enumerate(decode_entry(payload).commands):
+        if not isinstance(command, Put | Delete):
+            continue
+        if wanted is not None and not wanted(command.key):
+            changes.append(None)
+            continue
         revision = revision_of(index, position)
         if isinstance(command, Put):
             changes.append(Change(revision, command.key, Item(revision, command.value, command.content_type)))
-        elif isinstance(command, Delete):
+        else:
             changes.append(Change(revision, command.key, None))
     return changes

@@ -20,6 +20,7 @@ def test_a_matcher_finds_whoever_matches(added: list[Pattern], keys: list[bytes]
     for key in keys:
         expected = [who for who, pattern in enumerate(added) if who not in gone and pattern.matches(key)]
         assert sorted(matcher.find(key)) == expected
+        assert matcher.matches(key) is bool(expected)
 
 
 def test_whoever_is_added_twice_is_found_once() -> None:

@@ -86,6 +86,21 @@ def test_one_goes_on_from_wherever_one_stopped(monkeypatch: pytest.MonkeyPatch) 
         assert (one.change.key, len(STORY) - len(rest)) in [(key, at) for at, (key, _, _) in enumerate(STORY, 1)]
 
 
+def test_what_is_not_wanted_may_be_left_out() -> None:
+    """What is wanted is told as if all were, and one is as far afterwards."""
+    bench = Bench().lead()
+    play(bench)
+    everything = tell(bench.group, START, ALL)
+
+    told = tell(bench.group, START, ALL, lambda key: key == b"a")
+
+    assert [one for one in told.changes if one.change.key == b"a"] == [
+        one for one in everything.changes if one.change.key == b"a"
+    ]
+    assert len(told.changes) < len(everything.changes)
+    assert told.position == everything.position
+
+
 def test_revisions_are_those_that_writers_were_told() -> None:
     bench = Bench().lead()
     play(bench)
