@@ -5,6 +5,9 @@ uvicorn's. Both wait in one line per connection, so that pipelined answers leave
 What a request may take is bounded before it is taken: its head in bytes, fields and seconds, its body in bytes
 (counted, whatever was announced) and seconds; one coarse timer per process looks after all deadlines.
 
+The body of an import has no bound. It is started as soon as its head is in and its turn has come, and is read no
+faster than its handler takes it; the handler minds the time. Answered early, the connection ends as for a refusal.
+
 A refused request keeps its connection where its end can be found within `drain_bytes_max`. Otherwise the answer says
 `Connection: close`, and what still comes in is thrown away for a moment, so that no reset overtakes the answer.
 """
@@ -44,6 +47,10 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # A chunk of one byte takes six on the wire; beyond this the sender is padding, not sending.
 _CHUNK_OVERHEAD = 8
 
+_STREAMED = frozenset(((b"POST", b"/v1/import"),))
+_UNBOUNDED = 1 << 62
+_AHEAD_BYTES_MAX = 65_536
+
 _FRAMING = frozenset((b"connection", b"expect", b"transfer-encoding", b"upgrade"))
 _BATCHES = frozenset((BATCH, TXN))
 _AUTHORITY = re.compile(rb"[^/?#]*")
@@ -63,7 +70,16 @@ class FrontProtocol(LineProtocol):
 
     __slots__ = (
         *("_body_bytes", "_body_bytes_max", "_deadline", "_deaf", "_held", "_incoming", "_owes_continue", "_phase"),
-        *("_phase_bytes", "_phase_is_new", "_pieces", "_slice_bytes", "_timed", "_unfinished", "_unread_since"),
+        *(
+            "_phase_bytes",
+            "_phase_is_new",
+            "_pieces",
+            "_slice_bytes",
+            "_streaming",
+            "_timed",
+            "_unfinished",
+            "_unread_since",
+        ),
     )
 
     def __init__(
@@ -80,6 +96,7 @@ class FrontProtocol(LineProtocol):
         self._owes_continue = False
         self._held = b""  # came in while the line was full
         self._incoming: Exchange | None = None
+        self._streaming: Exchange | None = None  # in the line already, though its body is still coming in
         self._pieces: list[bytes] = []
         self._body_bytes = 0
         self._body_bytes_max = 0
@@ -277,14 +294,18 @@ class FrontProtocol(LineProtocol):
             length = fields.get(b"content-length")
             if length is not None and int(length) > self._body_bytes_max:
                 self._too_large(exchange, int(length))
-            if self._owes_continue and not self._line:
+            if self._body_bytes_max == _UNBOUNDED:
+                self._begin_stream(exchange)
+            elif self._owes_continue and not self._line:
                 self._continue()
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
         exchange = self._incoming
         assert exchange is not None, "a body without a head"
-        if self._body_bytes > self._body_bytes_max:
+        if self._streaming is not None:
+            self._pass_on(body)
+        elif self._body_bytes > self._body_bytes_max:
             self._too_large(exchange, self._body_bytes)
         elif exchange.prepared is None:
             self._pieces.append(body)
@@ -292,6 +313,9 @@ class FrontProtocol(LineProtocol):
     def on_message_complete(self) -> None:
         exchange = self._incoming
         assert exchange is not None, "a request ends that never began"
+        if self._streaming is not None:
+            self._end_stream(exchange)
+            return
         self._incoming = None
         self._owes_continue = False
         self._phase = self._timed = _IDLE
@@ -312,9 +336,7 @@ class FrontProtocol(LineProtocol):
         elif target.startswith(PREFIX):
             self._body_bytes_max = self._limits.pair_bytes_max
         elif target.startswith(b"/"):
-            limits = self._limits
-            is_batch = target.partition(b"?")[0] in _BATCHES
-            self._body_bytes_max = limits.batch_bytes_max if is_batch else limits.body_bytes_max
+            self._body_bytes_max = self._bytes_max(exchange.method, target.partition(b"?")[0])
             self._make_cycle(exchange, headers)
         elif target == b"*" and exchange.method == b"OPTIONS":
             self._body_bytes_max = self._limits.drain_bytes_max
@@ -322,6 +344,12 @@ class FrontProtocol(LineProtocol):
         else:
             exchange.keep_alive = exchange.method != b"CONNECT"
             self._decline(Problem(BAD_REQUEST, "the request target is not a path"))
+
+    def _bytes_max(self, method: bytes, path: bytes) -> int:
+        """Of a body on this path."""
+        if (method, path) in _STREAMED:
+            return _UNBOUNDED
+        return self._limits.batch_bytes_max if path in _BATCHES else self._limits.body_bytes_max
 
     def _make_cycle(self, exchange: Exchange, headers: list[tuple[bytes, bytes]]) -> None:
         """Let uvicorn make its ASGI request of this one; it is started when its turn comes."""
@@ -333,6 +361,7 @@ class FrontProtocol(LineProtocol):
         try:
             super().on_headers_complete()
             exchange.cycle = self.cycle
+            self.cycle.more_body = False  # it is started with its whole body
         except httptools.HttpParserInvalidURLError:
             self._decline(Problem(BAD_REQUEST, "the request target is not a path"))
         self.cycle = running
@@ -403,8 +432,48 @@ class FrontProtocol(LineProtocol):
         self._refuse(problem)
         raise _StopParsingError
 
+    # A body that is passed on while it comes.
+
+    def _begin_stream(self, exchange: Exchange) -> None:
+        cycle = exchange.cycle
+        assert cycle is not None, "what is streamed is an ASGI request"
+        cycle.more_body = True
+        cycle.waiting_for_100_continue, self._owes_continue = self._owes_continue, False
+        self._streaming = exchange
+        self._timed = _BODY
+        self._deadline = _NEVER
+        self._enter(exchange)
+
+    def _pass_on(self, body: bytes) -> None:
+        assert self._streaming is not None and self._streaming.cycle is not None, "there is somebody to pass it to"
+        cycle = self._streaming.cycle
+        cycle.body += body
+        cycle.message_event.set()
+        if len(cycle.body) > _AHEAD_BYTES_MAX:
+            self._pause()  # until the handler asks for more
+
+    def _end_stream(self, exchange: Exchange) -> None:
+        assert exchange.cycle is not None, "what is streamed is an ASGI request"
+        self._incoming = self._streaming = None
+        self._phase = self._timed = _IDLE
+        exchange.cycle.more_body = False
+        exchange.cycle.message_event.set()
+        if not exchange.keep_alive:
+            self._deaf = True
+
+    def on_response_complete(self) -> None:
+        is_early = self._streaming is not None and self._line[0] is self._streaming
+        super().on_response_complete()
+        if is_early and not self.transport.is_closing():
+            self._unfinished = True
+            self._end()
+
     def _refuse(self, problem: Problem | None) -> None:
         """Answer with `problem`, or with what was prepared, in turn, and close: where the request ends is unknown."""
+        if self._streaming is not None:
+            self.transport.abort()  # its handler may have begun to answer
+            self._forget()
+            return
         if self._incoming is None:
             self._incoming = Exchange(self, b"", b"", False)
         exchange = self._incoming
@@ -446,7 +515,7 @@ class FrontProtocol(LineProtocol):
         super()._forget()
         self._deaf = True
         self._held = b""
-        self._incoming = None
+        self._incoming = self._streaming = None
         self._pieces.clear()
 
 

@@ -20,6 +20,7 @@ class Gateway:
     """Listening first, open later: until a coordinator is there, requests for data are told to come back.
 
     is_draining  the node is about to stop
+    exports_open, imports_open   how many are under way
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -33,6 +34,8 @@ class Gateway:
         self.coordinator: Coordinator | None = None
         self.pager: Pager | None = None
         self.is_draining = False
+        self.exports_open = 0
+        self.imports_open = 0
 
     def open(self, coordinator: "Coordinator") -> None:
         """Serve from `coordinator`."""

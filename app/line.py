@@ -100,7 +100,6 @@ class LineProtocol(HttpToolsProtocol):
             self.cycle = cycle
             cycle.keep_alive = exchange.keep_alive
             cycle.body += exchange.body
-            cycle.more_body = False
             cycle.message_event.set()
             super()._start_asgi_task(cycle, self.app)
 

@@ -62,6 +62,7 @@ def create_app(settings: Settings, coordinator: Coordinator | None = None) -> Fa
         routes.scan,
         routes.batch,
         routes.watch,
+        routes.bulk,
         routes.cluster,
         routes.partitions,
         routes.limits,

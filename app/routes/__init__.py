@@ -2,6 +2,7 @@
 
 from app.routes.batch import SCHEMAS
 from app.routes.batch import router as batch
+from app.routes.bulk import router as bulk
 from app.routes.cluster import router as cluster
 from app.routes.docs import router as docs
 from app.routes.errors import install_errors
@@ -18,6 +19,7 @@ __all__ = [
     "SCHEMAS",
     "Api",
     "batch",
+    "bulk",
     "cluster",
     "docs",
     "health",

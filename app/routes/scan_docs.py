@@ -1,5 +1,6 @@
 """What the documentation says about scans, exports and imports, which read their requests themselves."""
 
+import json
 from typing import Any
 
 from app.routes.kv_docs import OPERATIONS
@@ -83,4 +84,71 @@ SCAN: dict[str, Any] = {
         **problems(400, 422, 503, 504),
     },
     "openapi_extra": {"parameters": [*_RANGE, *_PAGE, *_LEVEL]},
+}
+
+_END_EXAMPLE = {"complete": True, "count": 1}
+_LINES = {
+    "application/x-ndjson": {
+        "schema": {"type": "string"},
+        "example": "".join(json.dumps(line) + "\n" for line in (_ENTRY_EXAMPLE, _END_EXAMPLE)),
+    }
+}
+
+EXPORT: dict[str, Any] = {
+    "summary": "Read everything",
+    "description": "Every key of the range and what it holds, in order, an object a line as in GET /v1/kv. The last "
+    'line is `{"complete":true,"count":N}`: without it, or where it says false and why, something is missing. It is '
+    "made as it is read, page by page: writes meanwhile are seen by the pages after them.",
+    "responses": {
+        200: {
+            "description": "The lines; the level is that of the first page",
+            "headers": {"KV-Consistency": _HEADERS_OF_GET["KV-Consistency"]},
+            "content": _LINES,
+        },
+        **problems(400, 422, 503, 504),
+    },
+    "openapi_extra": {"parameters": [*_RANGE, *_LEVEL]},
+}
+
+IMPORT: dict[str, Any] = {
+    "summary": "Write many entries",
+    "description": "Puts the entry of every line, as GET /v1/export gives them; only `key` and `value` are needed. "
+    "Each line is written for itself and many at once, those of one key in their order. Revisions are not kept; a "
+    "TTL begins anew with what was left of it. The body is read as it comes and may be of any length.",
+    "responses": {
+        200: {
+            "description": "All lines were taken in; the first twenty that failed are named",
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["imported", "failed", "errors"],
+                        "properties": {
+                            "imported": {"type": "integer"},
+                            "failed": {"type": "integer"},
+                            "errors": {
+                                "type": "array",
+                                "items": {
+                                    "type": "object",
+                                    "required": ["line", "code", "detail", "outcome"],
+                                    "properties": {
+                                        "line": {"type": "integer"},
+                                        "code": {"type": "string"},
+                                        "detail": {"type": "string"},
+                                        "outcome": {"type": "string", "enum": ["not_applied", "unknown"]},
+                                    },
+                                },
+                            },
+                        },
+                    },
+                    "example": {"imported": 1, "failed": 0, "errors": []},
+                }
+            },
+        },
+        **problems(400, 503, 504, 507),
+    },
+    "openapi_extra": {
+        "parameters": [_OF_GET["KV-Timeout-Ms"]],
+        "requestBody": {"description": "Entries, one a line", "content": _LINES},
+    },
 }

@@ -1,0 +1,205 @@
+"""Importing: puts of many entries, read as lines while they come, many on their way at once.
+
+Each line is written for itself: those before a bad one, and those after it, are kept. Two lines of one key are written
+one after the other, so that the later one is what is left. A write that certainly was not applied is tried again for a
+while; when one fails for good, no more lines are taken.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
+from typing import Protocol
+
+from app.entries import BadEntryError, command_of, decode_end, line_bytes_max
+from app.problems import BAD_BODY, DRAINING, INCOMPLETE_IMPORT, TOO_SLOW, Problem, problem_of
+from app.settings import Limits
+from app.writing import refusal
+from raftgroups import Changed, Command, ConditionalPut, Put, RaftGroupError, Result, Written
+
+WRITES_OPEN_MAX = 512
+IMPORTS_OPEN_MAX = 16
+ERRORS_SHOWN_MAX = 20
+PATIENCE_SECONDS = 10.0
+PAUSE_SECONDS = 0.2
+LOOK_SECONDS = 0.5
+
+
+class WriteStore(Protocol):
+    """What is asked of a Coordinator."""
+
+    def write(
+        self, key: bytes, command: Command, deadline: float, done: Callable[[Result | RaftGroupError], None]
+    ) -> None: ...
+
+
+class LineReader:
+    """Cuts a stream into lines, of which none can outgrow its bound."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._rest = bytearray()
+        self._skips = False
+
+    def feed(self, data: bytes) -> list[bytes | None]:
+        """The lines that end in this piece; None is one that was too long."""
+        first, newline, others = data.partition(b"\n")
+        self._add(first)
+        if not newline:
+            return []
+        lines: list[bytes | None] = [self._taken()]
+        *whole, rest = others.split(b"\n")
+        lines += [line if len(line) <= self._bytes_max else None for line in whole]
+        self._add(rest)
+        return lines
+
+    def end(self) -> list[bytes | None]:
+        """The last line, if nothing ended it."""
+        return [self._taken()] if self._rest or self._skips else []
+
+    def _add(self, data: bytes) -> None:
+        if not self._skips:
+            self._rest += data
+            if len(self._rest) > self._bytes_max:
+                self._skips = True
+                self._rest.clear()
+
+    def _taken(self) -> bytes | None:
+        line = None if self._skips else bytes(self._rest)
+        self._skips = False
+        self._rest.clear()
+        return line
+
+
+class Import:
+    """One import under way.
+
+    imported, failed  how many lines were written, and were not
+    errors            the first of what went wrong
+    failure           why no more lines were taken; None if they all were
+    """
+
+    def __init__(
+        self, store: WriteStore, limits: Limits, timeout_seconds: float, is_draining: Callable[[], bool]
+    ) -> None:
+        self._store = store
+        self._limits = limits
+        self._timeout_seconds = timeout_seconds
+        self._is_draining = is_draining
+        self._loop = asyncio.get_running_loop()
+        self._reader = LineReader(line_bytes_max(limits))
+        self._number = 0
+        self._open: set[bytes] = set()
+        self._some_ended = asyncio.Event()
+        self._may_have_applied = False
+        self.imported = 0
+        self.failed = 0
+        self.errors: list[Mapping[str, str | int]] = []
+        self.failure: Problem | None = None
+
+    async def run(self, pieces: AsyncIterator[bytes]) -> None:
+        """Take it all in, and wait for what is on its way. A client that is silent for too long ends it."""
+        iterator = aiter(pieces)
+        while self.failure is None:
+            piece = await self._next(iterator)
+            if piece is None:
+                break
+            for line in self._reader.feed(piece):
+                await self._take(line)
+        if self.failure is None:
+            for line in self._reader.end():
+                await self._take(line)
+        while self._open:
+            await self._wait()
+
+    def document(self) -> dict[str, object]:
+        """What came of it."""
+        return {"imported": self.imported, "failed": self.failed, "errors": self.errors}
+
+    def problem(self) -> Problem | None:
+        """The refusal, where not all lines were taken; if anything may have been written, how far it came is in it."""
+        if self.failure is None or not (self.imported or self._may_have_applied):
+            return self.failure
+        counts = f"{self.imported} lines were imported and {self.failed} were not"
+        members = {"imported": self.imported, "failed": self.failed}
+        return Problem(INCOMPLETE_IMPORT, f"{self.failure.detail}; {counts}", members)
+
+    async def _next(self, pieces: AsyncIterator[bytes]) -> bytes | None:
+        """The next piece; None at the end, or when it is not waited for any longer."""
+        coming = asyncio.ensure_future(anext(pieces, None))
+        silent_at = self._loop.time() + self._limits.body_seconds
+        try:
+            while True:
+                await asyncio.wait((coming,), timeout=min(LOOK_SECONDS, self._limits.body_seconds))
+                if coming.done():
+                    return coming.result()
+                if self._is_draining():
+                    self._give_up(Problem(DRAINING, "this node is shutting down"))
+                elif self._loop.time() >= silent_at:
+                    seconds = self._limits.body_seconds
+                    self._give_up(Problem(TOO_SLOW, f"nothing more of the body came for {seconds:g} s"))
+                if self.failure is not None:
+                    return None
+        finally:
+            coming.cancel()
+
+    async def _take(self, line: bytes | None) -> None:
+        if self.failure is not None:
+            return
+        self._number += 1
+        if line is None:
+            self._refuse(self._number, Problem(BAD_BODY, f"a line may have {line_bytes_max(self._limits)} bytes"))
+            return
+        end = decode_end(line)
+        if end is not None and not end.complete:
+            self._refuse(self._number, Problem(BAD_BODY, "the export that this comes from is not complete"))
+        if end is not None or not line.strip():
+            return
+        try:
+            command = command_of(line, self._limits)
+        except BadEntryError as error:
+            self._refuse(self._number, Problem(BAD_BODY, str(error)))
+            return
+        while len(self._open) >= WRITES_OPEN_MAX or command.key in self._open:
+            await self._wait()
+        self._open.add(command.key)
+        self._write(self._number, command, self._loop.time() + PATIENCE_SECONDS)
+
+    def _write(self, number: int, command: Put | ConditionalPut, give_up_at: float) -> None:
+        done = partial(self._done, number, command, give_up_at)
+        self._store.write(command.key, command, self._loop.time() + self._timeout_seconds, done)
+
+    def _done(
+        self, number: int, command: Put | ConditionalPut, give_up_at: float, result: Result | RaftGroupError
+    ) -> None:
+        if isinstance(result, Written | Changed):
+            self.imported += 1
+        elif isinstance(result, RaftGroupError):
+            problem = problem_of(result)
+            is_safe = problem.kind.retryable and not result.may_have_applied
+            if is_safe and self.failure is None and not self._is_draining() and self._loop.time() < give_up_at:
+                self._loop.call_later(PAUSE_SECONDS, self._write, number, command, give_up_at)
+                return
+            self._may_have_applied |= result.may_have_applied
+            self._refuse(number, problem)
+            self._give_up(Problem(problem.kind, f"line {number}: {problem.detail}", problem.members))
+        else:
+            refused = refusal(result)
+            assert refused is not None, "a put has no other result"
+            self._refuse(number, refused)
+        self._open.discard(command.key)
+        self._some_ended.set()
+
+    def _refuse(self, number: int, problem: Problem) -> None:
+        self.failed += 1
+        if len(self.errors) < ERRORS_SHOWN_MAX:
+            kind = problem.kind
+            self.errors.append({"line": number, "code": kind.code, "detail": problem.detail, "outcome": kind.outcome})
+
+    def _give_up(self, failure: Problem) -> None:
+        self.failure = self.failure or failure
+        self._some_ended.set()
+
+    async def _wait(self) -> None:
+        """Until a write has ended."""
+        self._some_ended.clear()
+        await self._some_ended.wait()
