@@ -14,6 +14,7 @@ from app.cli.keys import append, delete, get, incr, persist, put, touch
 from app.cli.loading import load
 from app.cli.nodes import node, up
 from app.cli.offline import inspect, repair, verify
+from app.cli.scanning import export, import_, scan
 from app.cli.simulating import simulate
 from app.cli.watching import watch
 
@@ -33,6 +34,7 @@ for _command in (
     *(put, get, delete, incr, append, touch, persist),
     watch,
     *(status, replicas, transfer),
+    *(scan, export, import_),
     load,
     *(node, up),
     *(verify, repair, inspect),
