@@ -29,7 +29,7 @@ UNICODE ?= /usr/share/unicode/UnicodeData.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test unit cluster scenarios chaos check format lint types bench bench-gateway bench-batch bench-engine bench-growth bench-profile bench-memory bench-restart bench-stalls load-unicode crash-matrix crash-kill simulate clean
+.PHONY: help setup run test unit cluster scenarios chaos check format lint types bench bench-gateway bench-batch bench-engine bench-growth bench-profile bench-memory bench-restart bench-scan bench-stalls load-unicode crash-matrix crash-kill simulate clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -120,6 +120,9 @@ bench-memory: $(BENCH) ## Measure the engine's memory with far more data than it
 
 bench-restart: $(STAMP) ## Measure how long a node with 5 GB takes to be ready again
 	$(BIN)/python -m tests.benchmarks.restart $(RESTART)
+
+bench-scan: $(STAMP) ## Measure scans, an export and an import of one node (options: SCAN="--nodes 3 --keys 200000")
+	$(BIN)/python -m tests.benchmarks.scan $(SCAN)
 
 bench-stalls: $(STAMP) ## Measure how long writes and gets take while flush and compaction work
 	$(BIN)/python -m tests.benchmarks.engine_stalls
