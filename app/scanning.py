@@ -106,7 +106,7 @@ def read_scan(
         return raw
     try:
         reverse = _read_switch(raw, "reverse")
-        prefix, start, end = (_read_bound(raw, name, limits.key_bytes_max) for name in RANGE_PARAMETERS)
+        prefix, start, end = (raw.get(name, b"") for name in RANGE_PARAMETERS)
         keys = KeyRange(prefix, start, end, reverse)
         limit = _read_count(raw, "limit", limits.scan_keys_max, min(LIMIT, limits.scan_keys_max))
         bytes_max = _read_count(raw, "max_bytes", limits.scan_bytes_max, limits.scan_bytes_max)
@@ -228,13 +228,6 @@ class _BadParameterError(Exception):
     def __init__(self, name: str, what: str) -> None:
         super().__init__(what)
         self.problem = Problem(BAD_PARAMETER, f"query parameter {name!r} {what}", {"parameter": name})
-
-
-def _read_bound(raw: Mapping[str, bytes], name: str, bytes_max: int) -> bytes:
-    bound = raw.get(name, b"")
-    if len(bound) > bytes_max:
-        raise _BadParameterError(name, f"has {len(bound)} bytes; a key has at most {bytes_max}")
-    return bound
 
 
 def _read_count(raw: Mapping[str, bytes], name: str, high: int, default: int) -> int:

@@ -160,7 +160,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
             200: {
                 "description": "The value",
                 "headers": _FOUND,
-                "content": _BYTES,
+                "content": {**_BYTES, "application/json": {"schema": {}}},
             },
             **_READ_ANSWERS,
         },

@@ -17,7 +17,7 @@ def _query(name: str, text: str, schema: dict[str, Any], example: object = None)
     return parameter if example is None else {**parameter, "example": example}
 
 
-_BYTES = {"type": "string", "maxLength": 256}  # letters, and a letter has up to four bytes
+_BYTES = {"type": "string"}
 _RANGE = [
     _query("prefix", "Only keys that begin with these percent-encoded bytes; a '+' is a space", _BYTES, "user/"),
     _query("start", "Only keys from this one on", _BYTES),
@@ -149,6 +149,9 @@ IMPORT: dict[str, Any] = {
     },
     "openapi_extra": {
         "parameters": [_OF_GET["KV-Timeout-Ms"]],
-        "requestBody": {"description": "Entries, one a line", "content": _LINES},
+        "requestBody": {
+            "description": "Entries, one a line; a line that is none is a failure of its own",
+            "content": {"application/x-ndjson": {**_LINES["application/x-ndjson"], "schema": {}}},
+        },
     },
 }

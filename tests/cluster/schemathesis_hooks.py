@@ -9,6 +9,12 @@ _UNKNOWN = "x-schemathesis-unknown-property"
 _PATTERNED = {"if-match", "if-none-match", "kv-session"}
 
 
+@schemathesis.serializer("application/x-ndjson")
+def write_lines(_: object, value: object) -> bytes:
+    """Lines are sent as they are made up: none of them is an entry, which an import survives."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+
+
 @schemathesis.hook
 def filter_case(context: object, case: "schemathesis.Case[Any]") -> bool:  # as it is called
     """Leave out what is no mistake, and what is a mistake of its own.
