@@ -70,6 +70,18 @@ unit: $(STAMP) ## Run the quick tests
 cluster: $(STAMP) ## Run the tests that start and kill real nodes
 	$(BIN)/python -m pytest -m "cluster and not chaos"
 
+.PHONY: docker-demo docker-test docker-lint
+docker-demo: $(STAMP) ## Build the image, and show three demos of a cluster in containers
+	docker/test.sh tour failover partition
+
+docker-test: $(STAMP) ## Build the image, and run every demo, where a Docker engine runs or can be started
+	docker/test.sh
+
+docker-lint: $(STAMP) ## Check the Dockerfile, the compose files and the manifests
+	$(BIN)/hadolint docker/Dockerfile
+	$(BIN)/yamllint --strict --config-file docker/yamllint.yaml docker
+	$(BIN)/kubernetes-validate --strict docker/k8s/ringkv.yaml
+
 scenarios: $(STAMP) ## Run every scenario with real faults in a cluster of its own: some fifteen minutes (root)
 	$(BIN)/python -m pytest tests/chaos/test_scenarios.py
 

@@ -25,6 +25,9 @@ from raftgroups import (
     split_address,
 )
 
+# Hosts that stand for every address of the machine.
+EVERYWHERE = frozenset(("0.0.0.0", "::"))  # noqa: S104  # it is recognised, not bound
+
 # Whoever guesses the secret is a node; this many random bytes cannot be guessed.
 SECRET_BYTES_WANTED = 16
 
@@ -108,8 +111,9 @@ class Settings:
 
     name                this node's, unique in the cluster
     data                its directory
-    http, peer          host:port to listen on: for clients, and for the other nodes
-    seeds               the initial members (name: peer address), itself included; none: a cluster of one
+    http, peer          host:port to listen on: for clients, and for the other nodes; 0.0.0.0 and [::] are everywhere
+    seeds               the initial members (name: the peer address that the others reach it at), itself included; none:
+                        a cluster of one
     zone                replicas prefer different zones
     secret              shared by all nodes; without one every peer address must be loopback
     partitions          arcs of the ring, a power of two; fixed when the cluster is made
@@ -139,8 +143,7 @@ class Settings:
         parse_address("peer", self.peer)
         for name, address in self.seeds.items():
             parse_address(f"seeds: {name}", address)
-        if self.seeds and self.seeds.get(self.name) != self.peer:
-            raise SettingsError(f"seeds must include this node itself, as {self.name}={self.peer}")
+        self._check_seeds()
         if not 1 <= self.partitions <= 1_024 or self.partitions & (self.partitions - 1):
             raise SettingsError(f"partitions must be a power of two from 1 to 1024, not {self.partitions}")
         if self.replication_factor < 1:
@@ -148,6 +151,25 @@ class Settings:
         check_lease(self.lease_seconds)
         check_keeping(self.idempotency_seconds)
         self._check_secret()
+
+    def _check_seeds(self) -> None:
+        if not self.seeds:
+            return
+        reached = self.seeds.get(self.name, "")
+        host, port = parse_address("peer", self.peer)
+        is_everywhere = host in EVERYWHERE and reached.endswith(f":{port}")
+        if reached != self.peer and not is_everywhere:
+            example = f"NAME-OR-ADDRESS:{port}" if host in EVERYWHERE else self.peer
+            raise SettingsError(f"seeds must include this node itself, as {self.name}={example}")
+
+    @property
+    def http_reached(self) -> str:
+        """Where clients reach it: of one that listens everywhere, at the host that the other nodes know."""
+        host, port = parse_address("http", self.http)
+        if host not in EVERYWHERE or not self.seeds:
+            return self.http
+        known = self.seeds[self.name].rpartition(":")[0]
+        return f"{known}:{port}"
 
     def _check_secret(self) -> None:
         if self.secret:
@@ -191,7 +213,7 @@ class Settings:
             name=self.name,
             directory=self.data,
             peer=self.peer,
-            http=self.http,
+            http=self.http_reached,
             pid=process_id,
             seeds=dict(self.seeds),
             zone=self.zone,

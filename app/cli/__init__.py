@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import click
 
+from app.cli.benching import bench
 from app.cli.cluster import replicas, status, transfer
 from app.cli.completion import completion
 from app.cli.keys import append, delete, get, incr, persist, put, touch
@@ -35,7 +36,7 @@ for _command in (
     watch,
     *(status, replicas, transfer),
     *(scan, export, import_),
-    load,
+    *(load, bench),
     *(node, up),
     *(verify, repair, inspect),
     simulate,

@@ -1,6 +1,7 @@
 """Settings: where they come from, and what is refused."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,17 @@ def test_the_host_is_told_everything() -> None:
     assert (options.name, options.directory, options.pid, options.zone) == ("n1", "d", 42, "z")
     assert (options.http, options.peer, options.seeds) == (settings.http, settings.peer, settings.seeds)
     assert (options.secret, options.partitions, options.replication_factor) == (SECRET, 16, 3)
+
+
+def test_a_node_that_listens_everywhere_is_reached_by_the_name_the_others_know() -> None:
+    seeds = {"n1": "n1-peer:9001", "n2": "n2-peer:9001"}
+    node = Settings(name="n1", data="d", http="0.0.0.0:8001", peer="0.0.0.0:9001", seeds=seeds, secret=b"x" * 32)
+
+    assert node.http_reached == "n1-peer:8001"
+    assert node.host_options(1).http == "n1-peer:8001"
+    assert node.host_options(1).peer == "0.0.0.0:9001"
+    with pytest.raises(SettingsError, match="n1=NAME-OR-ADDRESS:9002"):
+        replace(node, peer="0.0.0.0:9002")
+    with pytest.raises(SettingsError, match=r"n1=10\.0\.0\.1:9001"):
+        replace(node, peer="10.0.0.1:9001")
+    assert replace(node, http="10.0.0.1:8001").http_reached == "10.0.0.1:8001"

@@ -1,0 +1,79 @@
+"""`ringkv bench`."""
+
+import asyncio
+import json
+import signal
+import sys
+from typing import TextIO
+
+import click
+
+DEFAULT_URL = "http://127.0.0.1:8001"
+
+
+@click.command()
+@click.option(
+    "--url", default=DEFAULT_URL, show_default=True, envvar="RINGKV_URL", help="Gateways, separated by commas."
+)
+@click.option(
+    "--clients", type=click.IntRange(1, 1024), default=16, show_default=True, help="At once, one request each."
+)
+@click.option("--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="How long.")
+@click.option("--keys", type=click.IntRange(1, 100_000), default=32, show_default=True, help="How many, all new.")
+@click.option("--value-bytes", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Of each value.")
+@click.option("--reads", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Share of gets.")
+@click.option(
+    "--timeout-ms", type=click.IntRange(10, 60_000), default=2_000, show_default=True, help="Of each request."
+)
+@click.option("--history", type=click.File("w"), help="Write what each client did and saw there, a JSON object a line.")
+@click.option(
+    "--check/--no-check", default=True, help="Judge at the end whether that is linearizable.  [default: check]"
+)
+@click.option("--live/--plain", default=None, help="A table, or a line a second.  [default: a table in a terminal]")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def bench(
+    *,
+    url: str,
+    clients: int,
+    seconds: float,
+    keys: int,
+    value_bytes: int,
+    reads: float,
+    timeout_ms: int,
+    history: TextIO | None,
+    check: bool,
+    live: bool | None,
+    as_json: bool,
+) -> None:
+    """Put and get as quickly as the cluster answers, and show what it takes.
+
+    The clients spread over the gateways and go on with another when theirs fails. In the end what they saw is judged:
+    it must be linearizable. Exit 1 if it is not, or if nothing succeeded; Ctrl-C ends it early, and judges.
+    """
+    from app.bench import Bench, Plan, run_shown
+    from app.benchview import facts, shown, summary
+
+    plan = Plan(url.split(","), clients, keys, value_bytes, reads, seconds, timeout_ms)
+    try:
+        made = Bench(plan)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+    async def run() -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, made.stop)
+        is_live = sys.stderr.isatty() if live is None else live
+        with shown(sys.stderr, is_live=is_live) as show:
+            await run_shown(made, show, 0.25 if is_live else 1.0)
+
+    asyncio.run(run())
+    if history is not None:
+        history.write(made.history.dump())
+    violation = made.judge() if check else None
+    verdict = None if not check else violation is None
+    click.echo(json.dumps(facts(made, verdict)) if as_json else summary(made))
+    if violation is not None:
+        raise click.ClickException(f"not linearizable: {violation}")
+    if check and not as_json:
+        click.echo("linearizable")
+    if not made.total.latencies:
+        raise click.ClickException(f"no operation succeeded at {url}")
