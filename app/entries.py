@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from app.fields import is_media_type
 from app.settings import Limits
 from app.writing import TTL_SECONDS_MAX
 from raftgroups import ConditionalPut, Pair, Put, decode_item
@@ -145,8 +146,8 @@ def command_of(line: bytes, limits: Limits) -> Put | ConditionalPut:
         size = len(key) + len(value)
         raise BadEntryError(f"key and value have {size} bytes; together they may have {limits.pair_bytes_max}")
     kind = entry.content_type
-    if len(kind) > limits.content_type_bytes_max or not (kind.isprintable() and kind.isascii()):
-        raise BadEntryError(f"content_type is printable ASCII of at most {limits.content_type_bytes_max} bytes")
+    if not is_media_type(kind, limits.content_type_bytes_max):
+        raise BadEntryError(f"content_type is no media type of at most {limits.content_type_bytes_max} bytes")
     if entry.expires_in is None:
         return Put(key, value, kind)
     return ConditionalPut(key, value, kind, max(1, round(entry.expires_in * 1_000)), None)

@@ -8,6 +8,7 @@ Each reader returns what it read, or the Problem that names what is wrong.
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from app.problems import (
@@ -140,13 +141,23 @@ def read_entity_tags(header: str, value: bytes, *, is_strong: bool = False) -> f
     return frozenset(tags)
 
 
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_MEDIA_TYPE = re.compile(rf"{_WORD}/{_WORD}(?:[ \t]*;[ -~\t]*)?")
+
+
+@lru_cache(maxsize=256)
+def is_media_type(text: str, bytes_max: int) -> bool:
+    """Whether a text may be given back as a Content-Type: TYPE/SUBTYPE and parameters, or nothing.
+
+    Source: RFC 9110, section 8.3.1; what a parameter looks like is not looked at.
+    """
+    return not text or (len(text) <= bytes_max and _MEDIA_TYPE.fullmatch(text) is not None)
+
+
 def read_content_type(value: bytes, bytes_max: int) -> str | Problem:
-    """A Content-Type to keep: one printable line."""
+    """A Content-Type to keep."""
     text = value.decode("latin-1").strip()
-    if len(value) > bytes_max or not (text.isprintable() and text.isascii()):
-        return Problem(
-            BAD_HEADER,
-            f"header Content-Type must be printable ASCII of at most {bytes_max} bytes",
-            {"header": "Content-Type"},
-        )
+    if not is_media_type(text, bytes_max):
+        detail = f"header Content-Type must be a media type, as in text/plain, of at most {bytes_max} bytes"
+        return Problem(BAD_HEADER, detail, {"header": "Content-Type"})
     return text

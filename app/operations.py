@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from app.fields import is_media_type
 from app.problems import (
     BAD_BODY,
     KEY_TOO_LONG,
@@ -77,7 +78,7 @@ ContentType = Annotated[
     Meta(
         description="Kept, and given back with the value",
         examples=["text/plain"],
-        extra_json_schema={"pattern": "^[ -~]*$", "maxLength": 255},
+        extra_json_schema={"pattern": "^[a-z]{1,20}/[a-z0-9.+-]{1,40}$", "maxLength": 61},
     ),
 ]
 Ttl = Annotated[float, Meta(ge=0.001, le=TTL_SECONDS_MAX, description="Seconds until the key is gone", examples=[60])]
@@ -300,9 +301,9 @@ def read_key(given: object, encoding: str) -> bytes:
 
 def read_content_type(given: str, limits: Limits) -> str:
     """A Content-Type to keep. Raises: MemberError."""
-    if given and not (given.isprintable() and given.isascii() and len(given) <= limits.content_type_bytes_max):
+    if not is_media_type(given, limits.content_type_bytes_max):
         limit = limits.content_type_bytes_max
-        raise MemberError("content_type", f"must be printable ASCII of at most {limit} bytes")
+        raise MemberError("content_type", f"must be a media type, as in text/plain, of at most {limit} bytes")
     return given
 
 

@@ -101,7 +101,7 @@ UNAVAILABLE = Kind(503, "UNAVAILABLE", "Unavailable", retryable=True, retry_afte
 NOT_READY = Kind(503, "NOT_READY", "Node is not ready", retryable=True, retry_after=1)
 TOO_MANY_CONNECTIONS = Kind(503, "TOO_MANY_CONNECTIONS", "Too many connections", retryable=True, retry_after=1)
 OUTCOME_UNKNOWN = Kind(504, "OUTCOME_UNKNOWN", "Outcome unknown", outcome="unknown")
-INCOMPLETE_IMPORT = Kind(504, "INCOMPLETE_IMPORT", "Import incomplete", outcome="unknown", retryable=True)
+INCOMPLETE_IMPORT = Kind(504, "INCOMPLETE_IMPORT", "Import incomplete", outcome="unknown")
 READ_TIMED_OUT = Kind(504, "READ_TIMED_OUT", "Read timed out", retryable=True)
 STORAGE_FULL = Kind(507, "STORAGE_FULL", "No disk space for writes", retryable=True)
 
