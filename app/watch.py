@@ -82,7 +82,9 @@ class Watch:
                     self._woken.clear()
                     await self._woken.wait()
         except TimeoutError:
-            return problem_of(NoQuorumError(PartitionId(min(self._unconfirmed))), writes=False)
+            # The last may have been confirmed in this very moment.
+            if self._unconfirmed:
+                return problem_of(NoQuorumError(PartitionId(min(self._unconfirmed))), writes=False)
         if self._oldest:
             return self._too_old()
         self._has_begun = True

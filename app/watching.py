@@ -10,7 +10,7 @@ from app.matching import Pattern
 from app.problems import (
     BAD_PARAMETER,
     KEY_TOO_LONG,
-    MISSING_PARAMETER,
+    NOT_TOGETHER,
     UNKNOWN_PARAMETER,
     Problem,
 )
@@ -76,12 +76,12 @@ def bad_id(request: WatchRequest) -> Problem:
 def _read_pattern(values: Mapping[bytes, bytes], key_bytes_max: int) -> Pattern | Problem:
     if b"key" in values and b"prefix" in values:
         detail = "query parameters 'key' and 'prefix' exclude each other"
-        return Problem(BAD_PARAMETER, detail, {"parameter": "prefix"})
+        return Problem(NOT_TOGETHER, detail, {"parameter": "prefix"})
     name = "key" if b"key" in values else "prefix"
     text = values.get(name.encode())
     if text is None:
         detail = "query parameter 'key' or 'prefix' must say what is watched; an empty prefix is everything"
-        return Problem(MISSING_PARAMETER, detail, {"parameter": "prefix"})
+        return Problem(NOT_TOGETHER, detail, {"parameter": "prefix"})
     if name == "key" and not text:
         return Problem(BAD_PARAMETER, "query parameter 'key' is empty", {"parameter": "key"})
     if len(text) > key_bytes_max:

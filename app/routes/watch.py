@@ -157,7 +157,7 @@ async def _until_gone(scope: Scope, receive: Receive) -> None:
                 "text/event-stream": {"schema": {"type": "string"}, "example": _STREAM},
             },
         },
-        **problems(400, 410, 414, 503),
+        **problems(400, 410, 414, 422, 503),
     },
     openapi_extra={"parameters": _PARAMETERS},
 )

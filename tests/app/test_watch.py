@@ -1,5 +1,6 @@
 """Watches through the doors of a gateway: streams, long polls, how they begin, end, and go on."""
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -10,8 +11,13 @@ from typing import Any
 import httpx
 import pytest
 
+from app.changes import Renderer
+from app.matching import Pattern
+from app.problems import Problem
+from app.watch import Watch
 from app.watchid import WatchIds, encode_position
 from raftgroups import NoQuorumError, PartitionId, Position
+from tests.app.fake_coordinator import FakeCoordinator
 from tests.app.running import Running, eventually, running, settings_with
 
 STREAM = {"Accept": "text/event-stream"}
@@ -269,9 +275,19 @@ def test_an_id_of_another_watch_is_a_mistake(gateway: Running) -> None:
     assert answer.json()["header"] == "Last-Event-ID"
 
 
-@pytest.mark.parametrize("query", ["", "key=", "key=a&prefix=b", "key=a&wait=x", "prefix=a&prefix=b", "key=a&colour=1"])
-def test_mistakes_are_refused_before_anything_begins(gateway: Running, query: str) -> None:
-    assert poll(gateway, query).status_code == 400
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("", 422),
+        ("key=", 400),
+        ("key=a&prefix=b", 422),
+        ("key=a&wait=x", 400),
+        ("prefix=a&prefix=b", 400),
+        ("key=a&colour=1", 400),
+    ],
+)
+def test_mistakes_are_refused_before_anything_begins(gateway: Running, query: str, status: int) -> None:
+    assert poll(gateway, query).status_code == status
     assert gateway.fake.feeds.seats == {}
 
 
@@ -285,6 +301,17 @@ def test_a_watch_that_cannot_begin_says_why(gateway: Running) -> None:
     slow = CLIENT.get(f"{gateway.url}/v1/watch?key=a&after={begun}", headers={"KV-Timeout-Ms": "20"})
     assert problem_code(slow) == (503, "NO_QUORUM")
     assert gateway.fake.feeds.seats == {}
+
+
+def test_a_watch_whose_last_partition_confirms_as_its_time_is_over_begins() -> None:
+    async def begin() -> Problem | None:
+        store = FakeCoordinator()
+        watch = Watch(store, WatchIds("fake"), Renderer(), 1_000, is_stream=False)
+        return await watch.begin(
+            Pattern(b"a", is_prefix=False), {1: Position(1)}, asyncio.get_running_loop().time() - 1
+        )
+
+    assert asyncio.run(begin()) is None
 
 
 def test_a_node_that_still_starts_says_so() -> None:

@@ -71,8 +71,8 @@ def test_how_long() -> None:
 @pytest.mark.parametrize(
     ("query", "fields", "code", "name"),
     [
-        (b"", {}, "MISSING_PARAMETER", "prefix"),
-        (b"key=a&prefix=b", {}, "BAD_PARAMETER", "prefix"),
+        (b"", {}, "NOT_TOGETHER", "prefix"),
+        (b"key=a&prefix=b", {}, "NOT_TOGETHER", "prefix"),
         (b"key=", {}, "BAD_PARAMETER", "key"),
         (b"key=123456789", {}, "KEY_TOO_LONG", "key"),
         (b"prefix=123456789", {}, "KEY_TOO_LONG", "prefix"),

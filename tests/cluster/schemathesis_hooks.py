@@ -15,17 +15,23 @@ def write_lines(_: object, value: object) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
 
 
+def _is_long(wait: object) -> bool:
+    return isinstance(wait, int | float) and wait > 1
+
+
 @schemathesis.hook
 def filter_case(context: object, case: "schemathesis.Case[Any]") -> bool:  # as it is called
     """Leave out what is no mistake, and what is a mistake of its own.
 
     A header that nobody knows is to be ignored (RFC 9110, section 5.1). And in its coverage phase it takes "0" for
-    a header whose pattern does not allow it, and expects that to be accepted. Nor can it make up a cursor.
+    a header whose pattern does not allow it, and expects that to be accepted. Nor can it make up a cursor, or the
+    id of an event. And nobody needs to wait long for an event that does not come.
     """
-    if (case.query or {}).get("cursor"):
+    query = case.query or {}
+    if query.get("cursor") or query.get("after") or _is_long(query.get("wait")):
         return False
     headers = {name.lower(): value for name, value in (case.headers or {}).items()}
-    return _UNKNOWN not in headers and not any(headers.get(name) == "0" for name in _PATTERNED)
+    return not {_UNKNOWN, "last-event-id"} & headers.keys() and not any(headers.get(name) == "0" for name in _PATTERNED)
 
 
 @schemathesis.serializer("application/msgpack")

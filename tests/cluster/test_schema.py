@@ -43,7 +43,7 @@ def test_schemathesis_finds_nothing(cluster: Cluster, tmp_path: Path, measured: 
     output = run(
         "schemathesis",
         *("--config-file", str(ROOT / "tests/cluster/schemathesis.toml")),
-        *("run", f"{url}/openapi.json", "--checks", "all", "--max-examples", "120", "--seed", "1"),
+        *("run", f"{url}/openapi.json", "--checks", "all", "--max-examples", "150", "--seed", "1"),
         directory=tmp_path,
         PYTHONPATH=str(ROOT),
         SCHEMATHESIS_HOOKS="tests.cluster.schemathesis_hooks",
