@@ -109,7 +109,7 @@ def test_another_door_is_tried(gateway: Running) -> None:
 
 def test_what_goes_wrong_is_one_line(gateway: Running) -> None:
     gateway.fake.error = NoQuorumError(PartitionId(3))
-    options = ("--url", gateway.url, "--timeout", "0.1")
+    options = ("--url", gateway.url, "--timeout", "1")
 
     for arguments in (("scan",), ("export",)):
         failed = run(arguments[0], *options)
@@ -117,7 +117,7 @@ def test_what_goes_wrong_is_one_line(gateway: Running) -> None:
         assert failed.stderr.splitlines() == ["Error: partition 3 has no leader that reaches a majority (status 503)"]
     with running() as gone:
         nobody = gone.url
-    unreachable = run("scan", "--url", nobody, "--timeout", "0.1")
+    unreachable = run("scan", "--url", nobody, "--timeout", "1")
     assert unreachable.exit_code == 1 and "connection refused" in unreachable.stderr
 
 

@@ -452,7 +452,7 @@ def leave_the_tokens_out_of_the_snapshot(stack: ExitStack) -> None:
     change(stack, RaftGroup, "restored", make)
 
 
-@mutation(3)
+@mutation(8)
 def check_tokens_at_the_leader_alone(stack: ExitStack) -> None:
     """A leader answers from what it has applied; what is in the log is done, whatever was done before."""
 
