@@ -12,10 +12,14 @@ base_image=../shared/tools/python-base-image.sh
 scratch=""
 
 clean_up() {
-    if [ -n "$scratch" ]; then
-        [ ! -s "$scratch/pid" ] || { kill "$(cat "$scratch/pid")"; wait; } 2>/dev/null || true
-        rm -rf "$scratch"
+    [ -n "$scratch" ] || return 0
+    if [ -s "$scratch/pid" ]; then
+        kill "$(cat "$scratch/pid")" 2>/dev/null || true
+        wait 2>/dev/null || true
     fi
+    # The engine leaves its own network namespace mounted there.
+    umount "$scratch"/exec/netns/* 2>/dev/null || true
+    rm -rf "$scratch"
 }
 trap clean_up EXIT
 
