@@ -141,8 +141,12 @@ class Worker:
     def serve(self) -> None:
         """Return once the other end is closed; jobs may still run."""
         with self._connection.makefile("rb") as stream:
-            while message := read_message(stream):
-                self._take(*message)
+            try:
+                while message := read_message(stream):
+                    self._take(*message)
+            except ConnectionResetError:
+                # The other end was killed before it had read every answer.
+                pass
 
     def _take(self, number: int, kind: int, payload: bytes) -> None:
         if kind in {FLUSH, COMPACTION}:

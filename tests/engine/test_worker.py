@@ -249,3 +249,13 @@ def test_the_end_of_the_other_side_is_the_end(owner: Owner) -> None:
     owner.send_raw(encode_message(1, RECORDS, bytes(100))[:50])
 
     owner.close()
+
+
+def test_an_owner_that_is_killed_with_an_answer_unread_is_the_end_too() -> None:
+    """The kernel resets the connection then, which is nothing to be told of."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"an answer that nobody reads")
+        ours.close()
+
+        Worker(theirs, MemoryFileSystem()).serve()
