@@ -5,18 +5,17 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 demos=("$@")
-[ "${#demos[@]}" -gt 0 ] || demos=(tour failover partition rolling durability)
+[ "${#demos[@]}" -gt 0 ] || demos=(tour failover partition rolling durability five)
 python=${PYTHON_DEMO:-.venv/bin/python}
 image=${PYTHON_IMAGE:-python:3.11-slim}
 base_image=../shared/tools/python-base-image.sh
 scratch=""
+engine=""
 
 clean_up() {
     [ -n "$scratch" ] || return 0
-    if [ -s "$scratch/pid" ]; then
-        kill "$(cat "$scratch/pid")" 2>/dev/null || true
-        wait 2>/dev/null || true
-    fi
+    kill "$engine" 2>/dev/null || true
+    wait "$engine" 2>/dev/null || true
     # The engine leaves its own network namespace mounted there.
     umount "$scratch"/exec/netns/* 2>/dev/null || true
     rm -rf "$scratch"
@@ -30,9 +29,10 @@ if ! docker info >/dev/null 2>&1; then
     fi
     scratch=$(mktemp -d)
     dockerd --data-root "$scratch/data" --exec-root "$scratch/exec" --pidfile "$scratch/pid" >"$scratch/log" 2>&1 &
+    engine=$!
     for _ in $(seq 150); do
         docker info >/dev/null 2>&1 && break
-        if ! kill -0 $! 2>/dev/null; then
+        if ! kill -0 "$engine" 2>/dev/null; then
             echo "no Docker engine can be started here ($(tail -n 1 "$scratch/log" | cut -c 1-160)): the demos are not tested"
             exit 0
         fi
@@ -42,11 +42,10 @@ fi
 
 # A machine that reaches no registry makes its own base.
 if ! docker image inspect "$image" >/dev/null 2>&1 && ! docker pull --quiet "$image" >/dev/null 2>&1; then
-    if [ ! -x "$base_image" ] || ! command -v debootstrap >/dev/null; then
+    if [ ! -x "$base_image" ] || ! command -v debootstrap >/dev/null || ! "$base_image" "$image" >/dev/null; then
         echo "the base image $image cannot be had here: the demos are not tested"
         exit 0
     fi
-    "$base_image" "$image" >/dev/null
 fi
 docker build --quiet --network host --build-arg "PYTHON=$image" --file docker/Dockerfile --tag ringkv . >/dev/null
 

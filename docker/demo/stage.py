@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import NoReturn
 import httpx
 
 HERE = Path(__file__).resolve().parent
-COMPOSE_FILE = HERE.parent / "compose.yaml"
+COMPOSE_FILES = {3: ["compose.yaml"], 5: ["compose.yaml", "compose.five.yaml"]}
 PROJECT = "ringkv-demo"
 NODES = {"n1": "http://127.0.0.1:8001", "n2": "http://127.0.0.1:8002", "n3": "http://127.0.0.1:8003"}
 READY_SECONDS = 60.0
@@ -104,8 +104,10 @@ class Answer:
 class Stage:
     """The cluster, and what can be done to it."""
 
-    def __init__(self) -> None:
-        self._compose = [*compose_command(), "--project-name", PROJECT, "--file", str(COMPOSE_FILE)]
+    def __init__(self, nodes: Mapping[str, str]) -> None:
+        self._nodes = nodes
+        files = [part for name in COMPOSE_FILES[len(nodes)] for part in ("--file", str(HERE.parent / name))]
+        self._compose = [*compose_command(), "--project-name", PROJECT, *files]
         self._client = httpx.Client(timeout=10)
 
     def compose(self, *arguments: str) -> str:
@@ -113,7 +115,7 @@ class Stage:
 
     def up(self) -> None:
         self.compose("up", "--detach", "--no-build")
-        self.wait_ready(*NODES)
+        self.wait_ready(*self._nodes)
 
     def down(self) -> None:
         """Remove it, with all that it has kept."""
@@ -135,7 +137,7 @@ class Stage:
         began = time.monotonic()
         answer = self._client.request(
             method,
-            NODES[node] + path,
+            self._nodes[node] + path,
             content=body.encode(),
             headers={name.replace("_", "-"): value for name, value in headers.items()},
         )
@@ -144,22 +146,30 @@ class Stage:
     def leaders(self, node: str) -> dict[str, list[int]]:
         """The partitions that each node leads, as one node sees it."""
         found: dict[str, list[int]] = {}
-        for partition in self._client.get(NODES[node] + "/v1/cluster").json()["partitions"]:
+        for partition in self._client.get(self._nodes[node] + "/v1/cluster").json()["partitions"]:
             found.setdefault(partition["leader"] or "nobody", []).append(partition["id"])
         return found
 
     def applied(self, node: str) -> dict[int, int]:
         """How far each partition's replica on a node has got."""
-        partitions = self._client.get(NODES[node] + "/v1/cluster").json()["partitions"]
+        partitions = self._client.get(self._nodes[node] + "/v1/cluster").json()["partitions"]
         return {partition["id"]: partition["applied_index"] for partition in partitions}
 
     def wait_ready(self, *nodes: str) -> float:
         """Until each serves all it holds; says how long that took."""
-        return wait_until(lambda: all(self._is_ready(node) for node in nodes), f"{', '.join(nodes)} ready")
+        return wait_until(lambda: all(self.is_ready(node) for node in nodes), f"{', '.join(nodes)} ready")
 
-    def _is_ready(self, node: str) -> bool:
+    def is_alive(self, node: str) -> bool:
+        """Whether it listens."""
+        return self._is_ok(node, "/livez")
+
+    def is_ready(self, node: str) -> bool:
+        """Whether it serves all that it holds."""
+        return self._is_ok(node, "/readyz")
+
+    def _is_ok(self, node: str, path: str) -> bool:
         try:
-            return self._client.get(NODES[node] + "/readyz").status_code == 200
+            return self._client.get(self._nodes[node] + path).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -175,19 +185,18 @@ def wait_until(is_so: Callable[[], bool], what: str, seconds: float = READY_SECO
 
 
 @contextmanager
-def stage(title: str) -> Iterator[Stage]:
-    """A cluster that is ready, and gone afterwards, with its volumes. Ends the program with 1 if a claim failed."""
+def stage(title: str, nodes: Mapping[str, str] = NODES, *, is_up: bool = True) -> Iterator[Stage]:
+    """A cluster, ready if `is_up`, and gone afterwards, with its volumes. Ends the program with 1 if a claim failed."""
     began = time.monotonic()
-    made = Stage()
+    made = Stage(nodes)
     print(f"{_BOLD}{title}{_END}")
     made.down()
     try:
-        say("Three containers start, in zones a, b and c.")
-        made.up()
-        show(
-            f"ready after {time.monotonic() - began:.1f} s: "
-            + ", ".join(f"{name} {url}" for name, url in NODES.items())
-        )
+        if is_up:
+            say("Three containers start, in zones a, b and c.")
+            made.up()
+            places = ", ".join(f"{name} {url}" for name, url in nodes.items())
+            show(f"ready after {time.monotonic() - began:.1f} s: {places}")
         yield made
     except (ClaimError, httpx.HTTPError, subprocess.SubprocessError) as error:
         print(f"\n{_RED}This demo failed: {error}{_END}")
