@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.fields import read_number
+from app.fields import read_timeout
 from app.problems import BAD_HEADER, UNSUPPORTED, Problem
 from app.reading import read_session
 from app.settings import Limits
@@ -44,10 +44,9 @@ def read_envelope(fields: Mapping[bytes, bytes], limits: Limits, level: Level) -
             return Problem(UNSUPPORTED, f"header {text} is not supported here", {"header": text})
     if fields.get(b"content-encoding", b"identity").lower() != b"identity":
         return Problem(UNSUPPORTED, "header Content-Encoding is not supported here", {"header": "Content-Encoding"})
-    given = fields.get(b"kv-timeout-ms", b"%d" % limits.timeout_ms)
-    timeout_ms = read_number("KV-Timeout-Ms", given, 1, limits.timeout_ms_max)
-    if isinstance(timeout_ms, Problem):
-        return timeout_ms
+    timeout = read_timeout(fields, limits)
+    if isinstance(timeout, Problem):
+        return timeout
     session = read_session(fields[b"kv-session"], level) if b"kv-session" in fields else {}
     if isinstance(session, Problem):
         return session
@@ -56,7 +55,7 @@ def read_envelope(fields: Mapping[bytes, bytes], limits: Limits, level: Level) -
         return token
     is_msgpack = kind != JSON
     answers_msgpack = _prefers_msgpack(fields.get(b"accept", b""), is_msgpack)
-    return Envelope(is_msgpack, answers_msgpack, timeout_ms / 1_000, session, token)
+    return Envelope(is_msgpack, answers_msgpack, timeout, session, token)
 
 
 def _prefers_msgpack(accept: bytes, is_msgpack: bool) -> bool:

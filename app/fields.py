@@ -21,6 +21,7 @@ from app.problems import (
     UNSUPPORTED,
     Problem,
 )
+from app.settings import Limits
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
 
@@ -111,6 +112,15 @@ def read_number(header: str, value: bytes, low: int, high: int) -> int | Problem
     if value.isdigit() and len(value) <= 18 and low <= int(value) <= high:
         return int(value)
     return Problem(BAD_HEADER, f"header {header} must be a whole number from {low} to {high}", {"header": header})
+
+
+def read_timeout(fields: Mapping[bytes, bytes], limits: Limits) -> float | Problem:
+    """How long a request may take, in seconds."""
+    given = fields.get(b"kv-timeout-ms")
+    if given is None:
+        return limits.timeout_ms / 1_000
+    chosen = read_number("KV-Timeout-Ms", given, 1, limits.timeout_ms_max)
+    return chosen if isinstance(chosen, Problem) else chosen / 1_000
 
 
 # Possessive throughout: a long list that ends badly must not be tried in every other way, too.

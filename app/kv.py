@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from app.answers import Answer
-from app.fields import read_entity_tags, read_key, read_number
+from app.fields import read_entity_tags, read_key, read_timeout
 from app.problems import (
     METHOD_NOT_ALLOWED,
     NO_SUCH_KEY,
@@ -150,7 +150,7 @@ class KvHandler:
         if not _READ_FIELDS.isdisjoint(fields):
             if b"if-match" in fields:
                 return Problem(UNSUPPORTED, "header If-Match is not supported here", {"header": "If-Match"})
-            chosen = self._read_timeout(fields)
+            chosen = read_timeout(fields, self._limits)
             if isinstance(chosen, Problem):
                 return chosen
             timeout = chosen
@@ -215,7 +215,7 @@ class KvHandler:
         marks = _NO_MARKS
         fields = request.fields
         if not _WRITE_FIELDS.isdisjoint(fields):
-            chosen = self._read_timeout(fields)
+            chosen = read_timeout(fields, self._limits)
             if isinstance(chosen, Problem):
                 return chosen
             timeout = chosen
@@ -257,14 +257,6 @@ class KvHandler:
             more += expiry_line(changed.expires_ms)
         kind = self._content_types.get(changed.content_type) or self._content_type(changed.content_type)
         return changed_answer(changed, kind, more)
-
-    def _read_timeout(self, fields: Mapping[bytes, bytes]) -> float | Problem:
-        """In seconds."""
-        given = fields.get(b"kv-timeout-ms")
-        if given is None:
-            return self._timeout_seconds
-        chosen = read_number("KV-Timeout-Ms", given, 1, self._limits.timeout_ms_max)
-        return chosen if isinstance(chosen, Problem) else chosen / 1_000
 
     def _content_type(self, text: str) -> bytes:
         """The header line of a stored Content-Type, which need not have come in through this door."""

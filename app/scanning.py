@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from app.fields import read_number, read_raw_query
+from app.fields import read_raw_query, read_timeout
 from app.keyrange import KeyRange
 from app.merging import Merge
 from app.problems import BAD_PARAMETER, Problem
@@ -124,18 +124,12 @@ def read_scan(
         if isinstance(marks, Problem):
             return marks
         session = marks
-    timeout = read_timeout_ms(fields, limits)
+    timeout = read_timeout(fields, limits)
     if isinstance(timeout, Problem):
         return timeout
     if not is_paged:
         limit = limits.scan_keys_max
-    return ScanRequest(keys, after, limit, bytes_max, keys_only, fresh, session, timeout / 1_000)
-
-
-def read_timeout_ms(fields: Mapping[bytes, bytes], limits: Limits) -> int | Problem:
-    """How long a request may take."""
-    given = fields.get(b"kv-timeout-ms")
-    return limits.timeout_ms if given is None else read_number("KV-Timeout-Ms", given, 1, limits.timeout_ms_max)
+    return ScanRequest(keys, after, limit, bytes_max, keys_only, fresh, session, timeout)
 
 
 class Pager:

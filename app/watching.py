@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-from app.fields import read_number, read_query
+from app.fields import read_query, read_timeout
 from app.matching import Pattern
 from app.problems import (
     BAD_PARAMETER,
@@ -53,17 +53,14 @@ def read_watch(query: bytes, fields: Mapping[bytes, bytes], limits: Limits) -> W
     wait = _read_wait(parameters.get("wait"), is_stream)
     if isinstance(wait, Problem):
         return wait
-    timeout_ms = limits.timeout_ms
-    if b"kv-timeout-ms" in fields:
-        number = read_number("KV-Timeout-Ms", fields[b"kv-timeout-ms"], 1, limits.timeout_ms_max)
-        if isinstance(number, Problem):
-            return number
-        timeout_ms = number
+    timeout = read_timeout(fields, limits)
+    if isinstance(timeout, Problem):
+        return timeout
     # A browser that connects again sends the header, and still the parameter with which it began.
     after, after_in = fields.get(b"last-event-id"), {"header": "Last-Event-ID"}
     if after is None and "after" in parameters:
         after, after_in = parameters["after"].encode(), {"parameter": "after"}
-    return WatchRequest(pattern, after, after_in, is_stream, wait, timeout_ms / 1_000)
+    return WatchRequest(pattern, after, after_in, is_stream, wait, timeout)
 
 
 def bad_id(request: WatchRequest) -> Problem:

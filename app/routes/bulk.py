@@ -10,13 +10,13 @@ from starlette.types import Receive, Scope, Send
 
 from app.answers import Answer
 from app.exporting import EXPORTS_OPEN_MAX, Export
-from app.fields import read_fields
+from app.fields import read_fields, read_timeout
 from app.gateway import Gateway
 from app.importing import IMPORTS_OPEN_MAX, Import
 from app.problems import OVERLOADED, UNSUPPORTED, Problem, problem_of
 from app.routes.responses import gateway_of, problem_response, response_of
 from app.routes.scan_docs import EXPORT, IMPORT
-from app.scanning import read_scan, read_timeout_ms
+from app.scanning import read_scan
 from raftgroups import RaftGroupError
 
 router = APIRouter(tags=["data"])
@@ -76,9 +76,9 @@ async def import_(request: Request) -> Response:
     if isinstance(fields, Problem):
         return problem_response(fields)
     limits = gateway.settings.limits
-    timeout_ms = read_timeout_ms(fields, limits)
-    if isinstance(timeout_ms, Problem):
-        return problem_response(timeout_ms)
+    timeout = read_timeout(fields, limits)
+    if isinstance(timeout, Problem):
+        return problem_response(timeout)
     if fields.get(b"content-encoding", b"identity").lower() != b"identity":
         detail = "header Content-Encoding is not supported"
         return problem_response(Problem(UNSUPPORTED, detail, {"header": "Content-Encoding"}))
@@ -88,7 +88,7 @@ async def import_(request: Request) -> Response:
         return problem_response(Problem(OVERLOADED, f"{IMPORTS_OPEN_MAX} imports are under way on this node already"))
     gateway.imports_open += 1
     try:
-        made = Import(gateway.coordinator, limits, timeout_ms / 1_000, lambda: gateway.is_draining)
+        made = Import(gateway.coordinator, limits, timeout, lambda: gateway.is_draining)
         await made.run(request.stream())
     except ClientDisconnect:
         return Response(status_code=204)  # nobody reads it

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.fields import read_content_type, read_entity_tags, read_fields, read_key, read_number, read_query
+from app.fields import read_content_type, read_entity_tags, read_fields, read_key, read_number, read_query, read_timeout
 from app.problems import Problem
+from app.settings import Limits
 
 
 @given(st.binary(min_size=1, max_size=64), st.sets(st.sampled_from("/.-~{}:@!$&'()*+,;=")))
@@ -105,3 +106,15 @@ def test_a_content_type_never_breaks_a_head(value: bytes) -> None:
     read = read_content_type(value, 255)
 
     assert isinstance(read, Problem) or (read.isascii() and (read.isprintable() or not read) and len(read) <= 255)
+
+
+@pytest.mark.parametrize(("given", "seconds"), [(None, 5.0), (b"1", 0.001), (b"60000", 60.0)])
+def test_a_request_has_the_time_it_asks_for_or_the_usual(given: bytes | None, seconds: float) -> None:
+    assert read_timeout({} if given is None else {b"kv-timeout-ms": given}, Limits()) == seconds
+
+
+@pytest.mark.parametrize("given", [b"", b"0", b"-1", b"60001", b"1.5", b"1e3"])
+def test_no_other_time_can_be_asked_for(given: bytes) -> None:
+    found = read_timeout({b"kv-timeout-ms": given}, Limits())
+
+    assert isinstance(found, Problem) and found.members == {"header": "KV-Timeout-Ms"}
