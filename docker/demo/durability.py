@@ -28,8 +28,7 @@ def main() -> None:
         after = running.sample(3)
         show(f"{after.rate:,.0f} operations a second")
         claim(after.rate > 0, "the same clients go on")
-        running.stop()
-        time.sleep(1)
+        running.finish()
 
         say("And what was acknowledged before?")
         judge(running.bench)

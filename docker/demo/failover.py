@@ -39,8 +39,7 @@ def main() -> None:
 
         seconds = wait_until(has_caught_up, f"{victim} caught up")
         show(f"{seconds:.2f} s after it was ready it has all that the others had then")
-        running.stop()
-        time.sleep(1)
+        running.finish()
 
         say("And what was acknowledged before, during and after?")
         judge(running.bench)

@@ -14,9 +14,15 @@ from app.bench import Bench, Interval, Plan
 class Load:
     """A bench that runs in a thread of its own."""
 
-    def __init__(self, bench: Bench, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, bench: Bench) -> None:
         self.bench = bench
-        self._loop = loop
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self.bench.run())
 
     def sample(self, seconds: float) -> Interval:
         """What happens within that time."""
@@ -24,8 +30,11 @@ class Load:
         time.sleep(seconds)
         return self.bench.take()
 
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self.bench.stop)
+    def finish(self) -> None:
+        """Return once the last answer has come."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self.bench.stop)
+        self._thread.join()
 
 
 @contextmanager
@@ -33,16 +42,11 @@ def load(*nodes: str, clients: int = 12, reads: float = 0.3) -> Iterator[Load]:
     """Clients ask these nodes, or all, until the block is left."""
     urls = [NODES[node] for node in nodes or NODES]
     bench = Bench(Plan(urls, clients=clients, keys=16, reads=reads, seconds=None, timeout_ms=2_000))
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(bench.run()), daemon=True)
-    thread.start()
-    running = Load(bench, loop)
+    running = Load(bench)
     try:
         yield running
     finally:
-        running.stop()
-        thread.join(10)
-        loop.close()
+        running.finish()
 
 
 def judge(bench: Bench) -> None:

@@ -23,8 +23,7 @@ def main() -> None:
                 f"at most {running.bench.gap_seconds:.2f} s without an acknowledged write"
             )
         claim(running.bench.gap_seconds < 1, "no second without an acknowledged write")
-        running.stop()
-        time.sleep(1)
+        running.finish()
         judge(running.bench)
 
 
