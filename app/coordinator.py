@@ -299,8 +299,7 @@ class Coordinator:
 
             group.read_applied(key, found)
 
-        now = self._loop.time()
-        group.admit(fresh, now, min(deadline, now + SESSION_PATIENCE_SECONDS), serve, done)
+        self._let_in(group, fresh, deadline, serve, done)
 
     def _scan(self, group: RaftGroup, span: Span, fresh: Freshness, deadline: float, done: ScanDone) -> None:
         """Have the replica here read a piece."""
@@ -313,8 +312,7 @@ class Coordinator:
 
             group.scan_applied(span, found)
 
-        now = self._loop.time()
-        group.admit(fresh, now, min(deadline, now + SESSION_PATIENCE_SECONDS), serve, done)
+        self._let_in(group, fresh, deadline, serve, done)
 
     def admit(
         self,
@@ -329,8 +327,19 @@ class Coordinator:
         def admitted(level: Level, staleness_ms: int) -> None:
             serve(lambda: self._receipt(group, level, staleness_ms))
 
+        self._let_in(group, fresh, deadline, admitted, refuse)
+
+    def _let_in(
+        self,
+        group: RaftGroup,
+        fresh: Freshness,
+        deadline: float,
+        serve: Callable[[Level, int], None],
+        refuse: Callable[[RaftGroupError], None],
+    ) -> None:
+        """Let a read in at the replica here; another may have more patience with a session."""
         now = self._loop.time()
-        group.admit(fresh, now, min(deadline, now + SESSION_PATIENCE_SECONDS), admitted, refuse)
+        group.admit(fresh, now, min(deadline, now + SESSION_PATIENCE_SECONDS), serve, refuse)
 
     def may_serve(self, group: RaftGroup, fresh: Freshness) -> bool:
         """Whether the replica here may answer a peer."""
