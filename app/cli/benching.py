@@ -8,7 +8,7 @@ from typing import TextIO
 
 import click
 
-DEFAULT_URL = "http://127.0.0.1:8001"
+from app.cli.talking import DEFAULT_URL
 
 
 @click.command()
