@@ -12,7 +12,6 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from app.calls import Call
 from app.clienterrors import (
@@ -25,6 +24,7 @@ from app.clienterrors import (
     error_of,
 )
 from app.session import Session
+from app.urls import check_url
 
 T = TypeVar("T")
 
@@ -163,18 +163,6 @@ def one_attempt(call: Call[T], url: str, seconds: float) -> Steps[T]:
         return call.read(answer)
     assert answer is not None, "a request has an answer or fails"
     raise answer
-
-
-def check_url(url: str) -> str:
-    """Raises: InvalidUrlError."""
-    try:
-        parts = urlsplit(url)
-        is_sound = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError as error:
-        raise InvalidUrlError(f"{url!r} is not a URL: {error}") from error
-    if parts.scheme != "http" or not is_sound or parts.path not in {"", "/"} or parts.query or parts.username:
-        raise InvalidUrlError(f"{url!r} is not the URL of a gateway: write http://HOST:PORT")
-    return url.rstrip("/")
 
 
 def _send(call: Call[T], url: str, seconds: float, token: str | None) -> Send:

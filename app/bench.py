@@ -12,12 +12,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from app.clienterrors import Response
 from app.connection import Connection, ConnectionLostError, encode_request
 from app.simulation.history import History
 from app.simulation.linearizability import Violation, check
+from app.urls import place_of
 
 CLUSTER_SECONDS = 0.5
 PAUSE_SECONDS = 0.02
@@ -92,7 +92,7 @@ class Bench:
         self.written = 0
         self.gap_seconds = 0.0
         self.acknowledged: float | None = None
-        self._places = [_place(url) for url in plan.urls]
+        self._places = [place_of(url) for url in plan.urls]
         self._interval = Interval()
         self._began = 0.0
         self._is_over = asyncio.Event()
@@ -220,14 +220,6 @@ class Bench:
                     await self._is_over.wait()
             except TimeoutError:
                 pass
-
-
-def _place(url: str) -> tuple[str, int]:
-    """Raises: ValueError."""
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname or parts.path not in {"", "/"}:
-        raise ValueError(f"{url!r} is not the URL of a gateway: write http://HOST:PORT")
-    return parts.hostname, parts.port or 80
 
 
 def _problem(answer: Response) -> dict[str, object]:

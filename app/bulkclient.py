@@ -12,7 +12,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
+
+from app.clienterrors import InvalidUrlError
+from app.urls import place_of
 
 PART_LINES_MAX = 5_000
 PART_BYTES_MAX = 1 << 20
@@ -141,13 +144,9 @@ class BulkClient:
 
 def _door(url: str) -> tuple[str, int]:
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or 80
-    except ValueError as error:
-        raise BadUrlError(f"{url!r} is not a URL: {error}") from error
-    if parts.scheme != "http" or not host or parts.path not in {"", "/"} or parts.query:
-        raise BadUrlError(f"{url!r} is not the URL of a gateway: write http://HOST:PORT")
-    return host, port
+        return place_of(url)
+    except InvalidUrlError as error:
+        raise BadUrlError(str(error)) from error
 
 
 def _parts(lines: Iterable[bytes]) -> Iterator[list[bytes]]:

@@ -12,7 +12,9 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+
+from app.clienterrors import InvalidUrlError
+from app.urls import place_of
 
 # A watch says something every ten seconds.
 SILENCE_SECONDS = 25.0
@@ -123,13 +125,9 @@ def parse_events(lines: Iterable[bytes], last_id: str = "") -> Iterator[Event]:
 
 def _address(url: str) -> tuple[str, int]:
     try:
-        parts = urlsplit(url)
-        port = parts.port or 80
-    except ValueError as error:
-        raise EventSourceError(f"{url!r} is not a URL: {error}") from error
-    if parts.scheme != "http" or not parts.hostname:
-        raise EventSourceError(f"{url!r} is not the URL of a gateway: write http://HOST:PORT")
-    return parts.hostname, port
+        return place_of(url)
+    except InvalidUrlError as error:
+        raise EventSourceError(str(error)) from error
 
 
 def _detail(text: str) -> str:

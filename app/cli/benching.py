@@ -9,6 +9,7 @@ from typing import TextIO
 import click
 
 from app.cli.talking import DEFAULT_URL
+from app.clienterrors import InvalidUrlError
 
 
 @click.command()
@@ -56,7 +57,7 @@ def bench(
     plan = Plan(url.split(","), clients, keys, value_bytes, reads, seconds, timeout_ms)
     try:
         made = Bench(plan)
-    except ValueError as error:
+    except InvalidUrlError as error:
         raise click.UsageError(str(error)) from error
 
     async def run() -> None:
