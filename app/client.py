@@ -49,17 +49,14 @@ What is sent and what is made of answers is in calls.py, what is repeated in att
 """
 
 import asyncio
-import ssl
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from random import Random
-from typing import Any, Literal, Protocol, Self, TypeVar, cast, overload
-
-import httpx
+from typing import Any, Literal, Self, TypeVar, cast, overload
 
 from app import calls
-from app.attempts import Gateways, Patience, Pause, Send, Steps, attempts, one_attempt
+from app.attempts import Gateways, Patience, Pause, Steps, attempts, one_attempt
 from app.calls import Call, Changed, Entry, Level, Number, Once, Text, Value, Written
 from app.clienterrors import (
     ClientError,
@@ -81,6 +78,7 @@ from app.clienterrors import (
     UnavailableError,
     UnreachableError,
 )
+from app.sending import AsyncSender, HttpxSender, Sender
 from app.session import Session
 
 __all__ = [
@@ -111,25 +109,8 @@ __all__ = [
     "Written",
 ]
 
-CONNECT_SECONDS_MAX = 1.0
-CONNECTIONS_MAX = 32  # to each gateway; it serves no more at once by having more of them
-IDLE_SECONDS = 60.0  # less than a gateway keeps an idle connection
-
 T = TypeVar("T")
 IfMatch = int | Literal["*"] | None
-
-_HEADERS = {"User-Agent": "ringkv", "Accept-Encoding": "identity"}
-_LIMITS = httpx.Limits(
-    max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX, keepalive_expiry=IDLE_SECONDS
-)
-
-
-class AsyncSender(Protocol):
-    """What brings one request to one gateway."""
-
-    async def send(self, step: Send) -> Response | ClientError: ...
-
-    async def close(self) -> None: ...
 
 
 class _Client(ABC):
@@ -202,7 +183,7 @@ class Client(_Client):
     """The store, for threads: may be shared by several. A context manager, which closes the connections."""
 
     def _open(self) -> None:
-        self._http: dict[str, httpx.Client] = {}
+        self._sender = Sender()
 
     def __enter__(self) -> Self:
         return self
@@ -211,8 +192,7 @@ class Client(_Client):
         self.close()
 
     def close(self) -> None:
-        for http in self._http.values():
-            http.close()
+        self._sender.close()
 
     def put(
         self,
@@ -356,17 +336,7 @@ class Client(_Client):
                 time.sleep(step.seconds)
                 answer = None
             else:
-                answer = self._send(step)
-
-    def _send(self, step: Send) -> Response | ClientError:
-        try:
-            http = self._http.get(step.url)
-            if http is None:
-                made = httpx.Client(transport=_transport(httpx.HTTPTransport), trust_env=False)
-                http = self._http.setdefault(step.url, made)
-            return _response(http.send(_request(step)))
-        except httpx.HTTPError as error:
-            return _failure(step, error)
+                answer = self._sender.send(step)
 
 
 class AsyncClient(_Client):
@@ -377,7 +347,7 @@ class AsyncClient(_Client):
 
     def make_sender(self) -> AsyncSender:
         """What sends: another one may be quicker for some."""
-        return _HttpxSender()
+        return HttpxSender()
 
     async def __aenter__(self) -> Self:
         return self
@@ -520,79 +490,3 @@ class AsyncClient(_Client):
                 answer = None
             else:
                 answer = await self._sender.send(step)
-
-
-class _HttpxSender:
-    """What an AsyncClient sends with unless it is told otherwise.
-
-    Each gateway has a pool of its own: a shared one that is full closes the connections to one for those to another.
-    """
-
-    def __init__(self) -> None:
-        self._http: dict[str, httpx.AsyncClient] = {}
-
-    async def close(self) -> None:
-        for http in self._http.values():
-            await http.aclose()
-
-    async def send(self, step: Send) -> Response | ClientError:
-        try:
-            async with asyncio.timeout(step.timeout_seconds):
-                http = self._http.get(step.url)
-                if http is None:
-                    transport = _transport(httpx.AsyncHTTPTransport)
-                    http = self._http[step.url] = httpx.AsyncClient(transport=transport, trust_env=False)
-                return _response(await http.send(_request(step)))
-        except httpx.HTTPError as error:
-            return _failure(step, error)
-        except TimeoutError:
-            return _silence(step)
-
-
-def _transport(kind: type[T]) -> T:
-    """With an SSL context that trusts nobody, as no URL here needs one: reading all authorities would take longer."""
-    return kind(limits=_LIMITS, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))  # type: ignore[call-arg]  # of both
-
-
-def _request(step: Send) -> httpx.Request:
-    seconds = step.timeout_seconds
-    timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS_MAX))
-    return httpx.Request(
-        step.method,
-        step.url + step.target,
-        headers={**_HEADERS, **step.headers},
-        content=step.body,
-        extensions={"timeout": timeout.as_dict()},
-    )
-
-
-def _response(answer: httpx.Response) -> Response:
-    return Response(answer.status_code, {name.lower(): text for name, text in answer.headers.items()}, answer.content)
-
-
-def _failure(step: Send, error: httpx.HTTPError) -> ClientError:
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
-        return UnreachableError(f"cannot reach {step.url}: {_reason(error)}")
-    if isinstance(error, httpx.TimeoutException):
-        return _silence(step)
-    text = f"{step.url} was lost before it answered: {str(error) or type(error).__name__}"
-    return OutcomeUnknownError(text, is_write=step.is_write)
-
-
-def _silence(step: Send) -> OutcomeUnknownError:
-    text = f"{step.url} did not answer within {step.timeout_seconds:.3g} s"
-    return OutcomeUnknownError(text, is_write=step.is_write)
-
-
-def _reason(error: BaseException) -> str:
-    """Plain words: what lies at the bottom says it best."""
-    if isinstance(error, httpx.TimeoutException):
-        return "no answer"
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ConnectionRefusedError):
-            return "connection refused"
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__cause__ or cause.__context__
-    return str(error)

@@ -4,9 +4,10 @@ import asyncio
 from urllib.parse import urlsplit
 
 from app.attempts import Send
-from app.client import CONNECT_SECONDS_MAX, AsyncClient, AsyncSender
+from app.client import AsyncClient
 from app.clienterrors import ClientError, OutcomeUnknownError, Response, UnreachableError
 from app.connection import Connection, ConnectionLostError, encode_request
+from app.sending import CONNECT_SECONDS_MAX, AsyncSender
 
 
 class PipelinedClient(AsyncClient):

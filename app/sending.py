@@ -1,0 +1,128 @@
+"""Senders: what brings one request of a client to one gateway, and the answer back, over httpx."""
+
+import asyncio
+import ssl
+from typing import Protocol, TypeVar
+
+import httpx
+
+from app.attempts import Send
+from app.clienterrors import ClientError, OutcomeUnknownError, Response, UnreachableError
+
+CONNECT_SECONDS_MAX = 1.0
+CONNECTIONS_MAX = 32  # to each gateway; it serves no more at once by having more of them
+IDLE_SECONDS = 60.0  # less than a gateway keeps an idle connection
+
+T = TypeVar("T")
+
+_HEADERS = {"User-Agent": "ringkv", "Accept-Encoding": "identity"}
+_LIMITS = httpx.Limits(
+    max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX, keepalive_expiry=IDLE_SECONDS
+)
+
+
+class Sender:
+    """What a Client sends with. Each gateway has a pool of its own, as with HttpxSender."""
+
+    def __init__(self) -> None:
+        self._http: dict[str, httpx.Client] = {}
+
+    def close(self) -> None:
+        for http in self._http.values():
+            http.close()
+
+    def send(self, step: Send) -> Response | ClientError:
+        try:
+            http = self._http.get(step.url)
+            if http is None:
+                made = httpx.Client(transport=transport(httpx.HTTPTransport), trust_env=False)
+                http = self._http.setdefault(step.url, made)
+            return _response(http.send(request_of(step)))
+        except httpx.HTTPError as error:
+            return failure_of(step, error)
+
+
+class AsyncSender(Protocol):
+    """What brings one request to one gateway."""
+
+    async def send(self, step: Send) -> Response | ClientError: ...
+
+    async def close(self) -> None: ...
+
+
+class HttpxSender:
+    """What an AsyncClient sends with unless it is told otherwise.
+
+    Each gateway has a pool of its own: a shared one that is full closes the connections to one for those to another.
+    """
+
+    def __init__(self) -> None:
+        self._http: dict[str, httpx.AsyncClient] = {}
+
+    async def close(self) -> None:
+        for http in self._http.values():
+            await http.aclose()
+
+    async def send(self, step: Send) -> Response | ClientError:
+        try:
+            async with asyncio.timeout(step.timeout_seconds):
+                http = self._http.get(step.url)
+                if http is None:
+                    made = httpx.AsyncClient(transport=transport(httpx.AsyncHTTPTransport), trust_env=False)
+                    http = self._http[step.url] = made
+                return _response(await http.send(request_of(step)))
+        except httpx.HTTPError as error:
+            return failure_of(step, error)
+        except TimeoutError:
+            return _silence(step)
+
+
+def transport(kind: type[T]) -> T:
+    """With an SSL context that trusts nobody, as no URL here needs one: reading all authorities would take longer."""
+    return kind(limits=_LIMITS, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))  # type: ignore[call-arg]  # of both
+
+
+def request_of(step: Send) -> httpx.Request:
+    """The request of a step, with its timeouts."""
+    seconds = step.timeout_seconds
+    timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS_MAX))
+    return httpx.Request(
+        step.method,
+        step.url + step.target,
+        headers={**_HEADERS, **step.headers},
+        content=step.body,
+        extensions={"timeout": timeout.as_dict()},
+    )
+
+
+def _response(answer: httpx.Response) -> Response:
+    return Response(answer.status_code, {name.lower(): text for name, text in answer.headers.items()}, answer.content)
+
+
+def failure_of(step: Send, error: httpx.HTTPError) -> ClientError:
+    """What became of a step that httpx could not bring to an answer."""
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+        return UnreachableError(f"cannot reach {step.url}: {_reason(error)}")
+    if isinstance(error, httpx.TimeoutException):
+        return _silence(step)
+    text = f"{step.url} was lost before it answered: {str(error) or type(error).__name__}"
+    return OutcomeUnknownError(text, is_write=step.is_write)
+
+
+def _silence(step: Send) -> OutcomeUnknownError:
+    text = f"{step.url} did not answer within {step.timeout_seconds:.3g} s"
+    return OutcomeUnknownError(text, is_write=step.is_write)
+
+
+def _reason(error: BaseException) -> str:
+    """Plain words: what lies at the bottom says it best."""
+    if isinstance(error, httpx.TimeoutException):
+        return "no answer"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionRefusedError):
+            return "connection refused"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error)
