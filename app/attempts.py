@@ -147,11 +147,11 @@ def attempts(
             doubt = failure
         is_everyone_away = len(unreachable) == len(gateways.urls)
         if (failure.may_have_applied and not call.is_repeatable) or (is_everyone_away and not patience.waits):
-            raise _final(next(iter(unreachable.values())) if is_everyone_away else failure, doubt)
+            raise final_error(next(iter(unreachable.values())) if is_everyone_away else failure, doubt)
         unreachable.clear()
         wait = max(pause * rng.uniform(0.5, 1.0), min(shunned.get(url, 0.0) for url in gateways.urls) - clock())
         if clock() + wait > deadline:
-            raise _final(failure, doubt)
+            raise final_error(failure, doubt)
         yield Pause(wait)
         pause = min(2 * pause, PAUSE_SECONDS_MAX)
 
@@ -173,6 +173,18 @@ def _send(call: Call[T], url: str, seconds: float, token: str | None) -> Send:
     return Send(url, call.method, call.target, headers, call.body, seconds, call.is_write)
 
 
+def may_pass(error: ClientError) -> bool:
+    """Whether what failed so may fare better soon, if it can be repeated at all."""
+    if isinstance(error, ProblemError) and error.status not in _PASSING_STATUSES and error.code != _BUSY:
+        return False
+    return error.retryable or error.may_have_applied
+
+
+def is_settled(error: ClientError) -> bool:
+    """Whether it tells what became of every attempt, and not only of the last."""
+    return isinstance(error, ProblemError) and error.status in _SETTLED_STATUSES and error.code != _BUSY
+
+
 def _passing(response: Response, *, is_write: bool) -> ClientError | None:
     """Why the answer may be another one soon; None, if it is the answer."""
     if response.status not in _PASSING_STATUSES and response.status != 409:
@@ -185,14 +197,16 @@ def _passing(response: Response, *, is_write: bool) -> ClientError | None:
 
 def _read(call: Call[T], answer: Response, doubt: ClientError | None) -> T:
     try:
+        if doubt is not None and call.read_in_doubt is not None:
+            return call.read_in_doubt(answer, doubt)
         return call.read(answer)
     except ProblemError as error:
-        if error.status in _SETTLED_STATUSES:
+        if is_settled(error):
             raise
-        raise _final(error, doubt) from error
+        raise final_error(error, doubt) from error
 
 
-def _final(failure: ClientError, doubt: ClientError | None) -> ClientError:
+def final_error(failure: ClientError, doubt: ClientError | None) -> ClientError:
     """What to tell of a call that is given up."""
     if doubt is None or failure.may_have_applied:
         return failure

@@ -10,12 +10,13 @@ from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote_from_bytes, urlencode
 from uuid import uuid4
 
-from app.clienterrors import NotAGatewayError, OutcomeUnknownError, Response, error_of
+from app.clienterrors import ClientError, NotAGatewayError, OutcomeUnknownError, Response, error_of
 
 T_co = TypeVar("T_co", covariant=True)
 
 Text = bytes | str  # a str stands for its UTF-8
 Level = Literal["linearizable", "lease", "session", "bounded", "stale"]
+IfMatch = int | Literal["*"] | None
 
 _JSON = {"Content-Type": "application/json"}
 _OCTETS, _TEXT = "application/octet-stream", "text/plain; charset=utf-8"
@@ -88,6 +89,8 @@ class Call(Generic[T_co]):
     is_repeatable    doing it twice is doing it once: it reads, or has an Idempotency-Key
     takes_session    False: a session's token has no meaning with it; None: that is for the cluster's default level to
                      say
+    read_in_doubt    as `read`, where an attempt before came to this error and may have been applied all the same; None:
+                     the answer says what became of it, whatever was before
     """
 
     method: str
@@ -98,6 +101,7 @@ class Call(Generic[T_co]):
     is_write: bool = False
     is_repeatable: bool = True
     takes_session: bool | None = True
+    read_in_doubt: Callable[[Response, ClientError], T_co] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,33 +127,32 @@ def put(
     *,
     once: Once,
     ttl: float | None = None,
-    if_match: int | Literal["*"] | None = None,
+    if_match: IfMatch = None,
     if_absent: bool = False,
     content_type: str | None = None,
 ) -> Call[Written]:
-    kind = content_type or (_TEXT if isinstance(value, str) else _OCTETS)
-    headers = {"Content-Type": kind, **_condition(if_match, if_absent=if_absent)}
+    headers = {"Content-Type": content_type_of(value, content_type), **_condition(if_match, if_absent=if_absent)}
     return _write("PUT", kv_target(key, ttl=_ttl(ttl)), _read_written, once, headers, encode(value))
 
 
-def delete(key: Text, *, once: Once, if_match: int | Literal["*"] | None = None) -> Call[Written]:
+def delete(key: Text, *, once: Once, if_match: IfMatch = None) -> Call[Written]:
     return _write("DELETE", kv_target(key), _read_written, once, _condition(if_match))
 
 
-def incr(key: Text, by: int = 1, *, once: Once, if_match: int | Literal["*"] | None = None) -> Call[Number]:
+def incr(key: Text, by: int = 1, *, once: Once, if_match: IfMatch = None) -> Call[Number]:
     return _write("POST", kv_target(key, op="incr", by=str(by)), _read_number, once, _condition(if_match))
 
 
-def append(key: Text, value: Text, *, once: Once, if_match: int | Literal["*"] | None = None) -> Call[Changed]:
+def append(key: Text, value: Text, *, once: Once, if_match: IfMatch = None) -> Call[Changed]:
     return _write("POST", kv_target(key, op="append"), _read_changed, once, _condition(if_match), encode(value))
 
 
-def touch(key: Text, ttl: float, *, once: Once, if_match: int | Literal["*"] | None = None) -> Call[Changed]:
+def touch(key: Text, ttl: float, *, once: Once, if_match: IfMatch = None) -> Call[Changed]:
     target = kv_target(key, op="touch", ttl=_ttl(ttl))
     return _write("POST", target, _read_changed, once, _condition(if_match))
 
 
-def persist(key: Text, *, once: Once, if_match: int | Literal["*"] | None = None) -> Call[Changed]:
+def persist(key: Text, *, once: Once, if_match: IfMatch = None) -> Call[Changed]:
     return _write("POST", kv_target(key, op="persist"), _read_changed, once, _condition(if_match))
 
 
@@ -201,6 +204,11 @@ def transfer(partition: int, node: str) -> Call[dict[str, Any]]:
     return _manage("POST", f"/v1/partitions/{partition}/leader", lambda answer: read_object(answer, set()), body)
 
 
+def content_type_of(value: Text, given: str | None) -> str:
+    """What a value is stored as."""
+    return given or (_TEXT if isinstance(value, str) else _OCTETS)
+
+
 def encode(text: Text) -> bytes:
     return text.encode() if isinstance(text, str) else text
 
@@ -215,8 +223,13 @@ def encode_key(key: Text) -> str:
 
 
 def kv_target(key: Text, **query: str | None) -> str:
-    given = {name: text for name, text in query.items() if text is not None}
-    return f"/v1/kv/{encode_key(key)}" + (f"?{urlencode(given)}" if given else "")
+    return f"/v1/kv/{encode_key(key)}" + query_of(**query)
+
+
+def query_of(**parameters: str | bytes | None) -> str:
+    """A query of those that are given."""
+    given = {name: text for name, text in parameters.items() if text is not None}
+    return f"?{urlencode(given)}" if given else ""
 
 
 def takes_session(consistency: Level | None) -> bool | None:
@@ -238,7 +251,7 @@ def read_object(response: Response, members: set[str], *, is_write: bool = False
     except ValueError:
         found = None
     if not isinstance(found, dict) or not members <= found.keys():
-        raise _stranger(is_write=is_write)
+        raise stranger(is_write=is_write)
     return found
 
 
@@ -258,10 +271,15 @@ def _manage(method: str, target: str, read: Callable[[Response], dict[str, Any]]
     return Call(method, target, read, _JSON, body, is_write=True, is_repeatable=False, takes_session=False)
 
 
-def _condition(if_match: int | Literal["*"] | None, *, if_absent: bool = False) -> dict[str, str]:
+def check_conditions(if_match: IfMatch, *, if_absent: bool) -> None:
+    """Raises: ValueError, if both cannot hold."""
+    if if_absent and if_match is not None:
+        raise ValueError("if_match and if_absent contradict each other")
+
+
+def _condition(if_match: IfMatch, *, if_absent: bool = False) -> dict[str, str]:
+    check_conditions(if_match, if_absent=if_absent)
     if if_absent:
-        if if_match is not None:
-            raise ValueError("if_match and if_absent contradict each other")
         return {"If-None-Match": "*"}
     if if_match is None:
         return {}
@@ -282,7 +300,7 @@ def _read_number(response: Response) -> Number:
     try:
         value = int(response.body)
     except ValueError as error:
-        raise _stranger(is_write=True) from error
+        raise stranger(is_write=True) from error
     return Number(
         value=value, revision=_revision(response, is_write=True), expires_in=_integer(response, "kv-expires-in")
     )
@@ -332,7 +350,7 @@ def _revision(response: Response, *, is_write: bool) -> int:
     tag = response.headers.get("etag", "")
     if tag[:1] == tag[-1:] == '"' and tag[1:-1].isdigit():
         return int(tag[1:-1])
-    raise _stranger(is_write=is_write)
+    raise stranger(is_write=is_write)
 
 
 def _integer(response: Response, name: str) -> int | None:
@@ -340,6 +358,7 @@ def _integer(response: Response, name: str) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _stranger(*, is_write: bool) -> NotAGatewayError | OutcomeUnknownError:
+def stranger(*, is_write: bool) -> NotAGatewayError | OutcomeUnknownError:
+    """What to raise of an answer that no gateway gives."""
     text = "what answers there is no gateway of ringkv"
     return OutcomeUnknownError(text) if is_write else NotAGatewayError(text)

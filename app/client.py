@@ -45,6 +45,40 @@ AsyncClient has the same methods, to be awaited:
     >>> asyncio.run(total())
     10
 
+Many operations go in one request as a Batch. Each succeeds or fails alone; by its Slot its result is found, or raised
+where it is an error:
+
+    >>> from app.client import Batch, NotANumberError
+    >>> batch = Batch()
+    >>> shelf = batch.put("shelf/1", "Dune")
+    >>> copies = batch.incr("copies", 3)
+    >>> wrong = batch.incr("greeting")
+    >>> with Client("http://127.0.0.1:8001") as client:
+    ...     results = client.batch(batch)
+    >>> results[copies].value, results[shelf].revision > 0, len(results.errors)
+    (3, True, 1)
+    >>> try:
+    ...     results[wrong]
+    ... except NotANumberError as error:
+    ...     print(error.code)
+    NOT_A_NUMBER
+
+A Transaction does all or nothing, with keys that share a {tag}:
+
+    >>> from app.client import Transaction
+    >>> move = Transaction()
+    >>> move.if_absent("{account 1}/lock")
+    >>> move.if_value("{account 1}/balance", "100")
+    >>> _ = move.then.put("{account 1}/balance", "90")
+    >>> found = move.otherwise.get("{account 1}/balance")
+    >>> with Client("http://127.0.0.1:8001") as client:
+    ...     _ = client.put("{account 1}/balance", "100")
+    ...     client.txn(move).succeeded
+    ...     decided = client.txn(move)
+    True
+    >>> decided.succeeded, decided[found].value
+    (False, b'90')
+
 What is sent and what is made of answers is in calls.py, what is repeated in attempts.py; here they are sent.
 """
 
@@ -53,11 +87,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from random import Random
-from typing import Any, Literal, Self, TypeVar, cast, overload
+from typing import Any, Self, TypeVar, cast, overload
 
-from app import calls
+from app import calls, clientbatch, clienttxn
 from app.attempts import Gateways, Patience, Pause, Steps, attempts, one_attempt
-from app.calls import Call, Changed, Entry, Level, Number, Once, Text, Value, Written
+from app.calls import Call, Changed, Entry, IfMatch, Level, Number, Once, Text, Value, Written
+from app.clientbatch import Batch, BatchResults, batch_attempts
 from app.clienterrors import (
     ClientError,
     CompactedError,
@@ -78,20 +113,28 @@ from app.clienterrors import (
     UnavailableError,
     UnreachableError,
 )
+from app.clientitem import Item
+from app.clientoperations import Slot
+from app.clienttxn import Decided, Transaction
 from app.sending import AsyncSender, HttpxSender, Sender
 from app.session import Session
 
 __all__ = [
     "AsyncClient",
+    "Batch",
+    "BatchResults",
     "Changed",
     "Client",
     "ClientError",
     "CompactedError",
     "ConditionFailedError",
+    "Decided",
     "Entry",
     "IdempotencyKeyReusedError",
+    "IfMatch",
     "InvalidSessionError",
     "InvalidUrlError",
+    "Item",
     "NoSuchKeyError",
     "NotAGatewayError",
     "NotANumberError",
@@ -101,8 +144,10 @@ __all__ = [
     "OutcomeUnknownError",
     "ProblemError",
     "Response",
+    "Slot",
     "StorageFullError",
     "TooLargeError",
+    "Transaction",
     "UnavailableError",
     "UnreachableError",
     "Value",
@@ -110,7 +155,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-IfMatch = int | Literal["*"] | None
 
 
 class _Client(ABC):
@@ -169,6 +213,9 @@ class _Client(ABC):
 
     def _steps(self, call: Call[T]) -> Steps[T]:
         return attempts(call, self._gateways, self._patience, self._session, time.monotonic, self._rng)
+
+    def _batch_steps(self, call: Call[BatchResults]) -> Steps[BatchResults]:
+        return batch_attempts(call, self._gateways, self._patience, self._session, time.monotonic, self._rng)
 
     def _one_attempt(self, target: str) -> Steps[Response]:
         call = Call("GET", target, lambda response: response, takes_session=False)
@@ -289,6 +336,31 @@ class Client(_Client):
     def persist(self, key: Text, *, if_match: IfMatch = None, idempotency_key: str | None = None) -> Changed:
         """Have a key stay that had a TTL. Raises: NoSuchKeyError, ConditionFailedError and any ClientError."""
         return self._ask(calls.persist(key, once=self._once(idempotency_key), if_match=if_match))
+
+    def batch(
+        self,
+        batch: Batch,
+        *,
+        consistency: Level | None = None,
+        max_staleness: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> BatchResults:
+        """Many operations in one request; some may fail while others do not.
+
+        consistency       of its gets, as is max_staleness; as of get
+        idempotency_key   of whoever repeats this call itself; a new one otherwise
+
+        Raises: any ClientError, if nothing is known of any of them; else each has a result, which may be one.
+        """
+        call = clientbatch.call_of(batch, consistency=consistency, max_staleness=max_staleness, token=idempotency_key)
+        return self._run(self._batch_steps(call))
+
+    def txn(self, transaction: Transaction, *, idempotency_key: str | None = None) -> Decided:
+        """Compare and then write and read, all or nothing, in one partition.
+
+        Raises: NotOnePartitionError, TooLargeError, StorageFullError and any ClientError.
+        """
+        return self._ask(clienttxn.call_of(transaction, token=idempotency_key))
 
     def cluster(self) -> dict[str, Any]:
         """Nodes and partitions, as `GET /v1/cluster` says."""
@@ -442,6 +514,22 @@ class AsyncClient(_Client):
     async def persist(self, key: Text, *, if_match: IfMatch = None, idempotency_key: str | None = None) -> Changed:
         """As Client.persist."""
         return await self._ask(calls.persist(key, once=self._once(idempotency_key), if_match=if_match))
+
+    async def batch(
+        self,
+        batch: Batch,
+        *,
+        consistency: Level | None = None,
+        max_staleness: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> BatchResults:
+        """As Client.batch."""
+        call = clientbatch.call_of(batch, consistency=consistency, max_staleness=max_staleness, token=idempotency_key)
+        return await self._run(self._batch_steps(call))
+
+    async def txn(self, transaction: Transaction, *, idempotency_key: str | None = None) -> Decided:
+        """As Client.txn."""
+        return await self._ask(clienttxn.call_of(transaction, token=idempotency_key))
 
     async def cluster(self) -> dict[str, Any]:
         """As Client.cluster."""

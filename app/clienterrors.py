@@ -168,7 +168,11 @@ def error_of(response: Response, *, is_write: bool) -> OutcomeUnknownError | Pro
 
     What does not come from a gateway, but from something in between, says nothing: a 5xx of that kind is unknown.
     """
-    members = _members(response)
+    return error_in(response, _members(response), is_write=is_write)
+
+
+def error_in(response: Response, members: Mapping[str, Any], *, is_write: bool) -> OutcomeUnknownError | ProblemError:
+    """The same, where the members of its problem are known already."""
     outcome = members.get("outcome") or ("unknown" if response.status >= 500 and not members else "not_applied")
     if outcome == "unknown" or (response.status == 504 and "outcome" not in members):
         detail = members.get("detail") or "the gateway gave no reason"

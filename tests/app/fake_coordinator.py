@@ -179,7 +179,7 @@ class FakeCoordinator:
             self.items.pop(command.key, None)
             self._tell(command.key, [Change(self.revision, command.key, None)])
             return Written(self.revision)
-        index = LogIndex(self.revision)
+        index = LogIndex(index_of(self.revision) + 1)
         records = FakeRecords(self.items, self.others)
         effects = effects_of(records, Agenda(records, 0), index, Entry(self.clock_ms, [command]), self.clock_ms)
         records.write(effects.batch)

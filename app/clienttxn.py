@@ -1,0 +1,93 @@
+"""Transactions of a client: comparisons, and what to do if all of them hold, and what else; all or nothing."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from app.calls import Call, Once, Text, Written, encode, expect, stranger
+from app.clienterrors import Response
+from app.clientoperations import MSGPACK, Done, Operations, Results, Slot, decode_answer, encode_name, written
+
+Relation = Literal["eq", "ne", "lt", "le", "gt", "ge"]
+
+
+class Branch(Operations):
+    """The steps of one branch; each sees what those before it wrote."""
+
+    def put(
+        self, key: Text, value: Text, *, ttl: float | None = None, content_type: str | None = None
+    ) -> Slot[Written]:
+        """As Client.put."""
+        return self._put(key, value, ttl, content_type)
+
+    def delete(self, key: Text) -> Slot[Written]:
+        """As Client.delete."""
+        return self._add("delete", key, written)
+
+
+class Transaction:
+    """If all comparisons hold, the steps of `then` are taken, else those of `otherwise`: all or none, at one moment.
+
+    All keys must be in one partition, as those are that share a {tag}.
+    """
+
+    def __init__(self) -> None:
+        self.then = Branch()
+        self.otherwise = Branch()
+        self.comparisons: list[dict[str, Any]] = []
+
+    def if_revision(self, key: Text, revision: int, relation: Relation = "eq") -> None:
+        """Only if the revision of the key is this, or stands in this relation to it; that of an absent key is 0."""
+        self._compare(key, relation, revision=revision)
+
+    def if_value(self, key: Text, value: Text, relation: Relation = "eq") -> None:
+        """Only if its value is this, byte for byte, or comes before or after it; an absent key has none."""
+        self._compare(key, relation, value=encode(value))
+
+    def if_exists(self, key: Text) -> None:
+        """Only if there is such a key."""
+        self._compare(key, "eq", exists=True)
+
+    def if_absent(self, key: Text) -> None:
+        """Only if there is no such key."""
+        self._compare(key, "eq", exists=False)
+
+    def _compare(self, key: Text, relation: Relation, **operand: int | bytes) -> None:
+        self.comparisons.append({"key": encode_name(key), "is": relation, **operand})
+
+
+class Decided(Results):
+    """What was decided, and the results of the steps that were taken.
+
+    succeeded   all comparisons held: the results are those of `then`, else those of `otherwise`
+    """
+
+    def __init__(self, transaction: Transaction, answer: "_Answer") -> None:
+        branch = transaction.then if answer.succeeded else transaction.otherwise
+        super().__init__(branch, [branch.read(place, done) for place, done in enumerate(answer.results)])
+        self.succeeded = answer.succeeded
+
+
+def call_of(transaction: Transaction, *, token: str | None) -> Call[Decided]:
+    """The request that a transaction is."""
+    document = {
+        "if": transaction.comparisons,
+        "then": transaction.then.documents,
+        "else": transaction.otherwise.documents,
+    }
+
+    def read(response: Response) -> Decided:
+        expect(response, 200, is_write=True)
+        answer = decode_answer(response.body, _Answer, is_write=True)
+        branch = transaction.then if answer.succeeded else transaction.otherwise
+        if len(answer.results) != len(branch):
+            raise stranger(is_write=True)
+        return Decided(transaction, answer)
+
+    headers = {**MSGPACK, **Once(token=token).headers(is_plain=False)}
+    return Call("POST", "/v1/txn", read, headers, msgspec.msgpack.encode(document), is_write=True)
+
+
+class _Answer(msgspec.Struct):
+    succeeded: bool
+    results: list[Done]
