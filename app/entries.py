@@ -126,7 +126,7 @@ def decode_end(line: bytes) -> End | None:
         return None
     try:
         return _end_decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -134,7 +134,7 @@ def command_of(line: bytes, limits: Limits) -> Put | ConditionalPut:
     """What puts an entry back. Raises: BadEntryError."""
     try:
         entry = _line_decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadEntryError(f"not an entry: {error}") from error
     key = _bytes("key", entry.key, entry.key_encoding)
     value = _bytes("value", entry.value, entry.encoding)

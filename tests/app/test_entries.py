@@ -96,7 +96,15 @@ def test_an_end_is_known_by_its_form(end: End) -> None:
     assert decode_end(encode_end(end)) == end
 
 
-@pytest.mark.parametrize("text", [b"", b"{}", b'{"complete":1}', b'{"complete":true}', b'{"complete":\xff', line()])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(b"", b"{}", b'{"complete":1}', b'{"complete":true}', b'{"complete":\xff', line()),
+        b'{"complete":true,"count":1,"error":{"a":' + b"[" * 30_000 + b"]" * 30_000 + b"}}",
+        b'{"complete":true,"other":' + b"[" * 30_000,
+    ],
+    ids=lambda text: text[:20],
+)
 def test_what_is_no_end(text: bytes) -> None:
     assert decode_end(text) is None
 
