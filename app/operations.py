@@ -221,7 +221,8 @@ class Codec:
             return self._msgpack(body) if is_msgpack else self._json(body)
         except msgspec.ValidationError as error:
             try:
-                return msgspec.convert(_with_whole_numbers(msgspec.json.decode(body)), self._kind)
+                document = msgspec.msgpack.decode(body) if is_msgpack else msgspec.json.decode(body)
+                return msgspec.convert(_with_whole_numbers(document), self._kind)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 return _invalid(str(error))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -447,6 +448,8 @@ _FIELD = re.compile(r"field `(\w+)`")
 def _invalid(text: str) -> Problem:
     """The Problem that a validation error stands for: its text ends with the path."""
     what, _, path = text.partition(" - at ")
+    if path.startswith("`key` in "):
+        what, path = f"the name of a member: {what}", path.removeprefix("`key` in ")
     place = _PLACE.search(path)
     if place is None:
         where = path.strip("`").removeprefix("$").lstrip(".") or "the body"

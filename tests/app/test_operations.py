@@ -180,6 +180,32 @@ def test_any_bytes_are_a_batch_or_a_problem(body: bytes) -> None:
         assert isinstance(read_batch(body, LIMITS, is_msgpack=is_msgpack), list | Problem)
 
 
+def test_what_is_said_to_be_messagepack_is_not_read_as_json() -> None:
+    refused = read_batch(b'{"ops":[]}', LIMITS, is_msgpack=True)
+
+    assert isinstance(refused, Problem) and "`object`" in refused.detail
+
+
+def test_a_whole_number_may_have_a_point_in_messagepack_too() -> None:
+    """Beside bytes, which JSON has not."""
+    [step, _] = _steps({"op": "incr", "key": b"\xff", "by": 7.0}, {"op": "put", "key": "k", "value": b"\xff"})
+
+    assert step.task == Increment(b"\xff", 7)
+
+
+def _steps(*operations: Any) -> list[Step]:
+    steps = read(*operations, is_msgpack=True)
+    assert isinstance(steps, list), steps
+    return steps
+
+
+def test_the_name_of_a_member_must_be_text() -> None:
+    refused = read_batch(msgspec.msgpack.encode({1: []}), LIMITS, is_msgpack=True)
+
+    assert isinstance(refused, Problem)
+    assert refused.detail == "the body: the name of a member: Expected `str`, got `int`"
+
+
 def test_too_many_operations_are_refused_together() -> None:
     limits = Limits(batch_operations_max=2)
 
