@@ -23,6 +23,9 @@ router = APIRouter(tags=["data"])
 
 LINES = "application/x-ndjson"
 
+# What a client would rely on, and must not believe to be heeded.
+_WITHOUT = {b"idempotency-key": "Idempotency-Key", b"if-match": "If-Match", b"if-none-match": "If-None-Match"}
+
 
 @router.get("/v1/export", response_class=Response, operation_id="export", **EXPORT)
 async def export(request: Request) -> Response:
@@ -82,6 +85,10 @@ async def import_(request: Request) -> Response:
     if fields.get(b"content-encoding", b"identity").lower() != b"identity":
         detail = "header Content-Encoding is not supported"
         return problem_response(Problem(UNSUPPORTED, detail, {"header": "Content-Encoding"}))
+    for name, text in _WITHOUT.items():
+        if name in fields:
+            detail = f"header {text} is not supported: each line is written for itself"
+            return problem_response(Problem(UNSUPPORTED, detail, {"header": text}))
     if gateway.coordinator is None:
         return problem_response(gateway.starting())
     if gateway.imports_open >= IMPORTS_OPEN_MAX:

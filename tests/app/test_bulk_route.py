@@ -204,6 +204,9 @@ def test_a_client_that_leaves_ends_its_import(gateway: Running) -> None:
         ("?colour=red", {}, 400, {"parameter": "colour"}),
         ("", {"KV-Timeout-Ms": "0"}, 400, {"header": "KV-Timeout-Ms"}),
         ("", {"Content-Encoding": "gzip"}, 400, {"header": "Content-Encoding"}),
+        ("", {"Idempotency-Key": "x"}, 400, {"header": "Idempotency-Key"}),
+        ("", {"If-Match": '"7"'}, 400, {"header": "If-Match"}),
+        ("", {"If-None-Match": "*"}, 400, {"header": "If-None-Match"}),
     ],
 )
 def test_a_bad_import_is_refused_before_its_body(
