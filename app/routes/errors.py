@@ -20,6 +20,7 @@ from app.routes.responses import ProblemError, problem_response
 from raftgroups import RaftGroupError
 
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+_PLACE_LENGTH_MAX = 100
 
 
 def install_errors(app: FastAPI) -> None:
@@ -41,17 +42,24 @@ async def _refused(request: Request, error: Exception) -> Response:
         if request.method == "OPTIONS":
             return Response(status_code=204, headers={"allow": allowed})
         return problem_response(Problem(METHOD_NOT_ALLOWED, f"{request.method} is not allowed here", head=head))
-    return problem_response(Problem(BAD_BODY, "the body cannot be read"))
+    return problem_response(Problem(BAD_BODY, "the body is not JSON that can be read"))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     first = cast(RequestValidationError, error).errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    kind = BAD_BODY if place.startswith("body") else BAD_PARAMETER
-    if kind is BAD_BODY and not request.headers.get("content-type", "").startswith("application/json"):
+    what = first["msg"].removeprefix("Value error, ")
+    if first["loc"][0] != "body":
+        source, name = (str(part) for part in first["loc"][:2])
+        return problem_response(Problem(BAD_PARAMETER, f"{source} parameter {name!r}: {what}", {"parameter": name}))
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
         detail = "header Content-Type must be application/json"
         return problem_response(Problem(BAD_HEADER, detail, {"header": "Content-Type"}))
-    return problem_response(Problem(kind, f"{place}: {first['msg']}", {"parameter": place}))
+    if first["type"] == "json_invalid":
+        detail = f"the body is not JSON that can be read: {first['ctx']['error']} at character {first['loc'][1]}"
+        return problem_response(Problem(BAD_BODY, detail))
+    place = ".".join(str(part) for part in first["loc"])[:_PLACE_LENGTH_MAX]
+    return problem_response(Problem(BAD_BODY, f"{place}: {what}", {"parameter": place}))
 
 
 async def _problem(_: Request, error: Exception) -> Response:

@@ -1,9 +1,10 @@
 """Partitions: moving a leadership, and moving replicas from node to node."""
 
-from typing import Any
+import re
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from app.coordinator import Coordinator
 from app.problems import BAD_REPLICAS, NO_SUCH_PARTITION, NOT_A_REPLICA, Problem
@@ -12,13 +13,27 @@ from app.views import ClusterView
 
 router = APIRouter(tags=["cluster"])
 
+_NODES_MAX = 1_024
+_NUMBER = re.compile(r"-?[0-9]{1,40}")
+
+
+def _read_number(text: object) -> object:
+    """Plain decimals alone: what else would be taken for a number is a mistake. Raises: ValueError."""
+    if isinstance(text, str) and _NUMBER.fullmatch(text) is None:
+        raise ValueError("it must be a whole number")
+    return text
+
+
+Number = Annotated[int, BeforeValidator(_read_number), Path(description="Of the partition")]
+NodeName = Annotated[str, StringConstraints(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
 
 class LeaderModel(BaseModel):
     """The node that leads, or should."""
 
     model_config = ConfigDict(extra="forbid")
 
-    node: str = Field(examples=["n2"])
+    node: NodeName = Field(examples=["n2"])
 
 
 class TransferModel(BaseModel):
@@ -33,7 +48,7 @@ class NodesModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    nodes: list[str] = Field(examples=[["n1", "n2", "n3"]])
+    nodes: list[NodeName] = Field(examples=[["n1", "n2", "n3"]], max_length=_NODES_MAX)
 
 
 class ReplicasModel(BaseModel):
@@ -56,7 +71,7 @@ class ReplicasModel(BaseModel):
     response_model=TransferModel,
     responses=problems(400, 404, 422, 503, 504),
 )
-async def lead(request: Request, partition: int, wanted: LeaderModel) -> Any:
+async def lead(request: Request, partition: Number, wanted: LeaderModel) -> Any:
     """Hand the leadership of a partition to one of its replicas; answered once it leads."""
     coordinator, cluster = _open(request, partition)
     if wanted.node not in cluster.partitions[partition].replicas:
@@ -72,7 +87,7 @@ async def lead(request: Request, partition: int, wanted: LeaderModel) -> Any:
     response_model=ReplicasModel,
     responses=problems(400, 404, 503),
 )
-async def replicas(request: Request, partition: int) -> Any:
+async def replicas(request: Request, partition: Number) -> Any:
     """As far as this node knows: a node that holds no replica hears of a change a moment later."""
     coordinator, _ = _open(request, partition)
     return ReplicasModel.model_validate(coordinator.replicas(partition))
@@ -84,7 +99,7 @@ async def replicas(request: Request, partition: int) -> Any:
     response_model=ReplicasModel,
     responses=problems(400, 404, 409, 422, 503, 504),
 )
-async def place(request: Request, partition: int, wanted: NodesModel) -> Any:
+async def place(request: Request, partition: Number, wanted: NodesModel) -> Any:
     """Have these nodes hold the partition, and no others; leadership belongs with the first.
 
     Answered once it is decided. The leader then moves one replica at a time, new ones first, while requests go on;
@@ -95,11 +110,13 @@ async def place(request: Request, partition: int, wanted: NodesModel) -> Any:
     detail = ""
     if not wanted.nodes:
         detail = "a partition needs at least one node"
+    named: set[str] = set()
     for node in wanted.nodes:
         if node not in members:
             detail = f"there is no node {node}; they are {', '.join(members)}"
-        elif wanted.nodes.count(node) > 1:
+        elif node in named:
             detail = f"{node} is named twice"
+        named.add(node)
     if detail:
         raise ProblemError(Problem(BAD_REPLICAS, detail, {"partition": partition}))
     await coordinator.set_target(partition, wanted.nodes)

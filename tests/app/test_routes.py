@@ -98,7 +98,9 @@ def test_a_leadership_moves(client: httpx.Client) -> None:
     [
         ("99", b'{"node":"n2"}', 404, "NO_SUCH_PARTITION"),
         ("-1", b'{"node":"n2"}', 404, "NO_SUCH_PARTITION"),
-        ("x", b'{"node":"n2"}', 400, "BAD_PARAMETER"),
+        *((text, b'{"node":"n2"}', 400, "BAD_PARAMETER") for text in ("x", "1.0", "+1", "1_0", "%201", "9" * 5_000)),
+        ("0", b'{"node":"\\ud800"}', 400, "BAD_BODY"),
+        ("0", b'{"node":"' + b"n" * 65 + b'"}', 400, "BAD_BODY"),
         ("0", b'{"node":"n9"}', 422, "NOT_A_REPLICA"),
         ("0", b'{"node":1}', 400, "BAD_BODY"),
         ("0", b'{"nodes":"n2"}', 400, "BAD_BODY"),
@@ -119,6 +121,35 @@ def test_a_bad_transfer_is_refused(client: httpx.Client, partition: str, body: b
 
 def test_a_form_is_not_json(client: httpx.Client) -> None:
     answer = client.post("/v1/partitions/0/leader", data={"node": "n2"})
+
+    assert (answer.status_code, answer.json()["header"]) == (400, "Content-Type")
+
+
+@pytest.mark.parametrize(
+    ("partition", "body", "detail", "named"),
+    [
+        ("1.0", b'{"node":"n2"}', "path parameter 'partition': it must be a whole number", "partition"),
+        ("0", b'{"node":"n2"} x', "the body is not JSON that can be read: Extra data at character 14", None),
+        ("0", b'{"node":["n2"]}', "body.node: Input should be a valid string", "body.node"),
+        ("0", b'{"node":"n2","' + b"x" * 9_000 + b'":1}', None, "body." + "x" * 95),
+    ],
+    ids=["number", "garbage", "type", "name"],
+)
+def test_what_is_wrong_with_a_transfer_is_named(
+    client: httpx.Client, partition: str, body: bytes, detail: str | None, named: str | None
+) -> None:
+    kind = {"content-type": "application/json; charset=utf-8"}
+    answer = client.post(f"/v1/partitions/{partition}/leader", content=body, headers=kind)
+
+    document = answer.json()
+    assert (answer.status_code, document.get("parameter")) == (400, named)
+    assert detail is None or document["detail"] == detail
+    assert len(document["detail"]) < 200
+
+
+@pytest.mark.parametrize("kind", ["application/jsonx", "application/json+x", "text/json", ""])
+def test_what_is_almost_json_is_not(client: httpx.Client, kind: str) -> None:
+    answer = client.post("/v1/partitions/0/leader", content=b'{"node":"n2"}', headers={"content-type": kind})
 
     assert (answer.status_code, answer.json()["header"]) == (400, "Content-Type")
 
@@ -154,7 +185,10 @@ def test_replicas_move(gateway: Running, client: httpx.Client) -> None:
         ("x", b'{"nodes":["n2"]}', 400, "BAD_PARAMETER", None),
         ("0", b'{"nodes":[]}', 422, "BAD_REPLICAS", "a partition needs at least one node"),
         ("0", b'{"nodes":["n1","n9"]}', 422, "BAD_REPLICAS", "there is no node n9; they are n1, n2, n3"),
-        ("0", b'{"nodes":[""]}', 422, "BAD_REPLICAS", None),
+        ("0", b'{"nodes":[""]}', 400, "BAD_BODY", None),
+        ("0", b'{"nodes":["\\ud800"]}', 400, "BAD_BODY", None),
+        ("0", b'{"nodes":["' + b"n" * 65 + b'"]}', 400, "BAD_BODY", None),
+        ("0", b'{"nodes":[' + b'"n",' * 1_024 + b'"n"]}', 400, "BAD_BODY", None),
         ("0", b'{"nodes":["n1","n2","n1"]}', 422, "BAD_REPLICAS", "n1 is named twice"),
         ("0", b'{"nodes":"n1"}', 400, "BAD_BODY", None),
         ("0", b'{"nodes":[1]}', 400, "BAD_BODY", None),
