@@ -7,7 +7,6 @@ from tests.chaos.arena import Arena
 from tests.chaos.expectations import few_elections, in_doubt, snapshots_to, somebody_is_served, terms
 from tests.chaos.node import HTTP_PORT
 from tests.chaos.scenario import scenario
-from tests.chaos.swarm import now
 from tests.chaos.switch import Quality
 from tests.cluster.nodes import wait_until
 
@@ -58,9 +57,8 @@ def bridge(arena: Arena) -> None:
     before = terms(arena)
     with arena.fault("N4-bridge", None):
         arena.network.split(rest[:half], rest[half:])
-        begun = now()
         arena.hold(9)
-        somebody_is_served(arena, begun, "N4-bridge")
+        somebody_is_served(arena, "N4-bridge")
     few_elections(arena, before, "N4-bridge")
 
 
@@ -77,9 +75,8 @@ def ring(arena: Arena) -> None:
             if (b - a) % count not in (1, count - 1)
         ]
         arena.network.cut_both(far)
-        begun = now()
         arena.hold(9)
-        somebody_is_served(arena, begun, "N4-ring")
+        somebody_is_served(arena, "N4-ring")
     few_elections(arena, before, "N4-ring")
 
 
