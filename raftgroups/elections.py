@@ -32,7 +32,7 @@ class Elections(Core):
             self._set_term(self.term + 1, self._name)
             term = self.term
         request = VoteRequest(self._group, term, self._log.last_index, self._log.last_term, probe, transfer)
-        self._tally = Tally(request, self.configuration.voters)
+        self._tally = Tally(request, self.configuration.voters, self._now)
         for peer in asked:
             self._send(peer, request)
         self._count_vote(self._tally, self._name)
@@ -72,9 +72,15 @@ class Elections(Core):
         return node not in self.configuration.members and not self._configurations.is_pending(self.commit_index)
 
     def _outbids(self, rival: str, request: VoteRequest) -> bool:
-        """Two forecasts crossed: whether this one goes first."""
+        """Two forecasts crossed: whether this one goes first.
+
+        One that has waited for its answers much longer than they take has failed. It must not stand in the way
+        of others until its own turn comes again: where each node reaches a bare majority, all of it must agree.
+        """
         tally = self._tally
         if tally is None or not tally.request.probe or tally.request.term != request.term:
+            return False
+        if self._now > tally.begun + self._timing.failover_seconds_max:
             return False
         if outbids(tally.request, self._name, request, rival):
             return True
@@ -84,7 +90,11 @@ class Elections(Core):
     def _on_vote_reply(self, sender: str, reply: VoteReply) -> None:
         tally = self._tally
         if not reply.granted:
+            is_late = tally is not None and reply.term > self.term
             self._step_down(Term(reply.term))
+            if is_late:
+                # Its term may be all that was wrong with this candidacy.
+                self._hurry()
         elif tally is not None and tally.is_for(reply):
             self._count_vote(tally, sender)
 

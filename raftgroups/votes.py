@@ -65,10 +65,12 @@ class Tally:
     """The votes for one candidacy, counted by voter, never twice.
 
     request    what the voters are asked
+    begun      when, on this node's clock
     """
 
-    def __init__(self, request: VoteRequest, voters: Iterable[str]) -> None:
+    def __init__(self, request: VoteRequest, voters: Iterable[str], begun: float) -> None:
         self.request = request
+        self.begun = begun
         self._voters = frozenset(voters)
         self._granted: set[str] = set()
 

@@ -101,6 +101,48 @@ def test_somebody_is_elected_without_help(seed: int) -> None:
     assert wire.leader is not None
 
 
+def test_of_two_forecasts_that_cross_one_goes_first() -> None:
+    """Each would vote for itself alone; the greater name goes first while its own is young."""
+    wire = Wire("abcde")
+    wire["e"].tick(TIMING.election_seconds_max)
+    wire["a"].receive("e", VoteRequest(GROUP, 1, 0, 0, probe=True, transfer=False))
+    assert wire.in_flight("a", "e")[-1] == VoteReply(GROUP, 1, probe=True, granted=True)
+
+    wire["e"].receive("a", VoteRequest(GROUP, 1, 0, 0, probe=True, transfer=False))
+    assert wire.in_flight("e", "a")[-1] == VoteReply(GROUP, 0, probe=True, granted=False)
+
+
+def test_a_forecast_that_got_no_majority_gives_way_to_later_ones() -> None:
+    """Where nodes reach a bare majority each, all of it must agree, and this one's turn comes again late."""
+    wire = Wire("abcde")
+    wire["e"].tick(TIMING.election_seconds_max)
+    wire["e"].tick(TIMING.failover_seconds_max + 0.01)
+    wire["e"].receive("a", VoteRequest(GROUP, 1, 0, 0, probe=True, transfer=False))
+
+    assert wire.in_flight("e", "a")[-1] == VoteReply(GROUP, 1, probe=True, granted=True)
+
+
+def test_a_candidate_that_is_told_of_a_higher_term_tries_that_one_soon() -> None:
+    """Its log may be the only one that can win: it does not wait for a whole election timeout again."""
+    wire = Wire("abcde")
+    wire["a"].tick(TIMING.election_seconds_max)
+    wire["a"].receive("b", VoteReply(GROUP, 4, probe=True, granted=False))
+    wire["a"].tick(TIMING.failover_seconds_max)
+    wire["a"].sync()
+
+    asked = VoteRequest(GROUP, 5, 0, 0, probe=True, transfer=False)
+    assert wire.in_flight("a", "b")[-1] == asked
+
+
+def test_a_follower_that_is_told_of_a_higher_term_waits_its_time() -> None:
+    wire = led_by("a")
+    wire["b"].receive("c", VoteReply(GROUP, 4, probe=True, granted=False))
+    wire["b"].tick(TIMING.failover_seconds_max)
+    wire["b"].sync()
+
+    assert not any(isinstance(message, VoteRequest) for message in wire.in_flight("b", "c"))
+
+
 def test_a_vote_leaves_only_once_it_is_on_disk() -> None:
     wire = Wire("abc")
     wire["a"].tick(TIMING.election_seconds_max)

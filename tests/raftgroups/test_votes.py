@@ -124,7 +124,7 @@ def test_no_ballot_breaks_a_rule(asked: Voter, question: VoteRequest) -> None:
 )
 def test_a_majority_of_voters_wins(voters: str, grants: str, won: bool) -> None:
     """Each counts once, and who is no voter not at all."""
-    tally = Tally(VoteRequest(0, 3, 0, 0, probe=False, transfer=False), voters)
+    tally = Tally(VoteRequest(0, 3, 0, 0, probe=False, transfer=False), voters, begun=0.0)
     for name in grants:
         tally.grant(name)
 
