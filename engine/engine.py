@@ -15,7 +15,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from errno import ENOSPC
 from functools import partial
 
-from engine.background import Background, Job
+from engine.background import Background
 from engine.bounds import check_limit, intersect
 from engine.cache import BlockCache
 from engine.errors import (
@@ -47,6 +47,7 @@ from engine.snapshot import Snapshot
 from engine.stats import CacheStats, LevelStats, Stats
 from engine.store import Store
 from engine.tree import Tree
+from engine.upkeep import Job, Upkeep
 from engine.version import VersionEdit
 from engine.view import Levels
 
@@ -117,13 +118,14 @@ class Engine:
                 self._log = self._recover()
             elif version.oldest_log:
                 raise ForeignDirectoryError(directory, "it keeps its own log, and was opened as if it did not")
-            self._background = Background(
+            self._upkeep = Upkeep(
                 self._store, self._tree, options, executor, self._sync_log_ahead, self._drop_logs_before, self._clock_ms
             )
+            self._background = Background(self._upkeep, executor)
         except BaseException:
             self._store.close()
             raise
-        self._backpressure = self._background.backpressure
+        self._backpressure = self._upkeep.backpressure
         self._background.request()
 
     @classmethod
@@ -458,16 +460,16 @@ class Engine:
         self._seal()
 
     def _wait_for_room(self) -> None:
-        background, seconds = self._background, self._options.stall_seconds_max
-        if not background.stall_reason:
+        background, upkeep, seconds = self._background, self._upkeep, self._options.stall_seconds_max
+        if not upkeep.stall_reason:
             return
         # A job that a full disk has stopped gets another chance.
         background.request()
         if not self._backpressure.stop(lambda: background.wait_for_room(seconds)):
-            raise StallError(f"flush and compaction were behind for {seconds} seconds: {background.stall_reason}")
+            raise StallError(f"flush and compaction were behind for {seconds} seconds: {upkeep.stall_reason}")
         self._check_writable()
         full = background.full
-        if full is not None and background.stall_reason:
+        if full is not None and upkeep.stall_reason:
             raise StorageFullError(full.path, full.number, full.reason)
 
     def _seal(self) -> None:
@@ -526,13 +528,13 @@ class Engine:
     @property
     def is_stalled(self) -> bool:
         """Whether flush or compaction is so far behind that the caller should write less."""
-        return bool(self._background.stall_reason) or self.is_full
+        return bool(self._upkeep.stall_reason) or self.is_full
 
     @property
     def stall_reason(self) -> str:
         """Why, "" if it is not."""
         full = self._background.full
-        return self._background.stall_reason or (str(full) if full else "")
+        return self._upkeep.stall_reason or (str(full) if full else "")
 
     @property
     def is_full(self) -> bool:
@@ -588,9 +590,9 @@ class Engine:
         """What there is, and has been done. Cost: a look at every cached block, 1 ms for 64 MiB of them."""
         view = self._tree.view
         version = self._store.version
-        background, rows = self._background, self._tree.rows
+        background, upkeep, rows = self._background, self._upkeep, self._tree.rows
         backpressure = self._backpressure
-        flushes, compactions = background.tallies[Job.FLUSH], background.tallies[Job.COMPACT]
+        flushes, compactions = upkeep.tallies[Job.FLUSH], upkeep.tallies[Job.COMPACT]
         return Stats(
             applied_sequence=self.applied_sequence,
             flushed_sequence=version.flushed_sequence,
@@ -611,7 +613,7 @@ class Engine:
             flushed_bytes=flushes.byte_size,
             compactions=compactions.count,
             compacted_bytes=compactions.byte_size,
-            ingested_bytes=background.tallies[Job.INGEST].byte_size,
+            ingested_bytes=upkeep.tallies[Job.INGEST].byte_size,
             row_cache=CacheStats(rows.byte_size, self._options.row_cache_bytes_max, rows.hits, rows.misses),
             block_cache=self._owned_cache.stats() if self._owned_cache is not None else None,
             lookups=self._tree.lookups,

@@ -1,7 +1,6 @@
 """Background jobs: what stops them is heard of, and nothing of them is left."""
 
 import re
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,9 +17,7 @@ from engine import (
     StallError,
     StorageFullError,
 )
-from engine.background import Background, Job
-from engine.compaction import Compaction
-from engine.version import Version
+from engine.upkeep import Job
 from tests.engine.small import batch, open_engine
 from tests.engine.test_engine import FULL, fill
 
@@ -38,34 +35,6 @@ def test_an_executor_that_was_shut_down_closes_the_engine_to_writes() -> None:
         engine.write(batch((b"b", b"1")))
     assert engine.get(b"a") == b"1"
     engine.close()
-
-
-def test_a_compaction_that_a_flush_overtakes_merges_tables_it_has_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once it begins, and before it has chosen, another table is installed."""
-    executor = ThreadPoolExecutor(2)
-    options = Options(level0_tables_compact=2)
-    engine = Engine.open("/db", options, file_system=MemoryFileSystem(), executor=executor)
-    original = Background._pick
-    is_overtaken = threading.Event()
-
-    def overtaken(background: Background, *version: Version) -> Compaction | None:
-        if Job.COMPACT in background._running and not is_overtaken.is_set():
-            engine.write(batch((b"a", b"3")))
-            engine.flush()
-            is_overtaken.set()
-        return original(background, *version)
-
-    monkeypatch.setattr(Background, "_pick", overtaken)
-    for value in (b"1", b"2"):
-        engine.write(batch((b"a", value)))
-        engine.flush()
-    assert is_overtaken.wait(10)
-
-    engine.compact()
-
-    assert list(engine.scan()) == [(b"a", b"3")]
-    engine.close()
-    executor.shutdown()
 
 
 def test_a_compaction_on_a_full_disk_is_tried_again_later() -> None:

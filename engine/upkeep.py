@@ -1,0 +1,210 @@
+"""Upkeep: what each job in the background does, to tables, manifest and log.
+
+A job takes what it finds when it begins, and shows what it has made in one step. When it may run,
+and beside which others, is for background.py to say.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from engine.backpressure import Backpressure
+from engine.compaction import Compaction, pick, pick_any
+from engine.delegate import Delegate, worker_for
+from engine.errors import StorageFullError
+from engine.ingest import place, write_sorted
+from engine.jobs import JobStoppedError, Workshop, discard
+from engine.memtable import Memtable
+from engine.options import Options
+from engine.overlay import overlay
+from engine.pace import Pace
+from engine.sstable import SSTableReader
+from engine.store import Store
+from engine.tree import Tree
+from engine.version import Version, VersionEdit
+from engine.view import Levels
+
+
+class Job(Enum):
+    """What runs in the background."""
+
+    FLUSH = "flush"
+    COMPACT = "compaction"
+    INGEST = "ingest"
+    SYNC = "sync of the log"
+
+
+@dataclass(slots=True)
+class Tally:
+    """How often a job has run, and how many bytes of tables it has written."""
+
+    count: int = 0
+    byte_size: int = 0
+
+
+class Upkeep:
+    """The jobs of one engine.
+
+    tallies           what has been done since it was opened
+    backpressure      how far behind they are
+    wants_one_level   whether compaction goes on until all tables are in one level; it takes the wish back then
+    clock_ms          what expires at this time, or did before it, is dropped
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        tree: Tree,
+        options: Options,
+        executor: Executor,
+        sync_log: Callable[[], None],
+        drop_logs_before: Callable[[int], None],
+        clock_ms: int,
+    ) -> None:
+        """`executor` is where the jobs will run: see `worker_for`."""
+        self.tallies = {job: Tally() for job in Job}
+        self.wants_one_level = False
+        self.clock_ms = clock_ms
+        self._store = store
+        self._tree = tree
+        self._options = options
+        self._sync_log = sync_log
+        self._drop_logs_before = drop_logs_before
+        self._stopping = threading.Event()
+        pace = Pace(options.compaction_bytes_per_second, time.monotonic, self._stopping.wait)
+        # Only writes to an own log are held back. Without one nothing follows from the time: it may be simulated.
+        clock = time.monotonic if options.own_log else lambda: 0.0
+        self.backpressure = Backpressure(options, clock, time.sleep)
+        self.backpressure.changed(store.version, by_writes=False)
+        # Held while it is told of new tables: a flush and a compaction may end together.
+        self._telling = threading.Lock()
+        self._workshop: Workshop = store.workshop(options, self._check, pace.done)
+        self._delegate = Delegate(self._workshop, worker_for(self._workshop.file_system, executor, options))
+
+    @property
+    def stall_reason(self) -> str:
+        """Why a memtable that is full now could not be sealed, "" if it could."""
+        view = self._tree.view
+        return self.backpressure.stall_reason(len(view.sealed), len(view.levels.level0))
+
+    @property
+    def has_flush(self) -> bool:
+        """Whether there is something to flush."""
+        return self._tree.oldest_sealed() is not None
+
+    @property
+    def flush_changes_every_level(self) -> bool:
+        """Whether that deletes ranges, which takes tables apart that are there already."""
+        memtable = self._tree.oldest_sealed()
+        return memtable is not None and bool(memtable.ranges)
+
+    @property
+    def has_compaction(self) -> bool:
+        """Whether there is something to compact."""
+        return self._pick(self._store.version) is not None
+
+    def advance_clock(self, now_ms: int) -> bool:
+        """Let time pass; says whether a table has so much that expires meanwhile that it is compacted for it."""
+        self.clock_ms = now_ms
+        return now_ms >= self._store.version.next_expiry_ms
+
+    def _pick(self, version: Version) -> Compaction | None:
+        compaction = pick(version, self._options, self.clock_ms)
+        if compaction is None and self.wants_one_level:
+            compaction = pick_any(version, self.clock_ms)
+            self.wants_one_level = compaction is not None
+        return compaction
+
+    def run(self, job: Job) -> None:
+        """Do a job of those that need nothing to be given. Raises: JobStoppedError, once it is to `stop`."""
+        if job is Job.FLUSH:
+            self._flush()
+        elif job is Job.COMPACT:
+            self._compact()
+        else:
+            assert job is Job.SYNC, "an ingest needs its pairs"
+            self._sync_log()
+
+    def _flush(self) -> None:
+        memtable = self._tree.oldest_sealed()
+        assert memtable is not None, "a flush runs only when it is due"
+        edit, tables = self._overlaid(memtable) if memtable.ranges else self._flushed(memtable)
+        edit = replace(edit, flushed_sequence=memtable.sequence, oldest_log=memtable.next_log)
+        if not tables:
+            # The name of that log must be on disk before a manifest speaks of it; with tables it is.
+            self._workshop.file_system.sync_directory(self._workshop.directory)
+        self._install(Job.FLUSH, edit, tables, self._tree.publisher(memtable))
+        # Last: until the tables are in the manifest the log is all there is.
+        self._drop_logs_before(memtable.next_log)
+
+    def _flushed(self, memtable: Memtable) -> tuple[VersionEdit, list[SSTableReader]]:
+        tables = self._delegate.flush(memtable)
+        return VersionEdit(tuple((0, reader.table) for reader in tables)), tables
+
+    def _overlaid(self, memtable: Memtable) -> tuple[VersionEdit, list[SSTableReader]]:
+        runs, keys = memtable.runs(), memtable.records
+        borders = (min(keys), max(keys)) if keys else None
+        return overlay(
+            self._workshop, runs, borders, memtable.ranges, *self._store.tables, self.clock_ms, memtable.sequence
+        )
+
+    def _compact(self) -> None:
+        # Together: a flush may install its table at any moment.
+        version, readers = self._store.tables
+        compaction = self._pick(version)
+        if compaction is None:
+            return
+        if compaction.is_move:
+            self._install(Job.COMPACT, compaction.edit(compaction.upper), [], self._tree.publisher(is_same=True))
+            return
+        tables = self._delegate.compact(compaction, version, readers)
+        edit = compaction.edit(tuple(reader.table for reader in tables))
+        self._install(Job.COMPACT, edit, tables, self._tree.publisher(is_same=True))
+
+    def write_sorted(self, pairs: Iterable[tuple[bytes, bytes]]) -> list[SSTableReader]:
+        """The first half of an ingest: tables that nobody knows of yet. Raises: as ingest.write_sorted."""
+        return write_sorted(self._workshop, pairs)
+
+    def place(self, tables: list[SSTableReader]) -> tuple[VersionEdit, list[SSTableReader]]:
+        """The edit that lays them over all there is, and the tables it adds: these, or others in their stead."""
+        return place(self._workshop, tables, *self._store.tables, self.clock_ms)
+
+    def install_ingested(self, edit: VersionEdit, tables: list[SSTableReader]) -> None:
+        """The second half: let everybody see them. Raises: StorageError; see `Store.install`."""
+        self._install(Job.INGEST, edit, tables, self._tree.publisher())
+
+    def discard(self, tables: Iterable[SSTableReader]) -> None:
+        """Remove tables that the manifest does not speak of."""
+        for reader in tables:
+            discard(self._workshop.file_system, reader.path)
+
+    def _install(
+        self, job: Job, edit: VersionEdit, tables: list[SSTableReader], publish: Callable[[Levels], None]
+    ) -> None:
+        try:
+            self._store.install(edit, tables, publish)
+        except StorageFullError:
+            # The manifest is as before, and the space is needed.
+            self.discard(tables)
+            raise
+        with self._telling:
+            self.backpressure.changed(self._store.version, by_writes=job is not Job.INGEST)
+        tally = self.tallies[job]
+        tally.count += 1
+        tally.byte_size += sum(reader.table.byte_size for reader in tables)
+
+    def _check(self) -> None:
+        if self._stopping.is_set():
+            raise JobStoppedError
+
+    def stop(self) -> None:
+        """Have what runs end early."""
+        self._stopping.set()
+        self._delegate.stop()
+
+    def close(self) -> None:
+        """No job runs any more, nor will."""
+        self._delegate.close()
