@@ -475,7 +475,9 @@ class FrontProtocol(LineProtocol):
             self._forget()
             return
         if self._incoming is None:
-            self._incoming = Exchange(self, b"", b"", False)
+            # Once there is a target, the method is known: to a HEAD, no answer has a body.
+            method = self.parser.get_method() if self._phase == _HEAD and self.url else b""
+            self._incoming = Exchange(self, method, b"", False)
         exchange = self._incoming
         if problem is not None:
             self._decline(problem)
