@@ -79,18 +79,40 @@ A Transaction does all or nothing, with keys that share a {tag}:
     >>> decided.succeeded, decided[found].value
     (False, b'90')
 
-What is sent and what is made of answers is in calls.py, what is repeated in attempts.py; here they are sent.
+Keys come in order over all partitions, page by page as they are needed, and changes as they happen. Both go on at
+another gateway when their own is lost:
+
+    >>> with Client(["http://127.0.0.1:8001", "http://127.0.0.1:8002"]) as client:
+    ...     with client.watch(prefix="{shelf}/") as changes:
+    ...         _ = client.put("{shelf}/1", "Dune")
+    ...         _ = client.put("{shelf}/2", "Emma")
+    ...         _ = client.delete("{shelf}/1")
+    ...         told = [next(changes) for _ in range(3)]
+    ...     [(item.key, item.value) for item in client.scan("{shelf}/", limit=10)]
+    [(b'{shelf}/2', b'Emma')]
+    >>> [(change.event, change.key) for change in told]
+    [('put', b'{shelf}/1'), ('put', b'{shelf}/2'), ('delete', b'{shelf}/1')]
+
+    >>> async def first_change(after: str) -> bytes:
+    ...     async with AsyncClient("http://127.0.0.1:8003") as client:
+    ...         async with client.watch(prefix="{shelf}/", after=after) as changes:
+    ...             return (await anext(changes)).key
+    >>> asyncio.run(first_change(told[0].id))
+    b'{shelf}/2'
+
+What is sent and what is made of answers is in calls.py and client*.py, what is repeated in attempts.py; here they are
+sent, by sending.py.
 """
 
-import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from random import Random
-from typing import Any, Self, TypeVar, cast, overload
+from typing import Any, Self, TypeVar, Unpack, overload
+from weakref import WeakSet
 
 from app import calls, clientbatch, clienttxn
-from app.attempts import Gateways, Patience, Pause, Steps, attempts, one_attempt
+from app.attempts import Gateways, Patience, Steps, attempts, one_attempt
 from app.calls import Call, Changed, Entry, IfMatch, Level, Number, Once, Text, Value, Written
 from app.clientbatch import Batch, BatchResults, batch_attempts
 from app.clienterrors import (
@@ -113,16 +135,21 @@ from app.clienterrors import (
     UnavailableError,
     UnreachableError,
 )
-from app.clientitem import Item
+from app.clientitem import Item, Key
 from app.clientoperations import Slot
+from app.clientscan import Page, Scan, ScanOptions, items_of, keys_of
 from app.clienttxn import Decided, Transaction
-from app.sending import AsyncSender, HttpxSender, Sender
+from app.clientwatch import Change, Following
+from app.sending import AsyncSender, HttpxSender, Sender, run, run_async
 from app.session import Session
+from app.watchstream import AsyncWatch, Watch
 
 __all__ = [
     "AsyncClient",
+    "AsyncWatch",
     "Batch",
     "BatchResults",
+    "Change",
     "Changed",
     "Client",
     "ClientError",
@@ -135,6 +162,7 @@ __all__ = [
     "InvalidSessionError",
     "InvalidUrlError",
     "Item",
+    "Key",
     "NoSuchKeyError",
     "NotAGatewayError",
     "NotANumberError",
@@ -144,6 +172,7 @@ __all__ = [
     "OutcomeUnknownError",
     "ProblemError",
     "Response",
+    "ScanOptions",
     "Slot",
     "StorageFullError",
     "TooLargeError",
@@ -151,6 +180,7 @@ __all__ = [
     "UnavailableError",
     "UnreachableError",
     "Value",
+    "Watch",
     "Written",
 ]
 
@@ -197,7 +227,7 @@ class _Client(ABC):
 
     @abstractmethod
     def _open(self) -> None:
-        """Make what sends."""
+        """Make what sends, and remember its watches."""
 
     @property
     def session(self) -> str:
@@ -231,6 +261,7 @@ class Client(_Client):
 
     def _open(self) -> None:
         self._sender = Sender()
+        self._watches = WeakSet[Watch]()
 
     def __enter__(self) -> Self:
         return self
@@ -239,6 +270,8 @@ class Client(_Client):
         self.close()
 
     def close(self) -> None:
+        for watch in list(self._watches):
+            watch.close()
         self._sender.close()
 
     def put(
@@ -362,6 +395,29 @@ class Client(_Client):
         """
         return self._ask(clienttxn.call_of(transaction, token=idempotency_key))
 
+    def scan(self, prefix: Text = "", **options: Unpack[ScanOptions]) -> Iterator[Item]:
+        """The keys that begin so, in order over all partitions, with their values.
+
+        Pages are asked for as they are needed, each from whichever gateway answers. A key that is written meanwhile may
+        or may not be among them; all others are, once. Raises, while it goes on: any ClientError; ValueError at once.
+        """
+        return self._pages(Scan(prefix, options, keys_only=False), items_of)
+
+    def scan_keys(self, prefix: Text = "", **options: Unpack[ScanOptions]) -> Iterator[Key]:
+        """As scan, without the values."""
+        return self._pages(Scan(prefix, options, keys_only=True), keys_of)
+
+    def watch(self, *, key: Text | None = None, prefix: Text | None = None, after: str = "") -> Watch:
+        """Every change of a key, or of all keys that begin so, once and in order within each partition.
+
+        after   go on right after this id, instead of from now on
+
+        Raises: ValueError, if it is neither of a key nor of a prefix; what it raises later, Watch says.
+        """
+        watch = Watch(Following(key=key, prefix=prefix, after=after), self._steps, self._gateways)
+        self._watches.add(watch)
+        return watch
+
     def cluster(self) -> dict[str, Any]:
         """Nodes and partitions, as `GET /v1/cluster` says."""
         return self._ask(calls.cluster())
@@ -394,21 +450,17 @@ class Client(_Client):
         """One GET of the first gateway, whatever its answer, without a second try."""
         return self._run(self._one_attempt(target))
 
+    def _pages(self, scan: Scan, read: Callable[[Page], list[T]]) -> Iterator[T]:
+        while (call := scan.call()) is not None:
+            page = self._ask(call)
+            scan.took(page)
+            yield from read(page)
+
     def _ask(self, call: Call[T]) -> T:
         return self._run(self._steps(call))
 
     def _run(self, steps: Steps[T]) -> T:
-        answer: Response | ClientError | None = None
-        while True:
-            try:
-                step = steps.send(answer)
-            except StopIteration as end:
-                return cast("T", end.value)
-            if isinstance(step, Pause):
-                time.sleep(step.seconds)
-                answer = None
-            else:
-                answer = self._sender.send(step)
+        return run(steps, self._sender.send)
 
 
 class AsyncClient(_Client):
@@ -416,6 +468,7 @@ class AsyncClient(_Client):
 
     def _open(self) -> None:
         self._sender = self.make_sender()
+        self._watches = WeakSet[AsyncWatch]()
 
     def make_sender(self) -> AsyncSender:
         """What sends: another one may be quicker for some."""
@@ -428,6 +481,8 @@ class AsyncClient(_Client):
         await self.close()
 
     async def close(self) -> None:
+        for watch in list(self._watches):
+            await watch.close()
         await self._sender.close()
 
     async def put(
@@ -531,6 +586,20 @@ class AsyncClient(_Client):
         """As Client.txn."""
         return await self._ask(clienttxn.call_of(transaction, token=idempotency_key))
 
+    def scan(self, prefix: Text = "", **options: Unpack[ScanOptions]) -> AsyncIterator[Item]:
+        """As Client.scan."""
+        return self._pages(Scan(prefix, options, keys_only=False), items_of)
+
+    def scan_keys(self, prefix: Text = "", **options: Unpack[ScanOptions]) -> AsyncIterator[Key]:
+        """As Client.scan_keys."""
+        return self._pages(Scan(prefix, options, keys_only=True), keys_of)
+
+    def watch(self, *, key: Text | None = None, prefix: Text | None = None, after: str = "") -> AsyncWatch:
+        """As Client.watch."""
+        watch = AsyncWatch(Following(key=key, prefix=prefix, after=after), self._steps, self._gateways)
+        self._watches.add(watch)
+        return watch
+
     async def cluster(self) -> dict[str, Any]:
         """As Client.cluster."""
         return await self._ask(calls.cluster())
@@ -563,18 +632,15 @@ class AsyncClient(_Client):
         """As Client.probe."""
         return await self._run(self._one_attempt(target))
 
+    async def _pages(self, scan: Scan, read: Callable[[Page], list[T]]) -> AsyncIterator[T]:
+        while (call := scan.call()) is not None:
+            page = await self._ask(call)
+            scan.took(page)
+            for found in read(page):
+                yield found
+
     async def _ask(self, call: Call[T]) -> T:
         return await self._run(self._steps(call))
 
     async def _run(self, steps: Steps[T]) -> T:
-        answer: Response | ClientError | None = None
-        while True:
-            try:
-                step = steps.send(answer)
-            except StopIteration as end:
-                return cast("T", end.value)
-            if isinstance(step, Pause):
-                await asyncio.sleep(step.seconds)
-                answer = None
-            else:
-                answer = await self._sender.send(step)
+        return await run_async(steps, self._sender.send)

@@ -132,7 +132,12 @@ class NotOnePartitionError(ProblemError):
 
 
 class CompactedError(ProblemError):
-    """What was asked for is too old to be had."""
+    """The changes after an id are not kept any more: read what is there now, or go on from `oldest`."""
+
+    @property
+    def oldest(self) -> str:
+        """The id from which on there are changes; empty where it was not told."""
+        return str(self.members.get("oldest") or "")
 
 
 class StorageFullError(ProblemError):

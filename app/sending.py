@@ -1,12 +1,14 @@
-"""Senders: what brings one request of a client to one gateway, and the answer back, over httpx."""
+"""Senders: what brings one request of a client to one gateway, and what drives them; over httpx."""
 
 import asyncio
 import ssl
-from typing import Protocol, TypeVar
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar, cast
 
 import httpx
 
-from app.attempts import Send
+from app.attempts import Pause, Send, Steps
 from app.clienterrors import ClientError, OutcomeUnknownError, Response, UnreachableError
 
 CONNECT_SECONDS_MAX = 1.0
@@ -19,6 +21,44 @@ _HEADERS = {"User-Agent": "ringkv", "Accept-Encoding": "identity"}
 _LIMITS = httpx.Limits(
     max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX, keepalive_expiry=IDLE_SECONDS
 )
+
+
+def run(
+    steps: Steps[T],
+    send: Callable[[Send], Response | ClientError],
+    sleep: Callable[[float], object] = time.sleep,
+) -> T:
+    """The result of steps. Raises: what they raise."""
+    answer: Response | ClientError | None = None
+    while True:
+        try:
+            step = steps.send(answer)
+        except StopIteration as end:
+            return cast("T", end.value)
+        if isinstance(step, Pause):
+            sleep(step.seconds)
+            answer = None
+        else:
+            answer = send(step)
+
+
+async def run_async(
+    steps: Steps[T],
+    send: Callable[[Send], Awaitable[Response | ClientError]],
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> T:
+    """As run, where sending is awaited."""
+    answer: Response | ClientError | None = None
+    while True:
+        try:
+            step = steps.send(answer)
+        except StopIteration as end:
+            return cast("T", end.value)
+        if isinstance(step, Pause):
+            await sleep(step.seconds)
+            answer = None
+        else:
+            answer = await send(step)
 
 
 class Sender:
@@ -71,10 +111,8 @@ class HttpxSender:
                     made = httpx.AsyncClient(transport=transport(httpx.AsyncHTTPTransport), trust_env=False)
                     http = self._http[step.url] = made
                 return _response(await http.send(request_of(step)))
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             return failure_of(step, error)
-        except TimeoutError:
-            return _silence(step)
 
 
 def transport(kind: type[T]) -> T:
@@ -99,18 +137,14 @@ def _response(answer: httpx.Response) -> Response:
     return Response(answer.status_code, {name.lower(): text for name, text in answer.headers.items()}, answer.content)
 
 
-def failure_of(step: Send, error: httpx.HTTPError) -> ClientError:
+def failure_of(step: Send, error: httpx.HTTPError | TimeoutError) -> ClientError:
     """What became of a step that httpx could not bring to an answer."""
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
         return UnreachableError(f"cannot reach {step.url}: {_reason(error)}")
-    if isinstance(error, httpx.TimeoutException):
-        return _silence(step)
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
+        text = f"{step.url} did not answer within {step.timeout_seconds:.3g} s"
+        return OutcomeUnknownError(text, is_write=step.is_write)
     text = f"{step.url} was lost before it answered: {str(error) or type(error).__name__}"
-    return OutcomeUnknownError(text, is_write=step.is_write)
-
-
-def _silence(step: Send) -> OutcomeUnknownError:
-    text = f"{step.url} did not answer within {step.timeout_seconds:.3g} s"
     return OutcomeUnknownError(text, is_write=step.is_write)
 
 

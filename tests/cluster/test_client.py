@@ -4,16 +4,20 @@ import asyncio
 import doctest
 import re
 import subprocess
+import threading
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import app.client
-from app.client import AsyncClient, Client
+from app.client import AsyncClient, Change, Client
 from tests.cluster.nodes import Cluster
 
 pytestmark = pytest.mark.cluster
 
+LAST = b"live/last"
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 VOLATILE = {"REVISION": r"\d+", "TOKEN": r"\S+", "SECONDS": r"\d+", "NUMBER": r"\d+", "NODE": r"n\d;role=\w+"}
 VOLATILE["LEVEL"] = r"\w+"
@@ -50,7 +54,7 @@ def test_the_tour_of_the_readme_is_true(cluster: Cluster) -> None:
 
 def test_the_examples_of_the_client_are_true(cluster: Cluster) -> None:
     source = app.client.__doc__ or ""
-    for number in (1, 2):
+    for number in (1, 2, 3):
         source = source.replace(f"http://127.0.0.1:800{number}", cluster[f"n{number}"].url)
     examples = doctest.DocTestParser().get_doctest(source, {}, "app.client", "app/client.py", 0)
 
@@ -97,3 +101,49 @@ def test_a_session_sees_its_writes_on_every_node(cluster: Cluster) -> None:
                     found = reader.get("profile", consistency="session")
                     assert found is not None
                     assert int(found.value) >= number
+
+
+def test_scans_and_watches_go_on_when_their_node_is_killed(cluster: Cluster) -> None:
+    """Nothing is missing and nothing comes twice, in either client; the changes of each key come in their order."""
+    fill = "".join(f'{{"key":"k/{number:05d}","value":"{number}"}}\n' for number in range(3_000))
+    assert cluster["n1"].request("POST", "/v1/import", fill.encode(), timeout=60)[0] == 200
+    victim = cluster.leader_of_most()
+    survivors = [node.url for node in cluster if node is not victim]
+    urls = [survivors[0], victim.url]  # a client begins with the second
+    begun = threading.Event()
+
+    async def watch() -> list[Change]:
+        async with AsyncClient(urls) as client, client.watch(prefix="live/") as changes:
+            begun.set()
+            return [await anext(changes) for _ in range(101)]
+
+    with (
+        ThreadPoolExecutor() as pool,
+        Client(urls, timeout_seconds=30) as client,
+        Client(survivors, timeout_seconds=30) as writer,
+        client.watch(prefix="live/") as changes,
+    ):
+        watching = pool.submit(asyncio.run, watch())
+        assert begun.wait(20)
+        scan = client.scan("k/", page_keys=101)
+        found = [next(scan).key for _ in range(1_000)]
+        for number in range(50):
+            writer.put(f"live/{number % 7}", str(number))
+        told = [next(changes) for _ in range(20)]
+        victim.kill()
+        found += [item.key for item in scan]
+        for number in range(50, 100):
+            writer.put(f"live/{number % 7}", str(number))
+        told += [next(changes) for _ in range(80)]
+        writer.put(LAST, "")
+        told.append(next(changes))
+        told_async = watching.result(30)
+
+    assert found == [b"k/%05d" % number for number in range(3_000)]
+    wanted = {b"live/%d" % key: [b"%d" % number for number in range(key, 100, 7)] for key in range(7)}
+    for seen in (told, told_async):
+        values: dict[bytes, list[bytes | None]] = defaultdict(list)
+        for change in seen:
+            values[change.key].append(change.value)
+        assert values.pop(LAST) == [b""]
+        assert values == wanted

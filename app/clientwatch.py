@@ -1,0 +1,152 @@
+"""What a client's watch has heard, and from where it goes on; without sending anything.
+
+A stream that is lost goes on at another gateway, right after the newest id; so no change is missing, and none comes
+twice. Only where the history does not reach back so far any more it cannot: that is a CompactedError.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from app.attempts import PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN
+from app.calls import Call, Text, encode, expect, query_of, stranger
+from app.clienterrors import CompactedError, NotAGatewayError, ProblemError, Response, error_of
+from app.events import EventParser
+from app.spelling import Encoding, read_spelled
+
+Kind = Literal["put", "delete", "expire"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A change of one key.
+
+    event          put; delete, also of a key that was absent; or expire
+    value          None, unless it was put, as is content_type
+    revision       that the key is at since; the writes of one transaction share it
+    id             from which another watch goes on right after this change
+    """
+
+    event: Kind
+    key: bytes
+    value: bytes | None
+    revision: int
+    content_type: str | None
+    id: str
+
+
+class Following:
+    """How far a watch has come.
+
+    id   right after what was handed out; empty before it has begun
+    """
+
+    def __init__(self, *, key: Text | None, prefix: Text | None, after: str) -> None:
+        """Raises: ValueError, unless one of key and prefix is given, and a key is not empty."""
+        if (key is None) == (prefix is None) or key in {"", b""}:
+            raise ValueError("a watch is of a key, which is not empty, or of a prefix, which may be")
+        name, text = ("prefix", prefix) if key is None else ("key", key)
+        self._target = "/v1/watch" + query_of(**{name: encode(text or "")})
+        self._newest = after
+        self._parser = EventParser(after)
+        self._waiting: deque[Change] = deque()
+        self._pause = PAUSE_SECONDS_MIN
+        self._end: CompactedError | None = None
+        self.id = after
+        self.has_begun = False
+
+    def call(self) -> Call[None]:
+        """What asks for the stream that goes on from here."""
+        headers = {"Accept": "text/event-stream"}
+        if self._newest:
+            headers["Last-Event-ID"] = self._newest
+        return Call("GET", self._target, _read_head, headers, takes_session=False)
+
+    def received(self, data: bytes) -> bool:
+        """Take in what came of the stream; gives whether it goes on. Raises: NotAGatewayError."""
+        try:
+            events = self._parser.feed(data)
+        except ValueError as error:
+            raise stranger(is_write=False) from error
+        for event in events:
+            self._newest = event.id
+            if event.event == "ready":
+                self.has_begun = True
+            elif event.event == "error":
+                failure = _failure_in(event.data)
+                self._end = failure if isinstance(failure, CompactedError) else None
+                return False
+            else:
+                self._pause = PAUSE_SECONDS_MIN
+                if event.data:
+                    self._waiting.append(_change_in(event.data, event.id))
+        if not self._waiting:
+            self.id = self._newest
+        return True
+
+    def take(self) -> Change | None:
+        """The next change that was received, if there is one. Raises: CompactedError, when there can be no other."""
+        if not self._waiting:
+            if self._end is not None:
+                raise self._end
+            return None
+        change = self._waiting.popleft()
+        self.id = change.id if self._waiting else self._newest
+        return change
+
+    def lost(self) -> float:
+        """The stream has ended: how many seconds to wait before the next one."""
+        if self._end is not None:
+            return 0.0
+        self._parser = EventParser(self._newest)
+        pause, self._pause = self._pause, min(2 * self._pause, PAUSE_SECONDS_MAX)
+        return pause
+
+
+class _Change(msgspec.Struct):
+    event: Kind
+    key: str
+    revision: int
+    encoding: Encoding = "utf8"
+    value: str | None = None
+    content_type: str | None = None
+
+
+_decoder = msgspec.json.Decoder(_Change)
+
+
+def _change_in(data: str, id_: str) -> Change:
+    try:
+        told = _decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise stranger(is_write=False) from error
+    return Change(
+        event=told.event,
+        key=read_spelled(told.key, told.encoding),
+        value=None if told.value is None else read_spelled(told.value, told.encoding),
+        revision=told.revision,
+        content_type=told.content_type,
+        id=id_,
+    )
+
+
+def _failure_in(data: str) -> ProblemError | NotAGatewayError:
+    """Why a gateway ends a stream."""
+    try:
+        status = msgspec.json.decode(data, type=_Status).status
+    except msgspec.MsgspecError as error:
+        raise stranger(is_write=False) from error
+    failure = error_of(Response(status, {}, data.encode()), is_write=False)
+    return failure if isinstance(failure, ProblemError) else NotAGatewayError(str(failure))
+
+
+class _Status(msgspec.Struct):
+    status: int
+
+
+def _read_head(response: Response) -> None:
+    expect(response, 200, is_write=False)
+    if not response.headers.get("content-type", "").startswith("text/event-stream"):
+        raise stranger(is_write=False)
