@@ -4,9 +4,10 @@ A batch is sent again while one of its operations may fare better, as a whole: i
 nothing is done twice. What was once done stays done, and what was once in doubt stays so until an answer settles it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from random import Random
+from typing import Any, Self
 
 import msgspec
 
@@ -48,6 +49,13 @@ class Batch(Operations):
 
     Writes of one partition are done in their order; what a batch writes its gets need not see.
     """
+
+    @classmethod
+    def of(cls, documents: Iterable[Mapping[str, Any]]) -> Self:
+        """One of operations as `POST /v1/batch` takes them."""
+        batch = cls()
+        batch._adopt(documents)
+        return batch
 
     def put(
         self,

@@ -3,8 +3,10 @@
 They travel as MessagePack, in which keys and values are bytes.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import binascii
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar, overload
 
 import msgspec
@@ -56,8 +58,7 @@ class Operations:
 
     def get(self, key: Text) -> Slot[Item | None]:
         """Read a value; None where there is none."""
-        name = encode(key)
-        return self._add("get", key, lambda done: _item(name, done))
+        return self._add("get", key, partial(_item, encode(key)))
 
     def _put(
         self, key: Text, value: Text, ttl: float | None, content_type: str | None, **conditions: Any
@@ -73,9 +74,17 @@ class Operations:
         self.slots.append(slot)
         return slot
 
+    def _adopt(self, documents: Iterable[Mapping[str, Any]]) -> None:
+        """Add operations as the interface takes them; whether they are such, the gateway says."""
+        for document in documents:
+            read = _READERS.get(str(document.get("op")), changed)
+            key = _spelled_key(document)
+            self.slots.append(Slot(self, len(self.slots), read or partial(_item, key)))
+            self.documents.append(dict(document))
+
     def writes(self, number: int) -> bool:
         """Whether this one changes something."""
-        return bool(self.documents[number]["op"] != "get")
+        return self.documents[number].get("op") != "get"
 
     def read(self, number: int, done: Done) -> object:
         """The result of an operation, or the error that it came to."""
@@ -175,3 +184,22 @@ def _item(key: bytes, done: Done) -> Item | None:
         content_type=done.content_type,
         expires_in=done.expires_in,
     )
+
+
+def _spelled_key(document: Mapping[str, Any]) -> bytes:
+    """The key of an operation as the interface takes it; empty, if it is none."""
+    key = document.get("key")
+    if not isinstance(key, str):
+        return b""
+    try:
+        return binascii.a2b_base64(key, strict_mode=True) if document.get("encoding") == "base64" else key.encode()
+    except ValueError:
+        return b""
+
+
+_READERS: Mapping[str, Callable[[Done], object] | None] = {
+    "put": written,
+    "delete": written,
+    "incr": number,
+    "get": None,
+}

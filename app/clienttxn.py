@@ -1,6 +1,7 @@
 """Transactions of a client: comparisons, and what to do if all of them hold, and what else; all or nothing."""
 
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -13,6 +14,11 @@ Relation = Literal["eq", "ne", "lt", "le", "gt", "ge"]
 
 class Branch(Operations):
     """The steps of one branch; each sees what those before it wrote."""
+
+    def __init__(self, documents: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Of steps as `POST /v1/txn` takes them."""
+        super().__init__()
+        self._adopt(documents)
 
     def put(
         self, key: Text, value: Text, *, ttl: float | None = None, content_type: str | None = None
@@ -34,7 +40,20 @@ class Transaction:
     def __init__(self) -> None:
         self.then = Branch()
         self.otherwise = Branch()
-        self.comparisons: list[dict[str, Any]] = []
+        self.comparisons: list[Mapping[str, Any]] = []
+
+    @classmethod
+    def of(
+        cls,
+        comparisons: Iterable[Mapping[str, Any]],
+        then: Iterable[Mapping[str, Any]],
+        otherwise: Iterable[Mapping[str, Any]],
+    ) -> Self:
+        """One of what `POST /v1/txn` takes."""
+        transaction = cls()
+        transaction.comparisons += comparisons
+        transaction.then, transaction.otherwise = Branch(then), Branch(otherwise)
+        return transaction
 
     def if_revision(self, key: Text, revision: int, relation: Relation = "eq") -> None:
         """Only if the revision of the key is this, or stands in this relation to it; that of an absent key is 0."""

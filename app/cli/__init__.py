@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import click
 
+from app.cli.batching import batch, txn
 from app.cli.benching import bench
 from app.cli.cluster import replicas, status, transfer
 from app.cli.completion import completion
@@ -33,6 +34,7 @@ def main() -> None:
 
 for _command in (
     *(put, get, delete, incr, append, touch, persist),
+    *(batch, txn),
     watch,
     *(status, replicas, transfer),
     *(scan, export, import_),
