@@ -132,11 +132,11 @@ class FrontProtocol(LineProtocol):
             return None
         self._deaf = True
         self._close_after_line()
-        cycle = self._line[-1].cycle
-        if cycle is not None:
-            # For who would answer without end, and looks whenever something is received.
-            cycle.scope["state"]["is_leaving"] = True
-            cycle.message_event.set()
+        for exchange in self._line:  # more may wait behind who would answer without end
+            if exchange.cycle is not None:
+                # For that one, which looks whenever something is received.
+                exchange.cycle.scope["state"]["is_leaving"] = True
+                exchange.cycle.message_event.set()
         return True
 
     def shutdown(self) -> None:

@@ -185,14 +185,34 @@ async def watch_keys(request: Request) -> Response:
     if wish.is_stream and "is_head" not in request.scope:
         return EventStream(gateway.watches, watch)
     try:
-        return await _poll(watch, wish.wait_seconds)
+        return await _poll(request, watch, wish.wait_seconds)
     finally:
         gateway.watches.end(watch)
 
 
-async def _poll(watch: Watch, seconds: float) -> Response:
-    events = await watch.take(seconds)
+async def _poll(request: Request, watch: Watch, seconds: float) -> Response:
+    events, last = await _take_unless_gone(request, watch, seconds)
     if watch.end is not None and watch.end.kind is HISTORY_GONE and not events:
         return problem_response(watch.end)
-    body = b'{"events":[%b],"next":"%b"}' % (b",".join(events), watch.id())
+    body = b'{"events":[%b],"next":"%b"}' % (b",".join(events), last)
     return Response(body, media_type="application/json", headers=_HEAD)
+
+
+async def _take_unless_gone(request: Request, watch: Watch, seconds: float) -> tuple[list[bytes], bytes]:
+    """The events, and the id right after them; who leaves waits for no more of them."""
+    if not seconds:
+        return await _take(watch, 0)
+    taking = asyncio.ensure_future(_take(watch, seconds))
+    leaving = asyncio.ensure_future(_until_gone(request.scope, request.receive))
+    try:
+        await asyncio.wait((taking, leaving), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (taking, leaving):
+            task.cancel()
+        await asyncio.gather(taking, leaving, return_exceptions=True)
+    return await _take(watch, 0) if taking.cancelled() else taking.result()
+
+
+async def _take(watch: Watch, seconds: float) -> tuple[list[bytes], bytes]:
+    # Nothing may come between the two: the id says that what was told before it has been handed out.
+    return await watch.take(seconds), watch.id()

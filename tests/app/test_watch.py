@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -229,6 +229,31 @@ def test_a_client_that_says_it_will_leave_is_let_go(gateway: Running) -> None:
 
     assert received.endswith(b"\r\n0\r\n\r\n")
     assert gateway.fake.feeds.seats == {}
+
+
+def test_a_stream_with_requests_behind_it_is_let_go_too(gateway: Running) -> None:
+    """They are answered after its end."""
+    with gateway.connect() as raw:
+        raw.send(b"GET /v1/watch?key=a HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+        raw.send(b"GET /v1/kv/none HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        eventually(lambda: bool(gateway.fake.feeds.seats))
+        raw.socket.shutdown(socket.SHUT_WR)
+        received = b""
+        while data := raw.socket.recv(65_536):
+            received += data
+
+    assert b"\r\n0\r\n\r\nHTTP/1.1 404 " in received and received.endswith(b'{"status":"ok"}')
+    assert gateway.fake.feeds.seats == {}
+
+
+@pytest.mark.parametrize("leave", [lambda raw: raw.shutdown(socket.SHUT_WR), lambda raw: raw.close()])
+def test_a_long_poll_ends_when_its_client_leaves(gateway: Running, leave: Callable[[socket.socket], None]) -> None:
+    """Else those who come and go would take the places of others, each for a minute."""
+    with gateway.connect() as raw:
+        raw.send(b"GET /v1/watch?key=a&wait=60 HTTP/1.1\r\nHost: x\r\n\r\n")
+        eventually(lambda: bool(gateway.fake.feeds.seats))
+        leave(raw.socket)
+        eventually(lambda: not gateway.fake.feeds.seats)
 
 
 def test_all_watches_end_when_the_node_is_about_to_stop(gateway: Running) -> None:
