@@ -5,6 +5,7 @@ from typing import cast
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from app.problems import (
@@ -28,6 +29,7 @@ def install_errors(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(ProblemError, _problem)
+    app.add_exception_handler(ClientDisconnect, _left)
     app.add_exception_handler(RaftGroupError, _failed)
     app.add_exception_handler(Exception, _failed)
 
@@ -64,6 +66,10 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _problem(_: Request, error: Exception) -> Response:
     return problem_response(cast(ProblemError, error).problem)
+
+
+async def _left(_: Request, __: Exception) -> Response:
+    return Response(status_code=204)  # nobody reads it
 
 
 async def _failed(request: Request, error: Exception) -> Response:

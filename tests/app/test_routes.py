@@ -355,6 +355,33 @@ def test_a_bug_is_a_500_without_its_text(caplog: pytest.LogCaptureFixture) -> No
     assert "secret" not in answer.text
 
 
+@pytest.mark.parametrize(("method", "path"), [("PUT", "/v1/kv/k"), ("POST", "/v1/batch"), ("POST", "/v1/import")])
+def test_a_client_that_leaves_within_its_body_is_no_failure(method: str, path: str) -> None:
+    """Our own front starts none before it is whole; another server may."""
+    fake = FakeCoordinator()
+    app = create_app(SETTINGS, fake)  # type: ignore[arg-type]  # has the methods that are used
+    coming = [{"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}]
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+        "state": {},
+    }
+
+    async def receive() -> Any:
+        return coming.pop(0)
+
+    async def send(_: Any) -> None:
+        pass
+
+    asyncio.run(app(scope, receive, send))
+
+    assert not coming and not fake.items
+
+
 # The document.
 
 
