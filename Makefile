@@ -25,11 +25,12 @@ NODES   ?= 5
 OPERATIONS ?= 100000
 KILLS   ?= 200
 ROW ?= write, batches of 100
+FUZZ_SECONDS ?= 300
 UNICODE ?= /usr/share/unicode/UnicodeData.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test unit cluster scenarios chaos check format lint types bench bench-gateway bench-batch bench-engine bench-growth bench-profile bench-memory bench-restart bench-scan bench-stalls load-unicode crash-matrix crash-kill simulate clean
+.PHONY: help setup run test unit cluster scenarios chaos fuzz check format lint types bench bench-gateway bench-batch bench-engine bench-growth bench-profile bench-memory bench-restart bench-scan bench-stalls load-unicode crash-matrix crash-kill simulate clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -87,6 +88,9 @@ scenarios: $(STAMP) ## Run every scenario with real faults in a cluster of its o
 
 chaos: $(STAMP) ## Hurt one cluster with every scenario and judge its history (options: SEED=1 NODES=5 OPERATIONS=100000) (root)
 	$(BIN)/python -m tests.chaos.campaign $(if $(SEED),--seed $(SEED)) --nodes $(NODES) --operations $(OPERATIONS) $(CHAOS)
+
+fuzz: $(STAMP) ## Send mutated requests to a gateway, and judge its answers (options: FUZZ_SECONDS=300 SEED=1)
+	$(BIN)/python -m tests.app.fuzz --seconds $(FUZZ_SECONDS) $(if $(SEED),--seed $(SEED))
 
 check: lint types unit ## Format, lint, types and the quick tests: under a minute
 
