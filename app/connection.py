@@ -25,7 +25,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
-        self._waiting: deque[asyncio.Future[Response]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Response], bool]] = deque()
         self._outgoing: list[bytes] = []
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
@@ -40,8 +40,11 @@ class Connection(asyncio.Protocol):
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
-    def send(self, request: bytes) -> asyncio.Future[Response]:
-        """The answer to one encoded request. Raises (in the future): ConnectionLostError."""
+    def send(self, request: bytes, *, is_head: bool = False) -> asyncio.Future[Response]:
+        """The answer to one encoded request. Raises (in the future): ConnectionLostError.
+
+        The answer to HEAD ends the connection: nothing in it says that its body is not to come.
+        """
         answer: asyncio.Future[Response] = self._loop.create_future()
         if not self.is_open:
             answer.set_exception(ConnectionLostError("the connection is closed"))
@@ -49,7 +52,7 @@ class Connection(asyncio.Protocol):
         if not self._outgoing:
             self._loop.call_soon(self._write)
         self._outgoing.append(request)
-        self._waiting.append(answer)
+        self._waiting.append((answer, is_head))
         return answer
 
     def close(self) -> None:
@@ -76,7 +79,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         while self._waiting:
-            answer = self._waiting.popleft()
+            answer, _ = self._waiting.popleft()
             if not answer.done():
                 answer.set_exception(ConnectionLostError(str(exc or "the gateway closed the connection")))
 
@@ -88,18 +91,28 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
+    def on_headers_complete(self) -> None:
+        if self._waiting and self._waiting[0][1]:
+            self._answered()
+            self.close()
+
     def on_body(self, body: bytes) -> None:
         self._body.append(body)
 
     def on_message_complete(self) -> None:
+        if not self.is_open:
+            return  # What comes behind the last answer is none.
         if not self._waiting:
             self.close()  # An answer nobody asked for: whatever speaks there, it is no gateway.
             return
-        answer = self._waiting.popleft()
-        if not answer.done():
-            answer.set_result(Response(self._parser.get_status_code(), self._headers, b"".join(self._body)))
+        self._answered()
         if not self._parser.should_keep_alive():
             self.close()
+
+    def _answered(self) -> None:
+        answer, _ = self._waiting.popleft()
+        if not answer.done():
+            answer.set_result(Response(self._parser.get_status_code(), self._headers, b"".join(self._body)))
 
 
 def encode_request(method: str, host: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> bytes:
@@ -108,3 +121,12 @@ def encode_request(method: str, host: str, target: str, headers: Mapping[str, st
     if body or method not in {"GET", "HEAD", "DELETE"}:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join((*lines, "", "")).encode("latin-1") + body
+
+
+def reason_of(error: OSError) -> str:
+    """Plain words: asyncio gives a refused connection a text of its own, and a timeout has none."""
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, TimeoutError):
+        return "no answer"
+    return error.strerror or str(error)

@@ -62,7 +62,10 @@ async def run_async(
 
 
 class Sender:
-    """What a Client sends with. Each gateway has a pool of its own, as with HttpxSender."""
+    """What a Client sends with.
+
+    Each gateway has a pool of its own: a shared one that is full closes the connections to one for those to another.
+    """
 
     def __init__(self) -> None:
         self._http: dict[str, httpx.Client] = {}
@@ -88,31 +91,6 @@ class AsyncSender(Protocol):
     async def send(self, step: Send) -> Response | ClientError: ...
 
     async def close(self) -> None: ...
-
-
-class HttpxSender:
-    """What an AsyncClient sends with unless it is told otherwise.
-
-    Each gateway has a pool of its own: a shared one that is full closes the connections to one for those to another.
-    """
-
-    def __init__(self) -> None:
-        self._http: dict[str, httpx.AsyncClient] = {}
-
-    async def close(self) -> None:
-        for http in self._http.values():
-            await http.aclose()
-
-    async def send(self, step: Send) -> Response | ClientError:
-        try:
-            async with asyncio.timeout(step.timeout_seconds):
-                http = self._http.get(step.url)
-                if http is None:
-                    made = httpx.AsyncClient(transport=transport(httpx.AsyncHTTPTransport), trust_env=False)
-                    http = self._http[step.url] = made
-                return _response(await http.send(request_of(step)))
-        except (httpx.HTTPError, TimeoutError) as error:
-            return failure_of(step, error)
 
 
 def transport(kind: type[T]) -> T:
