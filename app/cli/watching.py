@@ -1,13 +1,14 @@
 """`ringkv watch`: changes as they happen."""
 
 import json
+from base64 import b64encode
+from itertools import islice
 from typing import Any
-from urllib.parse import quote_from_bytes
 
 import click
 
-from app.cli.talking import encode_key, gateway_options, note
-from app.eventsource import Event, EventSource, EventSourceError
+from app.cli.talking import encode_key, failing_in_one_line, gateway_options, note, urls_of
+from app.client import Change, Client
 
 
 @click.command()
@@ -34,46 +35,34 @@ def watch(
     """
     if (key is None) == (prefix is None):
         raise click.UsageError("give --key or --prefix")
-    query = (
-        f"key={_quote(encode_key(key))}"
-        if key is not None
-        else f"prefix={_quote(encode_key(prefix) if prefix else b'')}"
-    )
-    urls = [part.strip() for part in url.split(",") if part.strip()]
-    try:
-        source = EventSource(urls, f"/v1/watch?{query}", after=after, timeout_seconds=timeout_seconds)
-        _print(source, count, as_json=as_json)
-    except EventSourceError as error:
-        raise click.ClickException(str(error)) from error
+    wish = {"key": encode_key(key)} if key is not None else {"prefix": encode_key(prefix) if prefix else b""}
+    with failing_in_one_line(), Client(urls_of(url), timeout_seconds=timeout_seconds) as client:
+        changes = client.watch(**wish, after=after)
+        try:
+            with changes:
+                note(f"watching; --after {changes.id} begins here")
+                for change in islice(changes, count):
+                    click.echo(_line(change, as_json=as_json))
+        except KeyboardInterrupt:
+            note(f"go on with --after {changes.id}")
 
 
-def _print(source: EventSource, count: int | None, *, as_json: bool) -> None:
-    """All changes, or so many. Raises: EventSourceError."""
-    left = count
-    try:
-        for event in source.events():
-            if event.event == "ready":
-                note(f"watching; --after {event.id} begins here")
-                continue
-            click.echo(_line(event, as_json=as_json))
-            left = left - 1 if left is not None else None
-            if left == 0:
-                return
-    except KeyboardInterrupt:
-        note(f"go on with --after {source.id}")
-
-
-def _quote(text: bytes) -> str:
-    return quote_from_bytes(text, safe="")
-
-
-def _line(event: Event, *, as_json: bool) -> str:
+def _line(change: Change, *, as_json: bool) -> str:
+    shown = _show(change)
     if as_json:
-        return json.dumps({"id": event.id, **json.loads(event.data)}, ensure_ascii=False)
-    change: dict[str, Any] = json.loads(event.data)
-    words = [change["event"], change["key"]]
-    if change["event"] == "put":
-        words.append(change["value"])
-    if change["encoding"] != "utf8":
-        words.append(f"({change['encoding']})")
+        return json.dumps({"id": change.id, **shown}, ensure_ascii=False)
+    words = [change.event, shown["key"], *([shown["value"]] if change.value is not None else ())]
+    if shown["encoding"] != "utf8":
+        words.append(f"({shown['encoding']})")
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in " ".join(words))
+
+
+def _show(change: Change) -> dict[str, Any]:
+    """A change as the gateway tells it: key and value have one encoding."""
+    told = {"key": change.key} if change.value is None else {"key": change.key, "value": change.value}
+    try:
+        spelled, encoding = {name: raw.decode() for name, raw in told.items()}, "utf8"
+    except UnicodeDecodeError:
+        spelled, encoding = {name: b64encode(raw).decode() for name, raw in told.items()}, "base64"
+    shown: dict[str, Any] = {"event": change.event, **spelled, "encoding": encoding, "revision": change.revision}
+    return shown if change.content_type is None else {**shown, "content_type": change.content_type}

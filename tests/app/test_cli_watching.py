@@ -8,7 +8,8 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
-from app.cli import main
+from app.cli import main, watching
+from app.client import Change
 from tests.app.running import Running, eventually, running
 
 
@@ -62,7 +63,9 @@ def test_what_would_break_the_line_is_escaped(gateway: Running) -> None:
     assert result.stdout == "put a 1\\n2\\té\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["--key", "a", "--prefix", "b"], ["--key", ""]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--key", "a", "--prefix", "b"], ["--key", ""], ["--key", "a", "--url", "nowhere"]]
+)
 def test_wrong_usage_is_told(gateway: Running, arguments: list[str]) -> None:
     assert watch(gateway, *arguments).exit_code == 2
 
@@ -73,3 +76,17 @@ def test_a_refusal_is_one_line(gateway: Running) -> None:
     assert result.exit_code == 1
     assert "Last-Event-ID is not an id" in result.stderr
     assert result.stdout == ""
+
+
+def test_ctrl_c_says_from_where_to_go_on(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(change: Change, *, as_json: bool) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(watching, "_line", interrupt)
+    result = watch_while(gateway, [("PUT", "a", b"1"), ("PUT", "a", b"2")], "--key", "a")
+    monkeypatch.undo()
+
+    begins, goes_on = result.stderr.splitlines()
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert begins.startswith("watching; --after w1.") and goes_on.startswith("go on with --after w1.")
+    assert watch(gateway, "--key", "a", "--after", goes_on.split()[-1], "--count", "1").stdout == "put a 2\n"

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from app.eventsource import EventSource, EventSourceError
+from app.client import Change, Client, ClientError
 from tests.cluster.client import Answer, Link, LinkError
 from tests.cluster.conftest import NewCluster
 from tests.cluster.nodes import Cluster, Node, wait_until
@@ -79,11 +79,12 @@ class Changes(Traffic):
 class Reader:
     """Watches through all nodes in turn, on a thread of its own, until it is told to stop and hears of one key more."""
 
-    def __init__(self, nodes: list[Node], query: str) -> None:
+    def __init__(self, nodes: list[Node], prefix: str) -> None:
         self.events: list[Event] = []
         self.first_id = ""
-        self._error: EventSourceError | None = None
-        self._source = EventSource([node.url for node in nodes], f"/v1/watch?{query}", timeout_seconds=60)
+        self._error: ClientError | None = None
+        self._client = Client([node.url for node in nodes], timeout_seconds=60)
+        self._changes = self._client.watch(prefix=prefix)
         self._begun, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -91,18 +92,15 @@ class Reader:
 
     def _run(self) -> None:
         try:
-            for event in self._source.events():
-                if event.event == "ready":
-                    self.first_id = self.first_id or event.id
-                    self._begun.set()
-                    continue
-                document = json.loads(event.data)
-                assert document["event"] == event.event
-                if document["key"] != LAST:
-                    self.events.append(document)
-                elif self._stopping.is_set():
-                    return
-        except EventSourceError as error:
+            with self._client, self._changes:
+                self.first_id = self._changes.id
+                self._begun.set()
+                for change in self._changes:
+                    if change.key.decode() != LAST:
+                        self.events.append(event_of(change))
+                    elif self._stopping.is_set():
+                        return
+        except ClientError as error:
             self._error = error
 
     def has_seen(self, changes: Changes) -> bool:
@@ -114,6 +112,14 @@ class Reader:
         assert node.request("PUT", f"/v1/kv/{LAST}", b"")[0] == 204
         self._thread.join(20)
         assert not self._thread.is_alive(), "it is not told of a last key"
+
+
+def event_of(change: Change) -> Event:
+    """As a gateway tells it to those who poll."""
+    event = {"event": change.event, "key": change.key.decode(), "encoding": "utf8", "revision": change.revision}
+    if change.value is not None:
+        event |= {"value": change.value.decode(), "content_type": change.content_type}
+    return event
 
 
 def is_whole(events: list[Event], changes: Changes) -> bool:
@@ -179,7 +185,7 @@ def test_a_watch_survives_kills_of_every_node(new_cluster: NewCluster, measured:
     cluster = new_cluster(size=4, partitions=4)
     cluster.start()
     nodes = list(cluster)
-    readers = [Reader(nodes, "prefix=watched/"), Reader(nodes[2:] + nodes[:2], "prefix=watched/")]
+    readers = [Reader(nodes, "watched/"), Reader(nodes[2:] + nodes[:2], "watched/")]
 
     with Changes(cluster, seed=int(time.time())) as changes:
         changes.advance(100)
