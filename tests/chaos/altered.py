@@ -27,6 +27,7 @@ def small_tables() -> None:
         log_retained_bytes=512 << 10,
     )
     patch("app.settings.HostOptions", small).start()
+    patch("raftgroups.group.TAIL_BYTES", 32 << 10).start()
 
 
 def local_reads() -> None:

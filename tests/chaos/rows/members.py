@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tests.chaos.arena import Arena
 from tests.chaos.expectations import few_elections, received_snapshot, snapshots, terms
+from tests.chaos.forgetting import newest_segments, wait_forgotten
 from tests.chaos.moves import elsewhere, place, wait_moved
 from tests.chaos.scenario import scenario
 from tests.cluster.nodes import wait_until
@@ -73,7 +74,8 @@ def snapshot_killed(arena: Arena) -> None:
     victim = arena.follower()
     with arena.fault("M2-snapshot-killed", None):
         arena.kill(victim)
-        arena.hold(8)
+        arena.forced()
+        wait_forgotten(arena, newest_segments(arena, arena.others(victim)))
         before = snapshots(arena, victim)
         arena.start(victim)
         wait_until(lambda: snapshots(arena, victim) > before, 20, "a snapshot is on its way")
@@ -91,5 +93,6 @@ def tail_and_snapshot(arena: Arena) -> None:
     before = snapshots(arena, victim)
     with arena.fault("M3-tail-and-snapshot", [[victim], arena.others(victim)]):
         arena.network.isolate(victim)
-        arena.hold(12)
+        arena.forced()
+        wait_forgotten(arena, newest_segments(arena, arena.others(victim)))
     received_snapshot(arena, victim, before)
