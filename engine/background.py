@@ -116,9 +116,13 @@ class Background:
     def _is_stuck(self, job: Job) -> bool:
         return self.failure is not None or self._is_closing or job in self._full
 
-    def _raise_stuck(self, job: Job) -> None:
+    def check(self) -> None:
+        """Raises: why the engine is closed to writes, if it is."""
         if self.failure is not None:
             raise refusal(self.failure) from self.failure
+
+    def _raise_stuck(self, job: Job) -> None:
+        self.check()
         if job in self._full:
             raise self._full[job]
         raise ClosedError("the engine is closed")

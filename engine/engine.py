@@ -8,29 +8,17 @@ Without one the caller keeps the log: it gives each write its sequence, and afte
 writes after `applied_sequence`.
 """
 
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from errno import ENOSPC
-from functools import partial
 
 from engine.background import Background
 from engine.bounds import check_limit, intersect
 from engine.cache import BlockCache
-from engine.errors import (
-    ClosedError,
-    EngineError,
-    ForeignDirectoryError,
-    InvalidBatchError,
-    StallError,
-    StorageFullError,
-    refusal,
-)
+from engine.errors import ForeignDirectoryError, InvalidBatchError
 from engine.files import RESERVE, FileSystem, OsFileSystem, join
-from engine.memtable import RECORD_BYTES, Memtable
+from engine.memtable import Memtable
 from engine.options import Options
-from engine.ownlog import OwnLog, check_batch, log_numbers, replay
+from engine.ownlog import OwnLog, check_batch
 from engine.record import (
     ABSENT,
     KEY_BYTES_MAX,
@@ -42,33 +30,19 @@ from engine.record import (
     check_value,
     unless_expired,
 )
+from engine.recovery import recover
 from engine.reserve import Reserve
+from engine.room import Room
 from engine.snapshot import Snapshot
 from engine.stats import CacheStats, LevelStats, Stats
 from engine.store import Store
 from engine.tree import Tree
 from engine.upkeep import Job, Upkeep
-from engine.version import VersionEdit
 from engine.view import Levels
+from engine.writequeue import GROUP_BYTES_MAX, WriteQueue
+from engine.writer import Writer
 
-_GROUP_BYTES_MAX = 1 << 20
-# How full a memtable is when its log is synced ahead, so that the sync when it is sealed has little left
-# to do, and for how much it is worth it.
-_SYNC_AHEAD_SHARE = 0.75
-_SYNC_AHEAD_BYTES = 256 << 10
 _HALFWAY_SECONDS = 0.001
-
-
-class _Write:
-    """A write that waits to be part of a group."""
-
-    __slots__ = ("batch", "error", "sequence", "sync")
-
-    def __init__(self, batch: WriteBatch, sync: bool) -> None:
-        self.batch = batch
-        self.sync = sync
-        self.sequence: SequenceNumber | None = None
-        self.error: EngineError | None = None
 
 
 class Engine:
@@ -88,44 +62,40 @@ class Engine:
         owned_executor: Executor | None,
     ) -> None:
         """Use `open`."""
-        self._file_system = file_system
-        self._directory = directory
         self._options = options
         self._owned_cache: BlockCache | None = None
         if cache is None:
             cache = self._owned_cache = BlockCache(options.cache_bytes_max, holds_indexes=options.cache_indexes)
         self._owned_executor = owned_executor
-        self._memtable_bytes_max = options.memtable_bytes_max
-        # The size of the active memtable at which something is to be done.
-        self._first_milestone_bytes = int(options.memtable_bytes_max * _SYNC_AHEAD_SHARE)
-        self._milestone_bytes = self._first_milestone_bytes
-        self._write_lock = threading.Lock()
-        self._waiting: deque[_Write] = deque()
         self._snapshots: set[int] = set()
-        self._written_bytes = 0
-        self._is_closed = False
         self._log: OwnLog | None = None
         self._store = Store(file_system, directory, cache, options.manifest_bytes_max)
         try:
             version, readers = self._store.tables
             self._clock_ms = version.clock_ms
             path = join(directory, RESERVE)
-            self._reserve = Reserve(file_system, path, options.reserve_bytes if options.own_log else 0)
-            self._reserve.hold()
-            self._active = Memtable(version.flushed_sequence)
-            self._tree = Tree(self._active, Levels(version, readers), options.row_cache_bytes_max)
+            reserve = Reserve(file_system, path, options.reserve_bytes if options.own_log else 0)
+            reserve.hold()
+            active = Memtable(version.flushed_sequence)
+            self._tree = Tree(active, Levels(version, readers), options.row_cache_bytes_max)
+            replayed_bytes = 0
             if options.own_log:
-                self._log = self._recover()
+                self._log, replayed_bytes = recover(
+                    file_system, directory, self._store, self._tree, options.memtable_bytes_max
+                )
             elif version.oldest_log:
                 raise ForeignDirectoryError(directory, "it keeps its own log, and was opened as if it did not")
-            self._upkeep = Upkeep(
-                self._store, self._tree, options, executor, self._sync_log_ahead, self._drop_logs_before, self._clock_ms
-            )
-            self._background = Background(self._upkeep, executor)
+            self._upkeep = Upkeep(self._store, self._tree, options, executor, self._log, self._clock_ms)
         except BaseException:
             self._store.close()
             raise
+        self._background = Background(self._upkeep, executor)
         self._backpressure = self._upkeep.backpressure
+        room = Room(directory, reserve, self._upkeep, self._background, options.stall_seconds_max)
+        self._writer = Writer(options, self._store, self._tree, self._log, replayed_bytes, self._background, room)
+        self._write_lock = self._writer.lock
+        self._queue = WriteQueue(self._write_lock, self._writer.commit, self._background.request)
+        self._waiting = self._queue.waiting
         self._background.request()
 
     @classmethod
@@ -160,26 +130,6 @@ class Engine:
             if owned:
                 owned.shutdown()
             raise
-
-    def _recover(self) -> OwnLog:
-        """Bring back what no table holds, and go on with the newest log."""
-        version = self._store.version
-        if version.oldest_log:
-            batches = replay(self._file_system, self._directory, version.oldest_log, version.flushed_sequence)
-            for number, sequence, batch in batches:
-                if self._active.byte_size >= self._memtable_bytes_max:
-                    self._active = self._tree.seal(number)
-                self._apply(batch, sequence)
-            return OwnLog(self._file_system, self._directory, log_numbers(self._file_system, self._directory)[-1])
-        number = self._store.next_number()
-        log = OwnLog(self._file_system, self._directory, number)
-        # From now on the store is known to have this log: without it, it will not open.
-        try:
-            self._store.install(VersionEdit(oldest_log=number))
-        except BaseException:
-            log.close()
-            raise
-        return log
 
     # Reading
 
@@ -262,13 +212,13 @@ class Engine:
         if self._log is not None:
             if sequence is not None:
                 raise InvalidBatchError("an engine with its own log gives the sequence itself")
-            if batch.byte_size > _GROUP_BYTES_MAX:
+            if batch.byte_size > GROUP_BYTES_MAX:
                 check_batch(batch)
             if self._waiting or not self._write_lock.acquire(blocking=False):
-                return self._write_with_others(batch, sync)
+                return self._queue.write(batch, sync)
             # Nobody else is writing, so there is no group to join: that saves a third of the time.
             try:
-                given, is_full = self._commit([batch], sync)
+                given, is_full = self._writer.commit([batch], sync)
             finally:
                 self._write_lock.release()
             if is_full:
@@ -277,15 +227,7 @@ class Engine:
         if sequence is None:
             raise InvalidBatchError("an engine without a log needs to be given the sequence")
         with self._write_lock:
-            self._check_writable()
-            last = self._active.sequence
-            if sequence < last:
-                raise InvalidBatchError(f"sequence {sequence} comes after {last}")
-            # Between two sequences, never within one: what is flushed is complete.
-            is_full = self._active.byte_size >= self._memtable_bytes_max and sequence > last
-            if is_full:
-                self._active = self._tree.seal(0)
-            self._apply(batch, sequence)
+            is_full = self._writer.write_given(batch, sequence)
         if is_full:
             self._background.request()
         return sequence
@@ -301,190 +243,14 @@ class Engine:
             check_value(value)
         if not self._waiting and self._write_lock.acquire(False):
             try:
-                # All that `_commit` looks at; with an answer that calls for more the write is left to it.
-                if (
-                    self._log is not None
-                    and not self._is_closed
-                    and self._background.failure is None
-                    and self._reserve.is_held
-                    and not self._backpressure.is_slowing
-                    and self._active.byte_size < self._milestone_bytes
-                ):
-                    return self._put_alone(self._log, key, value, sync)
+                sequence = self._writer.put(key, value, sync)
             finally:
                 self._write_lock.release()
+            if sequence is not None:
+                return sequence
         batch = WriteBatch()
         batch.put(key, value)
         return self.write(batch, sync=sync)
-
-    def _put_alone(self, log: OwnLog, key: bytes, value: bytes, sync: bool) -> SequenceNumber:
-        """`_commit` of one value, without batch and lists: 3.4 us where that takes 5.2."""
-        active = self._active
-        sequence = SequenceNumber(active.sequence + 1)
-        byte_size = len(key) + len(value)
-        try:
-            log.write_put(sequence, key, value)
-            if sync:
-                log.sync()
-            self._written_bytes += byte_size
-            active.put(key, value, byte_size, sequence)
-        except StorageFullError:
-            # As in `_commit`; a put makes no room.
-            raise
-        except BaseException as error:
-            self._background.fail(error)
-            raise
-        return sequence
-
-    def _apply(self, batch: WriteBatch, sequence: SequenceNumber) -> None:
-        """Let readers see a batch."""
-        self._written_bytes += batch.byte_size
-        if batch.ranges:
-            self._active = self._active.after(batch, sequence)
-            self._tree.replace_active(self._active)
-        else:
-            self._active.write(batch.records, batch.byte_size, sequence)
-
-    def _check_writable(self) -> None:
-        if self._is_closed:
-            raise ClosedError("the engine is closed")
-        failure = self._background.failure
-        if failure is not None:
-            raise refusal(failure) from failure
-
-    def _write_with_others(self, batch: WriteBatch, sync: bool) -> SequenceNumber:
-        write = _Write(batch, sync)
-        self._waiting.append(write)
-        is_full = False
-        with self._write_lock:
-            # Whoever gets the lock first writes for all who wait; the others find it done.
-            while write.sequence is None and write.error is None:
-                is_full |= self._write_group()
-        if is_full:
-            self._background.request()
-        if write.error is not None:
-            raise write.error
-        assert write.sequence is not None, "a write ends with a sequence or an error"
-        return write.sequence
-
-    def _write_group(self) -> bool:
-        """Write for everybody who waits, up to a bound; whether a memtable was sealed."""
-        group: list[_Write] = []
-        size = 0
-        while self._waiting and size < _GROUP_BYTES_MAX:
-            group.append(self._waiting.popleft())
-            size += group[-1].batch.byte_size
-        try:
-            return self._write_all(group)
-        except BaseException as error:
-            told = error if isinstance(error, EngineError) else EngineError(f"it was cut short: {error!r}")
-            for write in group:
-                if write.sequence is None and write.error is None:
-                    write.error = told
-            if told is not error:
-                # An interrupt, say, which is this thread's alone.
-                raise
-            return False
-
-    def _write_all(self, group: list[_Write]) -> bool:
-        try:
-            first, is_full = self._commit([write.batch for write in group], any(write.sync for write in group))
-        except StorageFullError:
-            # What frees space need not fail with what needs it.
-            return self._write_each(group)
-        for number, write in enumerate(group, first):
-            write.sequence = SequenceNumber(number)
-        return is_full
-
-    def _write_each(self, group: list[_Write]) -> bool:
-        sealed = False
-        for write in group:
-            try:
-                write.sequence, is_full = self._commit([write.batch], write.sync)
-            except EngineError as error:
-                write.error = error
-            else:
-                sealed |= is_full
-        return sealed
-
-    def _commit(self, batches: list[WriteBatch], sync: bool) -> tuple[SequenceNumber, bool]:
-        """Log the batches and make them visible: the sequence of the first, and whether a memtable was sealed."""
-        self._check_writable()
-        if not (self._reserve.is_held or all(batch.is_frugal for batch in batches) or self._reserve.hold()):
-            raise StorageFullError(self._directory, ENOSPC, "no space is left for anything but deletes")
-        if self._backpressure.is_slowing:
-            self._backpressure.slow_down(sum(batch.byte_size + RECORD_BYTES * len(batch) for batch in batches))
-        is_full = self._active.byte_size >= self._milestone_bytes and self._pass_milestone(batches)
-        log = self._log
-        assert log is not None, "only an engine with a log commits to it"
-        first = SequenceNumber(self._active.sequence + 1)
-        try:
-            try:
-                log.write(first, batches)
-            except StorageFullError as refused:
-                self._once_more(batches, refused, partial(log.write, first, batches))
-            if sync:
-                log.sync()
-            for number, batch in enumerate(batches, first):
-                self._apply(batch, SequenceNumber(number))
-        except StorageFullError:
-            # Nothing of it is in the log, which is as good as before.
-            raise
-        except BaseException as error:
-            # Also if it was in the log, and not yet visible: its sequence must not be given twice.
-            self._background.fail(error)
-            raise
-        return first, is_full
-
-    def _pass_milestone(self, batches: list[WriteBatch]) -> bool:
-        """Seal the active memtable if it is full, and say so; before that, have most of its log synced."""
-        if self._active.byte_size >= self._memtable_bytes_max:
-            try:
-                self._seal_if_there_is_room()
-            except StorageFullError as refused:
-                self._once_more(batches, refused, self._seal_if_there_is_room)
-            return True
-        self._milestone_bytes = self._memtable_bytes_max
-        if self._log is not None and self._log.unsynced_bytes >= _SYNC_AHEAD_BYTES:
-            self._background.request_sync()
-        return False
-
-    def _once_more(self, batches: list[WriteBatch], refused: StorageFullError, act: Callable[[], object]) -> None:
-        """Only for deletes the reserve is given up. Raises: `refused`, if they are none, or it is not held."""
-        if not all(batch.is_frugal for batch in batches):
-            raise refused
-        self._reserve.once_more(refused, act)
-
-    def _seal_if_there_is_room(self) -> None:
-        self._wait_for_room()
-        self._seal()
-
-    def _wait_for_room(self) -> None:
-        background, upkeep, seconds = self._background, self._upkeep, self._options.stall_seconds_max
-        if not upkeep.stall_reason:
-            return
-        # A job that a full disk has stopped gets another chance.
-        background.request()
-        if not self._backpressure.stop(lambda: background.wait_for_room(seconds)):
-            raise StallError(f"flush and compaction were behind for {seconds} seconds: {upkeep.stall_reason}")
-        self._check_writable()
-        full = background.full
-        if full is not None and upkeep.stall_reason:
-            raise StorageFullError(full.path, full.number, full.reason)
-
-    def _seal(self) -> None:
-        number = 0
-        if self._log is not None:
-            number = self._store.next_number()
-            try:
-                self._log.begin(number)
-            except StorageFullError:
-                raise
-            except BaseException as error:
-                self._background.fail(error)
-                raise
-        self._active = self._tree.seal(number)
-        self._milestone_bytes = self._first_milestone_bytes
 
     def ingest(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         """Store many pairs in the ascending order of their keys, all or nothing, past log and memtable.
@@ -494,7 +260,7 @@ class Engine:
         Raises: InvalidBatchError, if a key does not follow the one before; InvalidKeyError,
         InvalidValueError; StorageError, with nothing stored unless it closes the engine to writes: then it may be.
         """
-        self._check_writable()
+        self._writer.check()
         self._background.ingest(pairs, self.flush)
 
     # Time
@@ -518,7 +284,7 @@ class Engine:
     @property
     def applied_sequence(self) -> SequenceNumber:
         """Of the last write; right after opening without a log, `flushed_sequence`."""
-        return self._active.sequence
+        return self._writer.active.sequence
 
     @property
     def flushed_sequence(self) -> SequenceNumber:
@@ -551,11 +317,7 @@ class Engine:
         Where only empty batches were written it costs one edit of the manifest.
         """
         with self._write_lock:
-            self._check_writable()
-            # Not onto a pile that does not shrink: what is active now is sealed later.
-            is_piled_up = len(self._tree.view.sealed) >= self._options.sealed_memtables_max
-            if not (self._active.is_untouched or is_piled_up):
-                self._seal()
+            self._writer.seal_for_flush()
         self._background.request()
 
     def flush(self) -> None:
@@ -607,7 +369,7 @@ class Engine:
                 )
                 for tables in version.levels
             ),
-            written_bytes=self._written_bytes,
+            written_bytes=self._writer.written_bytes,
             logged_bytes=self._log.byte_size if self._log is not None else 0,
             flushes=flushes.count,
             flushed_bytes=flushes.byte_size,
@@ -629,23 +391,15 @@ class Engine:
             failure=str(background.failure or ""),
         )
 
-    def _sync_log_ahead(self) -> None:
-        if self._log is not None:
-            self._log.sync_ahead()
-
-    def _drop_logs_before(self, number: int) -> None:
-        if self._log is not None:
-            self._log.drop_before(number)
-
     def close(self) -> None:
         """End every job, make the log durable, and let others open the directory.
 
         Nothing is flushed: the log has it. Scans that were begun before may be read to their end.
         """
         with self._write_lock:
-            if self._is_closed:
+            if self._writer.is_closed:
                 return
-            self._is_closed = True
+            self._writer.is_closed = True
         self._background.close()
         self._tree.close()
         try:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from engine.lookups import Lookups
 from engine.memtable import Memtable
-from engine.record import SequenceNumber
+from engine.record import SequenceNumber, WriteBatch
 from engine.rowcache import NO_ROWS, RowCache
 from engine.stats import LookupStats
 from engine.view import ClosedView, Levels, View
@@ -39,11 +39,17 @@ class Tree:
             self.view = self._view(active, (view.active, *view.sealed), view.levels)
         return active
 
-    def replace_active(self, active: Memtable) -> None:
-        """Let another memtable, with all that is in it, take the place of the active one."""
+    def apply(self, batch: WriteBatch, sequence: SequenceNumber) -> Memtable:
+        """Let readers see a batch, all of it in one step; the memtable that is active now."""
+        active = self.view.active
+        if not batch.ranges:
+            active.write(batch.records, batch.byte_size, sequence)
+            return active
+        active = active.after(batch, sequence)
         with self._lock:
             view = self.view
             self.view = self._view(active, view.sealed, view.levels)
+        return active
 
     @property
     def sealed_sequence(self) -> SequenceNumber:

@@ -20,6 +20,7 @@ from engine.jobs import JobStoppedError, Workshop, discard
 from engine.memtable import Memtable
 from engine.options import Options
 from engine.overlay import overlay
+from engine.ownlog import OwnLog
 from engine.pace import Pace
 from engine.sstable import SSTableReader
 from engine.store import Store
@@ -60,8 +61,7 @@ class Upkeep:
         tree: Tree,
         options: Options,
         executor: Executor,
-        sync_log: Callable[[], None],
-        drop_logs_before: Callable[[int], None],
+        log: OwnLog | None,
         clock_ms: int,
     ) -> None:
         """`executor` is where the jobs will run: see `worker_for`."""
@@ -71,8 +71,7 @@ class Upkeep:
         self._store = store
         self._tree = tree
         self._options = options
-        self._sync_log = sync_log
-        self._drop_logs_before = drop_logs_before
+        self._log = log
         self._stopping = threading.Event()
         pace = Pace(options.compaction_bytes_per_second, time.monotonic, self._stopping.wait)
         # Only writes to an own log are held back. Without one nothing follows from the time: it may be simulated.
@@ -125,8 +124,8 @@ class Upkeep:
         elif job is Job.COMPACT:
             self._compact()
         else:
-            assert job is Job.SYNC, "an ingest needs its pairs"
-            self._sync_log()
+            assert job is Job.SYNC and self._log is not None, "an ingest needs its pairs, and a sync a log"
+            self._log.sync_ahead()
 
     def _flush(self) -> None:
         memtable = self._tree.oldest_sealed()
@@ -137,8 +136,9 @@ class Upkeep:
             # The name of that log must be on disk before a manifest speaks of it; with tables it is.
             self._workshop.file_system.sync_directory(self._workshop.directory)
         self._install(Job.FLUSH, edit, tables, self._tree.publisher(memtable))
-        # Last: until the tables are in the manifest the log is all there is.
-        self._drop_logs_before(memtable.next_log)
+        if self._log is not None:
+            # Last: until the tables are in the manifest the log is all there is.
+            self._log.drop_before(memtable.next_log)
 
     def _flushed(self, memtable: Memtable) -> tuple[VersionEdit, list[SSTableReader]]:
         tables = self._delegate.flush(memtable)

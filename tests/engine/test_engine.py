@@ -35,6 +35,7 @@ from engine import (
     verify_engine,
 )
 from engine.footer import FOOTER_BYTES, Footer
+from engine.tree import Tree
 from tests.engine.contents import documents
 from tests.engine.small import batch, open_engine
 
@@ -578,7 +579,7 @@ def test_an_interrupt_between_log_and_memtable_gives_no_sequence_twice(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Engine, "_apply", interrupt)
+        patch.setattr(Tree, "apply", interrupt)
         with pytest.raises(KeyboardInterrupt):
             engine.write(batch((b"b", b"1")))
     with pytest.raises(EngineError, match="cut short"):

@@ -24,6 +24,7 @@ from engine import (
 )
 from engine.memtable import RECORD_BYTES, Memtable
 from engine.record import Expiring
+from engine.writer import Writer
 from tests.engine.small import batch, open_engine
 from tests.engine.test_background import OnlyFlushes
 
@@ -64,13 +65,13 @@ def engine(disk: MemoryFileSystem) -> Iterator[Engine]:
 
 def test_there_are_two_ways(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     commits: list[list[WriteBatch]] = []
-    commit = Engine._commit
+    commit = Writer.commit
 
-    def note(self: Engine, batches: list[WriteBatch], sync: bool) -> Any:
+    def note(self: Writer, batches: list[WriteBatch], sync: bool) -> Any:
         commits.append(batches)
         return commit(self, batches, sync)
 
-    monkeypatch.setattr(Engine, "_commit", note)
+    monkeypatch.setattr(Writer, "commit", note)
     put_alone(engine, b"a", b"1")
     assert not commits
     put_by_write(engine, b"b", b"2")

@@ -195,7 +195,7 @@ def test_it_is_taken_while_a_sync_goes_on(disk: MemoryFileSystem, engine: Engine
 def test_a_write_that_was_cut_short_is_no_obstacle(engine: Engine) -> None:
     """An interrupt may end a write anywhere."""
     engine.write(batch((b"a", b"1")))
-    engine._active.byte_size_begun += 100
+    engine._writer.active.byte_size_begun += 100
 
     with engine.snapshot() as snapshot:
         assert snapshot.get(b"a") == b"1"
