@@ -135,6 +135,8 @@ class LineProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Called by uvicorn when the ASGI exchange at the front of the line has its whole answer out."""
         self.server_state.total_requests += 1
+        if not self._line:  # it was given up meanwhile, and the connection is about to be lost
+            return
         self._line.popleft()
         self._running -= 1
         self.cycle = None  # type: ignore[assignment]  # as in the beginning

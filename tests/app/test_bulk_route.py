@@ -191,6 +191,18 @@ def test_chunks_that_are_none_end_the_connection(gateway: Running) -> None:
     eventually(lambda: gateway.app.state.gateway.imports_open == 0)
 
 
+def test_an_answer_may_come_after_its_connection_was_given_up(
+    gateway: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The refusal is on its way when the body turns out to be none."""
+    with gateway.connect() as client:
+        client.send(HEAD + b"KV-Timeout-Ms: 0\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n")
+
+        assert client.is_closed()
+    gateway.do(lambda: None)
+    assert not caplog.records
+
+
 def test_a_client_that_leaves_ends_its_import(gateway: Running) -> None:
     with Client(gateway.port) as client:
         client.send(CHUNKED + chunk(line(1)))
