@@ -332,6 +332,11 @@ class Log(logging.Handler):
         if not _IS_LEFT.search(text):
             self.texts.append(text)
 
+    def check(self) -> None:
+        """Raises: AssertionError, once, if there is something."""
+        texts, self.texts = self.texts, []
+        assert not texts, texts[0]
+
 
 # It answers on a connection whose other side is closed, which it has closed itself.
 _IS_LEFT = re.compile(r"httptools_impl\.py.*the handler is closed", re.DOTALL)
@@ -374,7 +379,7 @@ class Fuzzer:
                 if conversation.end is not End.LEAVES:
                     self._judge(conversation, _rest_of(client, DEADLINE_SECONDS, closes=True))
         self._check_others()
-        assert not self._log.texts, self._log.texts[0]
+        self._log.check()
 
     def settle(self) -> None:
         """Everybody goes; what is left must be what was there in the beginning. Raises: AssertionError."""
@@ -388,7 +393,7 @@ class Fuzzer:
         eventually(lambda: self._tasks() <= 1, DEADLINE_SECONDS)
         eventually(lambda: not gateway.patrol._open, DEADLINE_SECONDS)
         gc.collect()
-        assert not self._log.texts, self._log.texts[0]
+        self._log.check()
 
     def growth(self, corpus: Sequence[Conversation]) -> int:
         """What the last of some replays left, in bytes."""
