@@ -135,7 +135,13 @@ def test_answers_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    "received", [b"HTTP/1.1 200\r\n\r\n", b"no\r\n\r\n", b"HTTP/1.1 204 X\r\nA: 1\r\nA: 2\r\n\r\n"]
+    "received",
+    [
+        b"HTTP/1.1 200\r\n\r\n",
+        b"no\r\n\r\n",
+        b"HTTP/1.1 204 X\r\nA: 1\r\nA: 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nHTTP/1.1 400 Bad Request\r\n\r\n",
+    ],
 )
 def test_what_is_no_answer_is_found(received: bytes) -> None:
     with pytest.raises(AssertionError):
