@@ -158,13 +158,13 @@ def test_what_stays_refused_is_told_when_the_time_is_over(gateway: Running, do: 
     batch = Batch()
     get = batch.get("k")
 
-    results = do(gateway.url, lambda client: client.batch(batch), timeout_seconds=0.3)
+    results = do(gateway.url, lambda client: client.batch(batch), timeout_seconds=0.9)
 
     with pytest.raises(UnavailableError, match="partition 3 has no leader"):
         results[get]
     batch.put("k", "v")
     with pytest.raises(UnavailableError):  # its Idempotency-Key is not taken, so nothing of it is tried
-        do(gateway.url, lambda client: client.batch(batch), timeout_seconds=0.3)
+        do(gateway.url, lambda client: client.batch(batch), timeout_seconds=0.9)
 
 
 @pytest.mark.parametrize("ops", [{"if_match": 1, "if_absent": True}])

@@ -122,7 +122,7 @@ def test_it_is_given_up_with_the_time_of_a_call(gateway: Running, do: Do) -> Non
     gateway.fake.error = NoQuorumError(PartitionId(3))
 
     with pytest.raises(UnavailableError, match="partition 3 has no leader"):
-        do(gateway.url, lambda client: client.scan(), timeout_seconds=0.3)
+        do(gateway.url, lambda client: client.scan(), timeout_seconds=0.9)
 
 
 @both

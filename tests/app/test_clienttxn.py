@@ -122,7 +122,7 @@ def test_refusals_have_types(gateway: Running, do: Do) -> None:
     apart = Transaction()
     apart.then.put("b", "1")
     with pytest.raises(UnavailableError):
-        do(gateway.url, lambda client: client.txn(apart), timeout_seconds=0.3)
+        do(gateway.url, lambda client: client.txn(apart), timeout_seconds=0.9)
 
 
 def test_no_key_is_empty() -> None:
