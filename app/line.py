@@ -20,6 +20,9 @@ from app.exchange import Exchange
 from app.patrol import Patrol
 from app.problems import problem_of
 
+# The ASGI extension with a `push` that needs no turn of the event loop.
+PUSH = "ringkv.push"
+
 
 class LineProtocol(HttpToolsProtocol):
     """The answering half of a connection; the other half puts exchanges in."""
@@ -101,7 +104,18 @@ class LineProtocol(HttpToolsProtocol):
             cycle.keep_alive = exchange.keep_alive
             cycle.body += exchange.body
             cycle.message_event.set()
+            cycle.scope["extensions"] = {PUSH: {"push": self.push}}
             super()._start_asgi_task(cycle, self.app)
+
+    def push(self, data: bytes) -> bool:
+        """Send more of the body whose ASGI exchange has begun to answer; False, if it must wait for its `send`."""
+        cycle = self._line[0].cycle if self._line else None
+        if cycle is None or not cycle.response_started or cycle.response_complete:
+            return False
+        if self.flow.write_paused or self.transport.is_closing():
+            return False
+        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if cycle.chunked_encoding else data)
+        return True
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Keep the cycle that uvicorn has just made from starting before its turn."""

@@ -16,6 +16,8 @@ from app.watching import WatchRequest, bad_id
 from raftgroups import NoQuorumError, PartitionId, Position, RaftGroupError, Reading, Told
 
 HEARTBEAT_SECONDS = 10.0
+# How far the ids of a busy watch may be behind in the partitions that have nothing to tell: history goes on there too.
+MARK_SECONDS = 1.0
 
 
 class FeedsLike(Protocol):
@@ -48,6 +50,7 @@ class Watch:
 
     first_id  of where it begins
     end       why it ends, None while it goes on; what waits is handed out first
+    push      tries to send to whoever waits for more, without waking him; False: it cannot be sent now
     """
 
     def __init__(self, store: Store, ids: WatchIds, renderer: Renderer, queue_bytes_max: int, is_stream: bool) -> None:
@@ -63,9 +66,14 @@ class Watch:
         self._has_begun = False
         self._queue: list[bytes] = []
         self._size = 0
+        self._loop = asyncio.get_running_loop()
+        self._marked_at = 0.0
         self._woken = asyncio.Event()
+        self._is_awaited = False  # all that was handed out before has been sent
+        self._has_pushed = False
         self.first_id = b""
         self.end: Problem | None = None
+        self.push: Callable[[bytes], bool] | None = None
 
     # What it asks for.
 
@@ -91,12 +99,17 @@ class Watch:
         return self.end
 
     async def take(self, seconds: float) -> list[bytes]:
-        """What there is to hand out, as soon as there is something, or nothing after so many seconds."""
-        if not self._queue and self.end is None:
+        """What there is to hand out, as soon as there is something, or nothing after so many seconds of silence."""
+        self._is_awaited = True
+        while not self._queue and self.end is None:
+            self._has_pushed = False
             self._woken.clear()
             with contextlib.suppress(TimeoutError):  # something may have come in this very moment
                 async with asyncio.timeout(seconds):
                     await self._woken.wait()
+            if not self._has_pushed:
+                break
+        self._is_awaited = False
         was_full = self.is_full
         taken, self._queue, self._size = self._queue, [], 0
         if was_full:
@@ -105,12 +118,17 @@ class Watch:
 
     def id(self) -> bytes:
         """Up to where it has been told everything, waiting in the queue or taken from it."""
-        marks = self._marks
-        for place, seat in enumerate(self._seats):
-            position = seat.position
-            if position != marks[place][0]:
-                marks[place] = (position, encode_position(position))
-        return self._ids.encode(self._seats[0].partition, [mark for _, mark in marks])
+        self._marked_at = self._loop.time()
+        for seat, (position, _) in zip(self._seats, list(self._marks), strict=True):
+            if seat.position != position:
+                self._mark(seat, seat.position)
+        return self._encode()
+
+    def _mark(self, seat: Seat, position: Position) -> None:
+        self._marks[seat.partition - self._seats[0].partition] = (position, encode_position(position))
+
+    def _encode(self) -> bytes:
+        return self._ids.encode(self._seats[0].partition, [mark for _, mark in self._marks])
 
     def stop(self, why: Problem) -> None:
         """End it."""
@@ -141,6 +159,9 @@ class Watch:
             # The feed has not moved on yet: its own position is that after this change.
             id_ = self._id_after(seat, told.position)
             chunk = b"event: %b\nid: %b\ndata: %b\n\n" % (rendering.event, id_, chunk)
+        if self._is_awaited and not self._queue and self.push is not None and self.push(chunk):
+            self._has_pushed = True
+            return
         self._queue.append(chunk)
         self._size += len(chunk)
         self._woken.set()
@@ -153,7 +174,11 @@ class Watch:
 
     def _id_after(self, seat: Seat, position: Position) -> bytes:
         seat.start = position
-        return self.id()
+        if self._loop.time() - self._marked_at > MARK_SECONDS:
+            return self.id()
+        # The other partitions have told nothing since they were marked, or they would be.
+        self._mark(seat, position)
+        return self._encode()
 
     def _too_old(self) -> Problem:
         """Says where the history begins that there still is."""

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from app.fields import read_fields
+from app.line import PUSH
 from app.problems import HISTORY_GONE, Problem
 from app.routes.responses import gateway_of, problem_response, problems
 from app.watch import Watch, Watches
@@ -104,6 +105,7 @@ class EventStream(Response):
         self._watch = watch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._watch.push = scope.get("extensions", {}).get(PUSH, {}).get("push")
         sending = asyncio.ensure_future(self._send(send))
         leaving = asyncio.ensure_future(_until_gone(scope, receive))
         try:

@@ -16,7 +16,7 @@ from app.matching import Pattern
 from app.problems import Problem
 from app.watch import Watch
 from app.watchid import WatchIds, encode_position
-from raftgroups import NoQuorumError, PartitionId, Position
+from raftgroups import Change, NoQuorumError, PartitionId, Position
 from tests.app.fake_coordinator import FakeCoordinator
 from tests.app.running import Running, eventually, running, settings_with
 
@@ -170,6 +170,62 @@ def test_a_stream_of_more_than_its_queue_holds_is_whole() -> None:
             put(gateway, f"k{number:02}")
         with watching(gateway, "prefix=k", begun) as events:
             assert [next(events).data["key"] for _ in range(30)] == [f"k{number:02}" for number in range(30)]
+
+
+def test_a_client_that_reads_slowly_is_told_everything_in_order() -> None:
+    numbers = [f"k{number:03}" for number in range(200)]
+    with running(settings_with(watch_queue_bytes_max=100_000)) as gateway, watching(gateway, "prefix=k") as events:
+        seen = []
+        for number in numbers:
+            put(gateway, number, b"v" * 9_000)
+            if number.endswith("99"):  # far more than the socket holds has gathered
+                seen += [next(events).data["key"] for _ in range(90)]
+        seen += [next(events).data["key"] for _ in range(20)]
+
+    assert seen == numbers
+
+
+def test_nothing_is_pushed_past_what_was_handed_out() -> None:
+    """Whoever took it may still wait for room to send it."""
+
+    async def taken() -> list[bytes]:
+        store = FakeCoordinator()
+        watch = Watch(store, WatchIds("fake"), Renderer(), 1_000, is_stream=True)
+        await watch.begin(Pattern(b"a", is_prefix=False), {0: Position(1)}, asyncio.get_running_loop().time() + 5)
+        watch.push = lambda data: False
+        store.feeds.change(0, 3, [Change(3, b"a", None)])
+        events = await watch.take(5)
+        watch.push = lambda data: pytest.fail("overtaken")
+        store.feeds.change(0, 4, [Change(4, b"a", None)])
+        return events + await watch.take(5)
+
+    assert [b'"revision":%d' % number in event for number, event in zip((3, 4), asyncio.run(taken()), strict=True)]
+
+
+def test_what_is_pushed_breaks_the_silence() -> None:
+    """A comment comes after a silence, not in the middle of events."""
+
+    async def silence() -> tuple[list[bytes], float]:
+        pushed: list[bytes] = []
+
+        def push(data: bytes) -> bool:
+            pushed.append(data)
+            return True
+
+        store = FakeCoordinator()
+        watch = Watch(store, WatchIds("fake"), Renderer(), 1_000, is_stream=True)
+        loop = asyncio.get_running_loop()
+        await watch.begin(Pattern(b"a", is_prefix=False), {0: Position(1)}, loop.time() + 5)
+        watch.push = push
+        began = loop.time()
+        loop.call_soon(store.feeds.change, 0, 3, [Change(3, b"a", None)])
+        assert await watch.take(0.05) == []
+        return pushed, loop.time() - began
+
+    pushed, seconds = asyncio.run(silence())
+
+    assert len(pushed) == 1
+    assert seconds >= 0.1
 
 
 def test_silence_is_broken_by_comments(gateway: Running) -> None:
