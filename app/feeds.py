@@ -28,7 +28,7 @@ PATIENCE_SECONDS = 1.0
 LEADERLESS_SECONDS = 1.0
 RETRY_SECONDS = 0.25
 # How often feeds look at their replicas at most: what happens meanwhile is told together, which costs less.
-PUMP_SECONDS = 0.005
+PUMP_SECONDS = 0.02
 # Entries by which who joins a feed, or two that become one, may differ.
 NEAR_ENTRIES = 64
 
