@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 
 from engine import BlockCache, Engine, EngineError, Options, Reserve, StorageFullError
 from raftgroups.acquaintances import Acquaintances
+from raftgroups.balance import Balance
 from raftgroups.command import check_command
 from raftgroups.consensus import check_library
 from raftgroups.directory import DataDirectory
@@ -66,8 +67,6 @@ ResultT = TypeVar("ResultT")
 TICK_SECONDS = 0.05
 MAINTENANCE_SECONDS = 1.0
 DRAIN_SECONDS = 2.5
-SETTLED_SECONDS = 5.0
-REFUSED_SECONDS = 60.0
 DECISION_SECONDS = 5.0
 
 
@@ -161,7 +160,7 @@ class Host:
         self._leadership_moved = asyncio.Event()
         self._ticking: asyncio.TimerHandle | None = None
         self._maintenance: asyncio.TimerHandle | None = None
-        self._led_since: dict[PartitionId, float] = {}
+        self._balance = Balance(self.name)
         self._relief = Relief()
         self._is_closed = False
 
@@ -515,23 +514,9 @@ class Host:
                     log.warning("partition %d cannot be flushed: %s", partition, error)
         self.snapshots.tick()
         self._relief.tick(self.groups, self._loop.time())
-        self._balance()
+        if not self.is_draining:
+            self._balance.tick(self.groups, self._loop.time())
         self._maintenance = self._loop.call_later(MAINTENANCE_SECONDS, self._maintain)
-
-    def _balance(self) -> None:
-        """Hand one partition back to the first of its replicas, once all has been calm for a while."""
-        now = self._loop.time()
-        for partition, group in self.groups.items():
-            if not group.is_leader:
-                self._led_since.pop(partition, None)
-                continue
-            first = group.replicas[0]
-            settled = now - self._led_since.setdefault(partition, now) > SETTLED_SECONDS
-            if settled and first != self.name and not self.is_draining and first in group.consensus.successors(now):
-                # If it does not take over, it has a reason that may last.
-                self._led_since[partition] = now + REFUSED_SECONDS
-                group.consensus.transfer(first, now)
-                return
 
     # Leadership.
 

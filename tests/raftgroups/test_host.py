@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from engine import CorruptionError, Fault, MemoryFileSystem, StorageError, StorageFullError
+from raftgroups import balance
 from raftgroups import group as group_module
 from raftgroups import host as host_module
 from raftgroups.command import Delete, encode_command
@@ -243,7 +244,7 @@ def test_leadership_goes_where_it_is_sent(tmp_path: Path) -> None:
 
 
 def test_leadership_returns_to_the_first_replica(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host_module, "SETTLED_SECONDS", 0.2)
+    monkeypatch.setattr(balance, "SETTLED_SECONDS", 0.2)
     monkeypatch.setattr(host_module, "MAINTENANCE_SECONDS", 0.05)
 
     async def scenario() -> None:
@@ -407,8 +408,8 @@ def test_one_replica_that_fails_does_not_stop_the_others(
 
 def test_who_finds_its_tables_damaged_leads_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it cannot read others can; nor is it given back what is its own to lead."""
-    monkeypatch.setattr(host_module, "SETTLED_SECONDS", 0.1)
-    monkeypatch.setattr(host_module, "REFUSED_SECONDS", 0.1)
+    monkeypatch.setattr(balance, "SETTLED_SECONDS", 0.1)
+    monkeypatch.setattr(balance, "REFUSED_SECONDS", 0.1)
     monkeypatch.setattr(host_module, "MAINTENANCE_SECONDS", 0.02)
     keys = [b"bulk%d" % number for number in range(60)]
 
