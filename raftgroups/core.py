@@ -41,7 +41,6 @@ class Core(ABC):
     is_voter          the configuration in force counts this node in majorities
     is_settled        the configuration in force is the one that was wished for
     has_quorum_links  as many links are up as a majority needs
-    shuns_leading     it takes no leadership over from one who leads; when nobody does, it stands like any other
     """
 
     def __init__(
@@ -83,7 +82,6 @@ class Core(ABC):
         self.is_voter = False
         self.is_settled = True
         self.has_quorum_links = False
-        self.shuns_leading = False
 
     # What others may know.
 

@@ -99,7 +99,7 @@ class Elections(Core):
             self._count_vote(tally, sender)
 
     def _on_timeout_now(self, sender: str, message: TimeoutNow) -> None:
-        is_fit = self._configurations.may_lead(self._name) and not self.shuns_leading
+        is_fit = self._configurations.may_lead(self._name) and not self._port.is_impaired
         if message.term == self.term and sender == self._leader and is_fit:
             self._campaign(probe=False, transfer=True)
 

@@ -428,18 +428,21 @@ class RaftGroup(Port):
             read.abandon()
         self.consensus.give_up_reads()
 
+    @property
+    def is_impaired(self) -> bool:
+        """It leads only until another can: its tables are damaged, or there is no room for what it should write."""
+        return self.damage is not None or self._owner.is_full or self.machine.engine.is_full
+
     def doubt(self, error: BaseException) -> None:
         """A read of the tables failed. If the disk is to blame, this replica leads only until another can."""
         if is_damage(error) and self.damage is None:
             log.error("partition %d is damaged on this node, which will not lead it: %s", self.partition, error)
             self.damage = error
-            self.consensus.shuns_leading = True
 
     def restored(self, machine: StateMachine, now: float) -> None:
         """A snapshot took the state machine's place."""
         self.machine = machine
         self.damage = None
-        self.consensus.shuns_leading = False
         self.consensus.snapshot_installed(machine.applied_index, machine.applied_term, self._configured(), now)
         skipped = [index for index in self._proposed if index <= machine.applied_index]
         for index in skipped:

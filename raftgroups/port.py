@@ -33,7 +33,11 @@ Read = LocalRead | RemoteRead
 
 
 class Port(Protocol):
-    """What a Consensus needs done for it."""
+    """What a Consensus needs to know, and what it needs done for it."""
+
+    @property
+    def is_impaired(self) -> bool:
+        """This replica takes no leadership over from one who leads; when nobody does, it stands like any other."""
 
     def send(self, peer: str, message: RaftMessage, generation: int) -> None:
         """Send once the node log has synced `generation`."""

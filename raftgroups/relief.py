@@ -1,7 +1,8 @@
-"""Relief: a replica whose tables are damaged leads no longer than it must.
+"""Relief: a replica whose tables are damaged, or whose disk is full, leads no longer than it must.
 
-Its log and its vote are sound, so it goes on as a voter, and refuses what it cannot read. But while
-it leads, reads of what is damaged fail, and no new replica can be brought up from it.
+Its log and its vote are sound, so it goes on as a voter, and refuses what it cannot read or write. But
+while it leads, reads of what is damaged fail, and no new replica can be brought up from it; and no
+write is taken, though a majority of others may have room.
 """
 
 from collections.abc import Mapping
@@ -14,9 +15,9 @@ PAUSE_SECONDS_MAX = 60.0
 
 
 class Relief:
-    """Offers what damaged replicas lead to the other voters in turn, each time after a longer pause.
+    """Offers what impaired replicas lead to the other voters in turn, each time after a longer pause.
 
-    Another one may be damaged too, and not take it: then whoever leads goes on with what it can read.
+    Another one may be impaired too, and not take it: then whoever leads goes on with what it can do.
     """
 
     def __init__(self) -> None:
@@ -24,7 +25,7 @@ class Relief:
 
     def tick(self, groups: Mapping[PartitionId, RaftGroup], now: float) -> None:
         for partition, group in groups.items():
-            if group.damage is None or not group.is_leader:
+            if not (group.is_leader and group.is_impaired):
                 self._offers.pop(partition, None)
                 continue
             count, due = self._offers.get(partition, (0, now))

@@ -737,9 +737,9 @@ def test_a_transfer_that_fails_ends() -> None:
     assert b"x" in wire.acknowledged.values()
 
 
-def test_who_shuns_leading_takes_nothing_over_but_stands_when_nobody_leads() -> None:
+def test_who_is_impaired_takes_nothing_over_but_stands_when_nobody_leads() -> None:
     wire = led_by("a")
-    wire["b"].consensus.shuns_leading = True
+    wire["b"].impaired = True
     wire["a"].consensus.transfer("b", wire["a"].now)
 
     wire.run(TIMING.election_seconds_max)
@@ -747,7 +747,7 @@ def test_who_shuns_leading_takes_nothing_over_but_stands_when_nobody_leads() -> 
     assert not wire["a"].consensus.is_transferring
 
     wire.cut("a")
-    wire["c"].consensus.shuns_leading = True
+    wire["c"].impaired = True
     wire.run(3 * TIMING.election_seconds_max)
     assert wire["b"].is_leader or wire["c"].is_leader
 

@@ -416,11 +416,24 @@ def test_flushed_entries_are_forgotten_but_for_a_tail(monkeypatch: pytest.Monkey
 # Damage.
 
 
+@pytest.mark.parametrize("what", ["node", "engine"])
+def test_a_replica_without_room_should_not_lead(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    bench = Bench("abc").lead()
+    assert not bench.group.is_impaired
+
+    if what == "node":
+        bench.is_full = True
+    else:
+        monkeypatch.setattr(type(bench.group.machine.engine), "is_full", True)
+
+    assert bench.group.is_impaired
+
+
 @pytest.mark.parametrize(
     ("error", "is_damaged"),
     [(CorruptionError("000001.sst", 8, "a flipped bit"), True), (ClosedError("the engine is closed"), False)],
 )
-def test_a_replica_whose_tables_cannot_be_read_shuns_leading(
+def test_a_replica_whose_tables_cannot_be_read_should_not_lead(
     monkeypatch: pytest.MonkeyPatch, error: EngineError, is_damaged: bool
 ) -> None:
     """The reader is sent elsewhere; log and vote are as good as before, so the replica is not stopped."""
@@ -434,7 +447,7 @@ def test_a_replica_whose_tables_cannot_be_read_shuns_leading(
 
     assert [type(item) for item in bench.items] == [NotLeaderError]
     assert (bench.group.damage is error) == is_damaged
-    assert bench.group.consensus.shuns_leading == is_damaged
+    assert bench.group.is_impaired == is_damaged
     assert bench.group.failure is None
     bench.put(b"key")
     bench.turn()

@@ -41,14 +41,14 @@ def test_a_snapshot_takes_the_place_of_damaged_tables() -> None:
     transfer = Transfer()
     replica = transfer.follower.group
     replica.doubt(CorruptionError("000001.sst", 8, "a flipped bit"))
-    assert replica.consensus.shuns_leading
+    assert replica.is_impaired
 
     transfer.offer()
     transfer.run()
 
     assert_done(transfer)
     assert replica.damage is None
-    assert not replica.consensus.shuns_leading
+    assert not replica.is_impaired
 
 
 def test_a_restart_finds_the_snapshot() -> None:

@@ -66,6 +66,7 @@ class Node(Port):
 
     flushed    the state machine as the engine's tables hold it: it survives a crash
     failure    why the replica stopped, if it did
+    impaired   it should not lead
     """
 
     def __init__(self, wire: "Wire", name: str) -> None:
@@ -75,6 +76,7 @@ class Node(Port):
         self.flushed: State = {}
         self.snapshots_needed: list[str] = []
         self.failure: DivergedError | None = None
+        self.impaired = False
         self.is_up = False
         self.has_joined = name in wire.joiners
         self._wire = wire
@@ -97,6 +99,10 @@ class Node(Port):
         self.consensus = Consensus(
             GROUP, self.name, self.configured_at(), self.log, applied, self, wire.timing, rng, self.now
         )
+
+    @property
+    def is_impaired(self) -> bool:
+        return self.impaired
 
     # What the test tells.
 
