@@ -276,7 +276,7 @@ class FrontProtocol(LineProtocol):
         limits = self._limits
         headers = self.headers
         parser = self.parser
-        exchange = Exchange(self, parser.get_method(), self.url, parser.should_keep_alive())
+        exchange = Exchange(self, parser.get_method(), self.url, parser.should_keep_alive() and self.patrol.keeps_alive)
         self._incoming = exchange
         fields = read_fields(headers)
         if len(headers) > limits.headers_max or not (whole or _head_bytes(self.url, headers) <= limits.head_bytes_max):

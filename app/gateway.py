@@ -48,8 +48,12 @@ class Gateway:
         self.metrics.statistics = lambda: {**coordinator.statistics(), **self.watches.statistics()}
 
     def drain(self) -> None:
-        """The node is about to stop: say so, and end what would go on."""
+        """The node is about to stop: say so, and end what would go on.
+
+        Connections end with their next answer, so that few are idle, and none is likely to be in use, in the end.
+        """
         self.is_draining = True
+        self.patrol.keeps_alive = False
         self.watches.drain()
 
     def unready(self) -> list[str]:

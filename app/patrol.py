@@ -20,8 +20,9 @@ class Watched(Protocol):
 class Patrol:
     """The open connections, and what each needs to serve.
 
-    headers  the common headers that `starts` were made of
-    starts   by status, how an answer begins
+    headers      the common headers that `starts` were made of
+    starts       by status, how an answer begins
+    keeps_alive  a connection may be used again after an answer
 
     A timer per request would cost more than the request; here one looks at everybody, about once a second.
     """
@@ -35,6 +36,7 @@ class Patrol:
         self._timer: asyncio.TimerHandle | None = None
         self.headers: list[tuple[bytes, bytes]] | None = None
         self.starts: dict[int, bytes] = {}
+        self.keeps_alive = True
         metrics.connections = lambda: len(self._open)
 
     def add(self, connection: Watched, loop: asyncio.AbstractEventLoop) -> bool:

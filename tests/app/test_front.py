@@ -466,6 +466,17 @@ def test_before_it_is_open_the_gateway_says_so() -> None:
             assert answer.headers["retry-after"] == "1"
 
 
+@pytest.mark.parametrize("request_", [GET, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_a_node_that_drains_ends_each_connection_with_an_answer(request_: bytes) -> None:
+    """Else a client that asks in the moment in which the node stops would not know what became of it."""
+    with running() as gateway, gateway.connect() as client:
+        assert "connection" not in client.ask(request_).headers
+        gateway.do(gateway.app.state.gateway.drain)
+
+        assert client.ask(request_).headers["connection"] == "close"
+        assert client.is_closed()
+
+
 def test_stopping_answers_what_is_open_and_closes_the_rest() -> None:
     with running() as gateway:
         gateway.fake.is_patient = True
