@@ -209,7 +209,7 @@ def slow_snapshot(arena: Arena) -> None:
     with arena.fault("N8-slow-snapshot", [arena.others(victim)]):
         arena.kill(victim)
         arena.forced()
-        wait_forgotten(arena, newest_segments(arena, arena.others(victim)))
+        wait_forgotten(arena, newest_segments(arena, arena.replicas[arena.keys[0]] - {victim}))
         arena.network.degrade({(other, victim): Quality(kbit=200) for other in arena.others(victim)})
         arena.start(victim)
         wait_until(lambda: snapshots_to(arena, victim) > before, 20, "a snapshot is on its way")
