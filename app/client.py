@@ -140,8 +140,7 @@ from app.clientoperations import Slot
 from app.clientscan import Page, Scan, ScanOptions, items_of, keys_of
 from app.clienttxn import Decided, Transaction
 from app.clientwatch import Change, Following
-from app.pool import Pools
-from app.sending import AsyncSender, Sender, run, run_async
+from app.sending import AsyncSender, HttpxSender, Sender, run, run_async
 from app.session import Session
 from app.watchstream import AsyncWatch, Watch
 
@@ -473,7 +472,7 @@ class AsyncClient(_Client):
 
     def make_sender(self) -> AsyncSender:
         """What sends: another one may be quicker for some."""
-        return Pools()
+        return HttpxSender()
 
     async def __aenter__(self) -> Self:
         return self

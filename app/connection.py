@@ -121,12 +121,3 @@ def encode_request(method: str, host: str, target: str, headers: Mapping[str, st
     if body or method not in {"GET", "HEAD", "DELETE"}:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join((*lines, "", "")).encode("latin-1") + body
-
-
-def reason_of(error: OSError) -> str:
-    """Plain words: asyncio gives a refused connection a text of its own, and a timeout has none."""
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
-    if isinstance(error, TimeoutError):
-        return "no answer"
-    return error.strerror or str(error)

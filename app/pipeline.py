@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from app.attempts import Send
 from app.client import AsyncClient
 from app.clienterrors import ClientError, OutcomeUnknownError, Response, UnreachableError
-from app.connection import Connection, ConnectionLostError, encode_request, reason_of
+from app.connection import Connection, ConnectionLostError, encode_request
 from app.sending import CONNECT_SECONDS_MAX, AsyncSender
 
 
@@ -51,7 +51,7 @@ class _Pipeline:
         try:
             connection = await self._connect(min(step.timeout_seconds, CONNECT_SECONDS_MAX))
         except OSError as error:
-            return UnreachableError(f"cannot reach {step.url}: {reason_of(error)}")
+            return UnreachableError(f"cannot reach {step.url}: {_reason(error)}")
         try:
             async with asyncio.timeout(step.timeout_seconds):
                 return await connection.send(
@@ -71,3 +71,12 @@ class _Pipeline:
                 async with asyncio.timeout(timeout_seconds):
                     self._connection = await Connection.open(self._host, self._port)
             return self._connection
+
+
+def _reason(error: OSError) -> str:
+    """Plain words: asyncio gives a refused connection a text of its own, and a timeout has none."""
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, TimeoutError):
+        return "no answer"
+    return error.strerror or str(error)

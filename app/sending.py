@@ -12,7 +12,7 @@ from app.attempts import Pause, Send, Steps
 from app.clienterrors import ClientError, OutcomeUnknownError, Response, UnreachableError
 
 CONNECT_SECONDS_MAX = 1.0
-CONNECTIONS_MAX = 32  # to each gateway; it serves no more at once by having more of them
+CONNECTIONS_MAX = 16  # to each gateway; more serve no more at once, and httpx looks at each for every request
 IDLE_SECONDS = 60.0  # less than a gateway keeps an idle connection
 
 T = TypeVar("T")
@@ -91,6 +91,28 @@ class AsyncSender(Protocol):
     async def send(self, step: Send) -> Response | ClientError: ...
 
     async def close(self) -> None: ...
+
+
+class HttpxSender:
+    """What an AsyncClient sends with unless it is told otherwise; as Sender."""
+
+    def __init__(self) -> None:
+        self._http: dict[str, httpx.AsyncClient] = {}
+
+    async def close(self) -> None:
+        for http in self._http.values():
+            await http.aclose()
+
+    async def send(self, step: Send) -> Response | ClientError:
+        try:
+            async with asyncio.timeout(step.timeout_seconds):
+                http = self._http.get(step.url)
+                if http is None:
+                    made = httpx.AsyncClient(transport=transport(httpx.AsyncHTTPTransport), trust_env=False)
+                    http = self._http[step.url] = made
+                return _response(await http.send(request_of(step)))
+        except (httpx.HTTPError, TimeoutError) as error:
+            return failure_of(step, error)
 
 
 def transport(kind: type[T]) -> T:
