@@ -231,6 +231,9 @@ def _fill(life: Life) -> None:
     flushed = life.running.flushed_sequence
     while life.running.flushed_sequence == flushed:
         life.write(_batch(life), sync=False)
+        if life.running.is_full:
+            # Without a log of its own it must take what it is given, and leaves it to others to ask first.
+            return
 
 
 def _renew(life: Life) -> None:
