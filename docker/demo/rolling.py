@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from load import judge, load
 from stage import NODES, PROJECT, claim, run, say, show, stage
@@ -28,7 +28,7 @@ def address(container: str) -> str:
 
 
 def main() -> None:
-    with stage("Rolling: every container is replaced") as cluster, load() as running:
+    with stage("Rolling: every container is replaced") as cluster, ExitStack() as tenants, load() as running:
         say("Clients put and get through all three nodes.")
         show(f"{running.sample(3).rate:,.0f} operations a second")
         running.bench.gap_seconds = 0.0
@@ -37,10 +37,10 @@ def main() -> None:
             before = address(cluster.container(node))
             began = time.monotonic()
             cluster.compose("rm", "--stop", "--force", node)
-            with another_tenant():
-                cluster.compose("up", "--detach", "--no-build", "--no-deps", node)
-                cluster.wait_ready(node)
-                after = address(cluster.container(node))
+            tenants.enter_context(another_tenant())
+            cluster.compose("up", "--detach", "--no-build", "--no-deps", node)
+            cluster.wait_ready(node)
+            after = address(cluster.container(node))
             during = running.bench.take()
             show(
                 f"ready again after {time.monotonic() - began:.1f} s; {during.rate:,.0f} operations a second, "
