@@ -546,7 +546,7 @@ def take_a_late_heartbeat_for_a_fresh_one(stack: ExitStack) -> None:
     stack.enter_context(patch.object(RaftGroup, "_age_ms", age_ms))
 
 
-@mutation(15, storm=("flip-table-bit", "kill", "compact"), gap_seconds=0.2)
+@mutation(8, storm=("flip-table-bit", "kill", "compact"), gap_seconds=0.15)
 def ignore_checksums(stack: ExitStack) -> None:
     """What is read from a table is taken for what was written to it."""
     stack.enter_context(patch.object(section, "crc32c", lambda *_: section.RESIDUE))
