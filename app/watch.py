@@ -119,13 +119,14 @@ class Watch:
     def id(self) -> bytes:
         """Up to where it has been told everything, waiting in the queue or taken from it."""
         self._marked_at = self._loop.time()
-        for seat, (position, _) in zip(self._seats, list(self._marks), strict=True):
-            if seat.position != position:
-                self._mark(seat, seat.position)
+        for seat in self._seats:
+            self._mark(seat, seat.position)
         return self._encode()
 
     def _mark(self, seat: Seat, position: Position) -> None:
-        self._marks[seat.partition - self._seats[0].partition] = (position, encode_position(position))
+        place = seat.partition - self._seats[0].partition
+        if self._marks[place][0] != position:
+            self._marks[place] = (position, encode_position(position))
 
     def _encode(self) -> bytes:
         return self._ids.encode(self._seats[0].partition, [mark for _, mark in self._marks])
