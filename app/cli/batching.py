@@ -9,8 +9,8 @@ import click
 import msgspec
 
 from app.calls import Changed, Number, Written
-from app.cli.keys import LEVELS, asking, show_bytes
-from app.cli.talking import Command, failing_in_one_line, note, urls_of
+from app.cli.keys import LEVELS, asking, idempotency_option, show_bytes
+from app.cli.talking import Command, failing_in_one_line, note, printable, urls_of
 from app.client import Batch, Client, ClientError, ConditionFailedError, Item, Transaction
 from app.clientoperations import Operations, Results
 
@@ -21,18 +21,10 @@ R = TypeVar("R", bound=Results)
 
 def sending(command: Command) -> Command:
     """What both commands take."""
-    for option in (
-        click.option(
-            "--idempotency-key",
-            metavar="KEY",
-            help="If you repeat this command: the same KEY makes sure that it is done once.  [default: a new one]",
-        ),
-        click.option(
-            "-f", "--file", type=click.File("rb"), required=True, help="Read the JSON from there; - is stdin."
-        ),
-    ):
-        command = option(command)
-    return asking(command)
+    file = click.option(
+        "-f", "--file", type=click.File("rb"), required=True, help="Read the JSON from there; - is stdin."
+    )
+    return asking(file(idempotency_option(command)))
 
 
 @click.command()
@@ -139,9 +131,9 @@ def _tell(operations: Operations, results: Results) -> None:
         words = f"{document['op']} {document['key']}"
         if isinstance(result, ClientError):
             doubt = "; it may have been applied" if result.may_have_applied else ""
-            note(_printable(f"{words}: {result}{doubt}"))
+            note(printable(f"{words}: {result}{doubt}"))
         else:
-            click.echo(_printable(f"{words}: {_result(result)}"))
+            click.echo(printable(f"{words}: {_result(result)}"))
 
 
 def _result(result: object) -> str:
@@ -154,10 +146,6 @@ def _result(result: object) -> str:
     assert isinstance(result, Item | Changed), "there are no other results"
     shown = show_bytes("value", result.value)
     return shown["value"] + (" (base64)" if "encoding" in shown else "")
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def _show(result: object) -> dict[str, Any]:

@@ -42,6 +42,13 @@ class Revision(click.ParamType[int]):
         return self.fail(f"{value!r} is neither a revision nor *", param, ctx)
 
 
+idempotency_option = click.option(
+    "--idempotency-key",
+    metavar="KEY",
+    help="If you repeat this command: the same KEY makes sure that it is done once.  [default: a new one]",
+)
+
+
 def asking(command: Command) -> Command:
     """What every command about one key takes."""
     return gateway_options(timeout_seconds=10.0)(session_option(json_option(command)))
@@ -49,20 +56,12 @@ def asking(command: Command) -> Command:
 
 def changing(command: Command) -> Command:
     """What every command takes that changes a key."""
-    for option in (
-        click.option(
-            "--idempotency-key",
-            metavar="KEY",
-            help="If you repeat this command: the same KEY makes sure that it is done once.  [default: a new one]",
-        ),
-        click.option(
-            "--if-match",
-            type=Revision(),
-            help="Only if the key is at this revision, as --json told it; *: only if it exists.",
-        ),
-    ):
-        command = option(command)
-    return asking(command)
+    if_match = click.option(
+        "--if-match",
+        type=Revision(),
+        help="Only if the key is at this revision, as --json told it; *: only if it exists.",
+    )
+    return asking(if_match(idempotency_option(command)))
 
 
 @click.command()

@@ -77,6 +77,11 @@ def say(text: str) -> None:
     click.echo(os.fsencode(text).decode(errors="replace"))
 
 
+def printable(text: str) -> str:
+    """The text, with escapes for what would move the cursor or hide."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def note(text: str) -> None:
     """Echo it to stderr."""
     click.echo(text, err=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from app.cli.talking import encode_key, failing_in_one_line, gateway_options, note, urls_of
+from app.cli.talking import encode_key, failing_in_one_line, gateway_options, note, printable, urls_of
 from app.client import Change, Client
 
 
@@ -54,7 +54,7 @@ def _line(change: Change, *, as_json: bool) -> str:
     words = [change.event, shown["key"], *([shown["value"]] if change.value is not None else ())]
     if shown["encoding"] != "utf8":
         words.append(f"({shown['encoding']})")
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in " ".join(words))
+    return printable(" ".join(words))
 
 
 def _show(change: Change) -> dict[str, Any]:
