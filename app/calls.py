@@ -333,13 +333,21 @@ def _read_entry(response: Response, *, is_head: bool) -> Entry | None:
         "revision": _revision(response, is_write=False),
         "content_type": headers.get("content-type", ""),
         "expires_in": _integer(response, "kv-expires-in"),
-        "consistency": headers.get("kv-consistency", ""),
-        "staleness_ms": _integer(response, "kv-staleness-ms") or 0,
-        "served_by": headers.get("kv-served-by", ""),
+        **read_receipt(response),
     }
     if is_head or response.status == 304:
         return Entry(**entry)
     return Value(value=response.body, **entry)
+
+
+def read_receipt(response: Response) -> dict[str, Any]:
+    """What the answer to a read says of how far it can be trusted: the last three of an Entry."""
+    headers = response.headers
+    return {
+        "consistency": headers.get("kv-consistency", ""),
+        "staleness_ms": _integer(response, "kv-staleness-ms") or 0,
+        "served_by": headers.get("kv-served-by", ""),
+    }
 
 
 def _read_replicas(response: Response) -> dict[str, Any]:

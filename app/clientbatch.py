@@ -36,7 +36,7 @@ from app.calls import (
     encode,
     expect,
     query_of,
-    stranger,
+    read_receipt,
     takes_session,
 )
 from app.clienterrors import ClientError, Response
@@ -167,11 +167,7 @@ def call_of(
     def read(response: Response) -> BatchResults:
         expect(response, 200, is_write=is_write)
         answer = decode_answer(response.body, _Answer, is_write=is_write)
-        if len(answer.results) != len(batch):
-            raise stranger(is_write=is_write)
-        return BatchResults(
-            batch, [batch.read(place, done) for place, done in enumerate(answer.results)], _receipt_of(response)
-        )
+        return BatchResults(batch, batch.read_all(answer.results, is_write=is_write), Receipt(**read_receipt(response)))
 
     return Call(
         "POST",
@@ -214,16 +210,6 @@ def batch_attempts(
 
 class _Answer(msgspec.Struct):
     results: list[Done]
-
-
-def _receipt_of(response: Response) -> Receipt:
-    headers = response.headers
-    age = headers.get("kv-staleness-ms", "")
-    return Receipt(
-        consistency=headers.get("kv-consistency", ""),
-        staleness_ms=int(age) if age.isdigit() else 0,
-        served_by=headers.get("kv-served-by", ""),
-    )
 
 
 def _condition(if_match: IfMatch) -> dict[str, int | str]:

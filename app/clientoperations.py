@@ -86,6 +86,12 @@ class Operations:
         """Whether this one changes something."""
         return self.documents[number].get("op") != "get"
 
+    def read_all(self, answered: Sequence[Done], *, is_write: bool) -> list[object]:
+        """All results, errors among them. Raises: NotAGatewayError, OutcomeUnknownError, if one has no answer."""
+        if len(answered) != len(self):
+            raise stranger(is_write=is_write)
+        return [self.read(number, done) for number, done in enumerate(answered)]
+
     def read(self, number: int, done: Done) -> object:
         """The result of an operation, or the error that it came to."""
         is_absent = done.status == 404 and not self.writes(number)

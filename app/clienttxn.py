@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 import msgspec
 
-from app.calls import Call, Once, Text, Written, encode, expect, stranger
+from app.calls import Call, Once, Text, Written, encode, expect
 from app.clienterrors import Response
 from app.clientoperations import MSGPACK, Done, Operations, Results, Slot, decode_answer, encode_name, written
 
@@ -82,8 +82,9 @@ class Decided(Results):
     """
 
     def __init__(self, transaction: Transaction, answer: "_Answer") -> None:
+        """Raises: OutcomeUnknownError, if a step has no answer."""
         branch = transaction.then if answer.succeeded else transaction.otherwise
-        super().__init__(branch, [branch.read(place, done) for place, done in enumerate(answer.results)])
+        super().__init__(branch, branch.read_all(answer.results, is_write=True))
         self.succeeded = answer.succeeded
 
 
@@ -97,11 +98,7 @@ def call_of(transaction: Transaction, *, token: str | None) -> Call[Decided]:
 
     def read(response: Response) -> Decided:
         expect(response, 200, is_write=True)
-        answer = decode_answer(response.body, _Answer, is_write=True)
-        branch = transaction.then if answer.succeeded else transaction.otherwise
-        if len(answer.results) != len(branch):
-            raise stranger(is_write=True)
-        return Decided(transaction, answer)
+        return Decided(transaction, decode_answer(response.body, _Answer, is_write=True))
 
     headers = {**MSGPACK, **Once(token=token).headers(is_plain=False)}
     return Call("POST", "/v1/txn", read, headers, msgspec.msgpack.encode(document), is_write=True)

@@ -96,6 +96,13 @@ class Following:
         self.id = change.id if self._waiting else self._newest
         return change
 
+    def take_into(self, found: list[Change]) -> bool:
+        """Whether there was a next change, which is in `found` then. Raises: as `take`."""
+        change = self.take()
+        if change is not None:
+            found.append(change)
+        return change is not None
+
     def lost(self) -> float:
         """The stream has ended: how many seconds to wait before the next one."""
         if self._end is not None:

@@ -80,7 +80,7 @@ class Sender:
             if http is None:
                 made = httpx.Client(transport=transport(httpx.HTTPTransport), trust_env=False)
                 http = self._http.setdefault(step.url, made)
-            return _response(http.send(request_of(step)))
+            return _whole(http.send(request_of(step)))
         except httpx.HTTPError as error:
             return failure_of(step, error)
 
@@ -110,7 +110,7 @@ class HttpxSender:
                 if http is None:
                     made = httpx.AsyncClient(transport=transport(httpx.AsyncHTTPTransport), trust_env=False)
                     http = self._http[step.url] = made
-                return _response(await http.send(request_of(step)))
+                return _whole(await http.send(request_of(step)))
         except (httpx.HTTPError, TimeoutError) as error:
             return failure_of(step, error)
 
@@ -133,8 +133,13 @@ def request_of(step: Send) -> httpx.Request:
     )
 
 
-def _response(answer: httpx.Response) -> Response:
-    return Response(answer.status_code, {name.lower(): text for name, text in answer.headers.items()}, answer.content)
+def response_of(answer: httpx.Response, body: bytes) -> Response:
+    """An answer with what has been read of it."""
+    return Response(answer.status_code, {name.lower(): text for name, text in answer.headers.items()}, body)
+
+
+def _whole(answer: httpx.Response) -> Response:
+    return response_of(answer, answer.content)
 
 
 def failure_of(step: Send, error: httpx.HTTPError | TimeoutError) -> ClientError:

@@ -16,7 +16,7 @@ from app.attempts import Gateways, Send, Steps
 from app.calls import Call
 from app.clienterrors import ClientError, Response
 from app.clientwatch import Change, Following
-from app.sending import failure_of, request_of, run, run_async, transport
+from app.sending import failure_of, request_of, response_of, run, run_async, transport
 
 # A gateway says something every ten seconds.
 SILENCE_SECONDS = 25.0
@@ -62,14 +62,7 @@ class Watch:
     def __next__(self) -> Change:
         """Raises: CompactedError, when the changes after `id` are not kept any more, and any ClientError."""
         found: list[Change] = []
-
-        def take() -> bool:
-            change = self._following.take()
-            if change is not None:
-                found.append(change)
-            return bool(found)
-
-        self._until(take)
+        self._until(lambda: self._following.take_into(found))
         if not found:
             raise StopIteration
         return found[0]
@@ -121,10 +114,10 @@ class Watch:
             return failure_of(step, error)
         if answer.status_code != 200:
             self._drop()
-            return _response(answer, body)
+            return response_of(answer, body)
         _expect_silence(request)
         self._answer, self._chunks, self._url = answer, answer.iter_raw(), step.url
-        return _response(answer, b"")
+        return response_of(answer, b"")
 
     def _drop(self) -> None:
         http, answer, self._http, self._answer = self._http, self._answer, None, None
@@ -166,14 +159,7 @@ class AsyncWatch:
     async def __anext__(self) -> Change:
         """As Watch.__next__."""
         found: list[Change] = []
-
-        def take() -> bool:
-            change = self._following.take()
-            if change is not None:
-                found.append(change)
-            return bool(found)
-
-        await self._until(take)
+        await self._until(lambda: self._following.take_into(found))
         if not found:
             raise StopAsyncIteration
         return found[0]
@@ -225,10 +211,10 @@ class AsyncWatch:
             return failure_of(step, error)
         if answer.status_code != 200:
             await self._drop()
-            return _response(answer, body)
+            return response_of(answer, body)
         _expect_silence(request)
         self._answer, self._chunks, self._url = answer, answer.aiter_raw(), step.url
-        return _response(answer, b"")
+        return response_of(answer, b"")
 
     async def _sleep(self, seconds: float) -> None:
         try:
@@ -259,10 +245,6 @@ def _wake(answer: httpx.Response | None) -> None:
 def _expect_silence(request: httpx.Request) -> None:
     """From here on it is read in its own time; each read looks up anew how long it may take."""
     request.extensions["timeout"]["read"] = SILENCE_SECONDS
-
-
-def _response(answer: httpx.Response, body: bytes) -> Response:
-    return Response(answer.status_code, {name.lower(): text for name, text in answer.headers.items()}, body)
 
 
 class _ClosedError(Exception):

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from app.client import AsyncClient, Client
 
 Do = Callable[..., Any]
@@ -25,4 +27,4 @@ def with_async_client(urls: str | list[str], act: Callable[[Any], Any], **option
     return asyncio.run(run())
 
 
-BOTH = [with_client, with_async_client]
+both = pytest.mark.parametrize("do", [with_client, with_async_client])

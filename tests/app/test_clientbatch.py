@@ -25,11 +25,9 @@ from app.client import (
 from app.clientbatch import batch_attempts, call_of
 from app.clienterrors import ClientError, Response
 from raftgroups import Item, NoQuorumError, PartitionId
-from tests.app.both import BOTH, Do
+from tests.app.both import Do, both
 from tests.app.running import Running, running, settings_with
 from tests.app.test_attempts import BUSY, ELECTING, LOST, UNKNOWN, problem
-
-both = pytest.mark.parametrize("do", BOTH)
 
 
 @pytest.fixture

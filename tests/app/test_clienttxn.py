@@ -18,10 +18,8 @@ from app.client import (
 from app.clienterrors import Response
 from app.clienttxn import Relation, call_of
 from raftgroups import Item, NoQuorumError, PartitionId
-from tests.app.both import BOTH, Do
+from tests.app.both import Do, both, with_client
 from tests.app.running import Running, running
-
-both = pytest.mark.parametrize("do", BOTH)
 
 
 @pytest.fixture
@@ -78,7 +76,7 @@ def test_comparisons_are_what_they_say(gateway: Running, name: str, arguments: t
     transaction = Transaction()
     getattr(transaction, name)(*arguments)
 
-    assert BOTH[0](gateway.url, lambda client: client.txn(transaction)).succeeded is holds
+    assert with_client(gateway.url, lambda client: client.txn(transaction)).succeeded is holds
 
 
 @pytest.mark.parametrize(
@@ -88,7 +86,7 @@ def test_every_relation_is_known_to_the_gateway(gateway: Running, relation: Rela
     transaction = Transaction()
     transaction.if_revision("a", 0, relation)
 
-    assert BOTH[0](gateway.url, lambda client: client.txn(transaction)).succeeded is holds
+    assert with_client(gateway.url, lambda client: client.txn(transaction)).succeeded is holds
 
 
 @both
