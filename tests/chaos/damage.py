@@ -16,14 +16,18 @@ def files(directory: Path, pattern: str) -> list[Path]:
 
 @contextlib.contextmanager
 def flipped(path: Path, rng: random.Random, until: float = 1.0) -> Iterator[int]:
-    """One bit of the file is wrong, in the first part of it, as far as `until`; gives the offset of its byte."""
+    """One bit of the file is wrong, in the first part of it, as far as `until`; gives the offset of its byte.
+
+    A node that runs may remove the file meanwhile, and the damage with it.
+    """
     offset = rng.randrange(max(1, int(path.stat().st_size * until)))
     bit = 1 << rng.randrange(8)
     _flip(path, offset, bit)
     try:
         yield offset
     finally:
-        _flip(path, offset, bit)
+        with contextlib.suppress(FileNotFoundError):
+            _flip(path, offset, bit)
 
 
 def _flip(path: Path, offset: int, bit: int) -> None:
