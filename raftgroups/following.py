@@ -101,7 +101,7 @@ class Following(Configuring):
         promises = self._timing.lease_seconds > 0
         if promises:
             self._promised_at = self._now
-        self._send(sender, HeartbeatReply(self._group, self.term, message.round, promises))
+        self._send(sender, HeartbeatReply(self._group, self.term, message.round, promises, self._port.has_room))
 
     def _commit_up_to(self, leader_commit: int) -> None:
         """What the leader has committed is committed here as far as the logs are known to be equal."""

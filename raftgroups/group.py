@@ -433,6 +433,10 @@ class RaftGroup(Port):
         """It leads only until another can: its tables are damaged, or there is no room for what it should write."""
         return self.damage is not None or self._owner.is_full or self.machine.engine.is_full
 
+    @property
+    def has_room(self) -> bool:
+        return not self._owner.is_exhausted
+
     def doubt(self, error: BaseException) -> None:
         """A read of the tables failed. If the disk is to blame, this replica leads only until another can."""
         if is_damage(error) and self.damage is None:

@@ -215,6 +215,7 @@ class Leading(Configuring):
         reign = self._reign
         if reign is not None and reply.term == self.term:
             reign.heard(sender, self._now)
+            reign.told_of_room(sender, reply.has_room)
             if reply.promise:
                 reign.lease.promised(sender, reply.round)
             self._perform(reign.reads.echoed(sender, reply.round))
@@ -227,10 +228,19 @@ class Leading(Configuring):
     def _hand_over(self, reign: Reign[Read]) -> None:
         if reign.successor is not None:
             successor = reign.successor[0]
-            if reign.progress[successor].match == self._log.last_index:
+            if reign.progress[successor].match >= self._last_for_successor(reign):
                 # From here on another may be elected at any time, in spite of every promise.
                 reign.lease.forfeit()
                 self._send(successor, TimeoutNow(self._group, self.term))
+
+    def _last_for_successor(self, reign: Reign[Read]) -> LogIndex:
+        """What a successor must have: all of the log, or where that is on a full disk, what it could store and send.
+
+        An entry that its leader never stored nor sent counts nowhere, and is as good as never proposed. But
+        whoever lacks it needs the votes of others, who must be able to store them.
+        """
+        is_stuck = not self._port.has_room and reign.can_do_without_leader()
+        return self._log.durable_index if is_stuck else self._log.last_index
 
     def _resign(self, reign: Reign[Read]) -> None:
         """This leader's own removal is committed: it was the last thing to do for it (thesis, 4.2.2)."""

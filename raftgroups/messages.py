@@ -74,12 +74,14 @@ class HeartbeatReply(Message, frozen=True, tag=4):
     """Follower → leader: at `round` this follower's term was `term`.
 
     promise    it will vote for nobody before its shortest election timeout has passed (lease.py)
+    has_room   its disk could take a vote now
     """
 
     group: int
     term: int
     round: int
     promise: bool = False
+    has_room: bool = True
 
 
 class VoteRequest(Message, frozen=True, tag=5):

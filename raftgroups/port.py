@@ -39,6 +39,10 @@ class Port(Protocol):
     def is_impaired(self) -> bool:
         """This replica takes no leadership over from one who leads; when nobody does, it stands like any other."""
 
+    @property
+    def has_room(self) -> bool:
+        """The disk takes entries and votes. Without it what was added to the log last may never be sent to anybody."""
+
     def send(self, peer: str, message: RaftMessage, generation: int) -> None:
         """Send once the node log has synced `generation`."""
 

@@ -47,6 +47,7 @@ class Reign(Generic[ReadT]):
         self.successor: tuple[str, float] | None = None
         self._leader = leader
         self._heard: dict[str, float] = {}
+        self._without_room: set[str] = set()
         self._configuration = configuration
         self.reconfigure(configuration, last_index, now)
 
@@ -62,6 +63,16 @@ class Reign(Generic[ReadT]):
     def heard(self, member: str, now: float) -> None:
         if member in self._heard:
             self._heard[member] = now
+
+    def told_of_room(self, member: str, has_room: bool) -> None:
+        if has_room:
+            self._without_room.discard(member)
+        else:
+            self._without_room.add(member)
+
+    def can_do_without_leader(self) -> bool:
+        """Whether the others alone could elect one of them: a majority, each with room on its disk for a vote."""
+        return self._configuration.is_majority(set(self._configuration.voters) - {self._leader} - self._without_room)
 
     def heard_since(self, horizon: float) -> frozenset[str]:
         """Who answered after `horizon`, the leader included."""

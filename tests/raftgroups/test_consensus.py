@@ -752,6 +752,50 @@ def test_who_is_impaired_takes_nothing_over_but_stands_when_nobody_leads() -> No
     assert wire["b"].is_leader or wire["c"].is_leader
 
 
+def with_an_entry_that_found_no_room(full: str) -> Wire:
+    """The disks of `full` take nothing; a leads, and has proposed what its own could not store."""
+    wire = led_by("a")
+    for name in full:
+        wire[name].is_full = True
+    wire["a"].propose(b"stuck")
+    wire.run(2 * TIMING.heartbeat_seconds)
+    return wire
+
+
+def test_what_found_no_room_keeps_nobody_from_taking_over() -> None:
+    wire = with_an_entry_that_found_no_room("a")
+
+    wire["a"].consensus.transfer("b", wire["a"].now)
+    wire.settle()
+    assert wire["b"].is_leader
+    written = wire["b"].propose(b"x")
+    wire.settle()
+
+    assert wire.acknowledged[written] == b"x"
+    wire["a"].is_full = False
+    wire.run(1.0)
+    assert wire["a"].commands == wire["b"].commands
+    assert b"stuck" not in wire.acknowledged.values()
+
+
+def test_a_leader_without_room_stays_where_the_others_could_not_vote() -> None:
+    """Nobody could be elected, and reads would go unanswered as well."""
+    wire = with_an_entry_that_found_no_room("ac")
+
+    wire["a"].consensus.transfer("b", wire["a"].now)
+    wire.run(TIMING.election_seconds_max)
+    assert wire["a"].is_leader
+    read = wire["a"].read()
+    wire.run(2 * TIMING.heartbeat_seconds)
+    assert read.fate == "served"
+
+    wire["c"].is_full = False
+    wire.run(2 * TIMING.heartbeat_seconds)
+    wire["a"].consensus.transfer("b", wire["a"].now)
+    wire.settle()
+    assert wire["b"].is_leader
+
+
 def test_only_who_answers_could_succeed() -> None:
     wire = led_by("a")
     assert set(wire["a"].consensus.successors(wire["a"].now)) == {"b", "c"}

@@ -18,6 +18,30 @@ def acknowledge(led: Reign[str], **matches: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("voters", "learners", "without_room", "can"),
+    [
+        ("abc", "", "", True),
+        ("abc", "", "c", False),
+        ("abc", "d", "d", True),
+        ("abcde", "", "e", True),
+        ("abcde", "", "de", False),
+        ("ab", "", "", False),
+    ],
+)
+def test_the_others_can_elect_one_of_them_where_a_majority_has_room(
+    voters: str, learners: str, without_room: str, can: bool
+) -> None:
+    led = reign(voters, learners)
+    for member in without_room:
+        led.told_of_room(member, False)
+
+    assert led.can_do_without_leader() == can
+    for member in without_room:
+        led.told_of_room(member, True)
+    assert led.can_do_without_leader() == (voters != "ab")
+
+
+@pytest.mark.parametrize(
     ("voters", "durable", "matches", "committed"),
     [
         ("abc", 12, {"b": 12}, 12),

@@ -67,6 +67,7 @@ class Node(Port):
     flushed    the state machine as the engine's tables hold it: it survives a crash
     failure    why the replica stopped, if it did
     impaired   it should not lead
+    is_full    its disk takes nothing
     """
 
     def __init__(self, wire: "Wire", name: str) -> None:
@@ -77,6 +78,7 @@ class Node(Port):
         self.snapshots_needed: list[str] = []
         self.failure: DivergedError | None = None
         self.impaired = False
+        self.is_full = False
         self.is_up = False
         self.has_joined = name in wire.joiners
         self._wire = wire
@@ -102,7 +104,11 @@ class Node(Port):
 
     @property
     def is_impaired(self) -> bool:
-        return self.impaired
+        return self.impaired or self.is_full
+
+    @property
+    def has_room(self) -> bool:
+        return not self.is_full
 
     # What the test tells.
 
@@ -170,7 +176,7 @@ class Node(Port):
         return attempt
 
     def begin_sync(self) -> None:
-        if self.node_log.has_gathered and not self.node_log.is_syncing:
+        if self.node_log.has_gathered and not (self.node_log.is_syncing or self.is_full):
             self._generation = self.node_log.write()
 
     def end_sync(self) -> None:

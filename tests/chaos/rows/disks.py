@@ -22,9 +22,9 @@ def disk_full(arena: Arena) -> None:
 
 @scenario("S1-no-space")
 def no_space(arena: Arena) -> None:
-    """As the disk being full, told by the file system of any node."""
+    """As the disk being full, told by the file system of any node: what it led, others lead soon."""
     victim = arena.leader()
-    with arena.fault("S1-no-space", None):
+    with arena.fault("S1-no-space", [arena.names]):
         arena.harm(victim, path=f"/{victim}/", write_errno=ENOSPC)
         arena.hold(6)
 
