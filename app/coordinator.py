@@ -79,8 +79,8 @@ LEADER_PATIENCE_SECONDS = 2.0
 MINORITY_PATIENCE_SECONDS = 0.5
 ERRAND_SECONDS = 5.0
 REQUESTS_OPEN_MAX = 20_000
-# How long a replica may take to apply what a session has seen before another is asked.
-SESSION_PATIENCE_SECONDS = 0.25
+# How long a replica that follows may take to apply what a reader must see before another is asked.
+REPLICA_PATIENCE_SECONDS = 0.25
 
 # Levels at which a replica may answer that knows no leader.
 _LEADERLESS = frozenset((Level.STALE, Level.SESSION, Level.BOUNDED))
@@ -339,7 +339,7 @@ class Coordinator:
     ) -> None:
         """Let a read in at the replica here; another may have more patience with a session."""
         now = self._loop.time()
-        group.admit(fresh, now, min(deadline, now + SESSION_PATIENCE_SECONDS), serve, refuse)
+        group.admit(fresh, now, min(deadline, now + REPLICA_PATIENCE_SECONDS), serve, refuse)
 
     def may_serve(self, group: RaftGroup, fresh: Freshness) -> bool:
         """Whether the replica here may answer a peer."""

@@ -41,10 +41,10 @@ class NoReplicaError(RaftGroupError):
 
 
 class BehindError(RaftGroupError):
-    """This Replica has not applied what the reader has seen before."""
+    """This Replica has not applied in time what the reader must see."""
 
     def __init__(self, partition: PartitionId) -> None:
-        super().__init__(f"the replica of partition {partition} has not caught up with this session in time")
+        super().__init__(f"the replica of partition {partition} has not caught up in time")
         self.partition = partition
 
 

@@ -224,6 +224,7 @@ class RaftGroup(Port):
     def admit(self, fresh: Freshness, now: float, deadline: float, serve: Admitted, refuse: Refused) -> None:
         """Call `serve` as soon as what this replica has applied is as fresh as asked.
 
+        A follower that has not got as far by `deadline` refuses: another replica may answer sooner.
         A follower has no lease: asked for one, it confirms what it has, as for LINEARIZABLE.
         """
         level = fresh.level
@@ -245,7 +246,7 @@ class RaftGroup(Port):
                 self._confirmed_at = max(self._confirmed_at, now)
                 serve(Level.LINEARIZABLE, 0)
 
-            self.confirm(confirmed)
+            self.confirm(confirmed, deadline)
 
     def _age_ms(self, now: float) -> float:
         """How old what is applied here can be, as a round has shown: no message that was long on its way counts.
@@ -259,10 +260,19 @@ class RaftGroup(Port):
         """Read the newest acknowledged Item under `key`."""
         self.confirm(lambda error: self.read_applied(key, done) if error is None else done(error))
 
-    def confirm(self, done: Callable[[RaftGroupError | None], None]) -> None:
-        """Tell `done` None once what this replica has applied includes all that was acknowledged before the call."""
+    def confirm(self, done: Callable[[RaftGroupError | None], None], deadline: float = math.inf) -> None:
+        """Tell `done` None once what this replica has applied includes all that was acknowledged before the call.
+
+        A follower waits for that until `deadline`, in loop time, and not at all where its disk takes nothing more;
+        a leader is waited for, as nobody is sooner there.
+        """
         if self._reads_waiting >= READS_WAITING_MAX:
             done(self._too_many_reads())
+            return
+        if self.is_leader:
+            deadline = math.inf
+        elif not self.has_room:
+            done(BehindError(self.partition))
             return
 
         def serve() -> None:
@@ -274,7 +284,7 @@ class RaftGroup(Port):
             done(NotLeaderError(self.partition, self.leader))
 
         self._reads_waiting += 1
-        self.consensus.read(LocalRead(serve, abandon))
+        self.consensus.read(LocalRead(serve, abandon, deadline))
         self._owner.touched(self)
 
     def _await(self, index: LogIndex, deadline: float, serve: Callable[[], None], refuse: Refused) -> None:

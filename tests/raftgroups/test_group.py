@@ -32,7 +32,7 @@ from raftgroups.errors import (
 from raftgroups.group import ENTRY_BYTES_MAX
 from raftgroups.ids import COMMANDS_PER_ENTRY_MAX, LogIndex, Term, revision_of
 from raftgroups.item import decode_item
-from raftgroups.level import Freshness, Level
+from raftgroups.level import NEWEST, Freshness, Level
 from raftgroups.messages import Append, Heartbeat, HeartbeatReply, ReadIndexReply, ReadIndexRequest
 from raftgroups.result import Written
 from raftgroups.span import Piece, Span
@@ -560,6 +560,52 @@ def test_a_session_is_told_when_the_replica_does_not_catch_up() -> None:
 
     assert not waiting.served and isinstance(waiting.refused[0], BehindError)
     assert not longer.refused
+
+
+def test_a_follower_that_does_not_catch_up_sends_the_reader_on() -> None:
+    """Its leader has told up to where it must have applied, and it has not got the entries."""
+    bench = Bench("abc", "b")
+    bench.depose("a")
+    admission = Admission(bench, NEWEST, seconds=1.0)
+    bench.group.turn(bench.now, may_propose=True)
+    [asked] = [message for _, message in bench.sent if isinstance(message, ReadIndexRequest)]
+    bench.group.consensus.receive("a", ReadIndexReply(0, bench.group.consensus.term, asked.read, 1, 1), bench.now)
+
+    bench.group.tick(bench.now + 0.9)
+    assert not admission.served and not admission.refused
+    bench.group.tick(bench.now + 1.0)
+
+    assert isinstance(admission.refused[0], NotLeaderError)
+
+
+def test_a_leader_has_the_reader_wait_for_what_it_commits() -> None:
+    bench = Bench("abc")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench, "turn", lambda: None)
+        bench.lead()
+    admission = Admission(bench, NEWEST, seconds=0.01)
+    bench.group.turn(bench.now, may_propose=True)
+    heartbeat = [message for _, message in bench.sent if isinstance(message, Heartbeat)][-1]
+    reply = HeartbeatReply(0, bench.group.consensus.term, heartbeat.round)
+    bench.group.consensus.receive("b", reply, bench.now)
+
+    bench.group.tick(bench.now + 0.02)
+    assert not admission.served and not admission.refused
+    bench.turn()
+
+    assert admission.served == [(Level.LINEARIZABLE, 0)]
+
+
+def test_a_follower_on_a_full_disk_sends_the_reader_on_at_once() -> None:
+    bench = Bench("abc", "b")
+    bench.depose("a")
+    bench.is_full = bench.is_exhausted = True
+
+    refused = Admission(bench, NEWEST)
+    stale = Admission(bench, Freshness(Level.STALE))
+
+    assert isinstance(refused.refused[0], BehindError)
+    assert stale.served
 
 
 def test_a_leader_serves_what_is_bounded_once_a_round_has_shown_how_old_it_is() -> None:
