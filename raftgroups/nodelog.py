@@ -10,15 +10,17 @@
                | [2, group, index, term]        a snapshot took the place of all entries; it ends at index
 
 It is also the commit log of every replica's engine: one fdatasync serves them all, and a
-segment is dropped once each group in it has flushed. A torn frame at the end of the newest
-segment was never synced and is cut off; damage anywhere else is a DamagedDirectoryError.
+segment is dropped once each group in it has flushed, the oldest first, so their numbers have
+no gap. A torn frame at the end of the newest segment was never synced and is cut off; damage
+anywhere else, or a segment that is missing between others, is a DamagedDirectoryError.
 
 What a restart reads counts as durable from then on, though a killed node may never have synced it, or a
 node whose sync failed has ended itself: `read_commit_log` puts it on disk, if need be by writing it again.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import msgspec
 
@@ -228,6 +230,9 @@ class NodeLog:
 
     def _replay(self) -> None:
         numbers = segment_numbers(self._file_system, self._directory)
+        for gone in missing_numbers(numbers):
+            # It may have the newest entries of a group, and nothing after it would tell.
+            raise DamagedDirectoryError(f"node log {segment_path(self._directory, gone)} is missing")
         for number in numbers:
             path = segment_path(self._directory, number)
             segment = _Segment(path, self._file_system.size(path), {})
@@ -297,3 +302,8 @@ def segment_numbers(file_system: FileSystem, directory: str) -> list[int]:
         for name in names
         if name.endswith(SEGMENT_SUFFIX) and name.removesuffix(SEGMENT_SUFFIX).isdigit()
     )
+
+
+def missing_numbers(numbers: Sequence[int]) -> list[int]:
+    """The segments that were there between the oldest and the newest of `numbers`, and are not any more."""
+    return [gone for before, after in pairwise(numbers) for gone in range(before + 1, after)]

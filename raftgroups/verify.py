@@ -1,7 +1,6 @@
 """Reads a whole data directory, and names what is damaged."""
 
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 
 import msgspec
 
@@ -23,7 +22,7 @@ from raftgroups.durable import read_whole
 from raftgroups.errors import DamagedDirectoryError
 from raftgroups.ids import Epoch, LogIndex, PartitionId
 from raftgroups.journal import align
-from raftgroups.nodelog import NO_TERM, Remains, decode_records, segment_numbers, segment_path
+from raftgroups.nodelog import NO_TERM, Remains, decode_records, missing_numbers, segment_numbers, segment_path
 from raftgroups.topology import IDENTITY_FORMAT, Identity, Topology, decode_identity
 
 _NOBODY = Identity(IDENTITY_FORMAT, "", Topology("", Epoch(0), 0, 0, ()))
@@ -130,9 +129,7 @@ class NodeLogSurvey:
         self.remains: dict[PartitionId, Remains] = {}
         numbers = segment_numbers(file_system, directory) if file_system.exists(directory) else []
         self.is_missing = not numbers
-        for before, after in pairwise(numbers):
-            # The oldest are dropped first.
-            self.problems += [f"{segment_path(directory, gone)} is missing" for gone in range(before + 1, after)]
+        self.problems += [f"{segment_path(directory, gone)} is missing" for gone in missing_numbers(numbers)]
         for number in numbers:
             path = segment_path(directory, number)
             try:

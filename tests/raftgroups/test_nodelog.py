@@ -322,6 +322,21 @@ def test_a_crash_brings_back_no_segment_without_the_next(drops: list[int]) -> No
         assert found.first + len(found.entries) == 10
 
 
+def test_a_segment_that_is_missing_between_others_is_missed() -> None:
+    """It has the newest entry of group 1, of which nothing after it knows."""
+    disk = MemoryFileSystem()
+    log = open_log(disk, segment_bytes=1)
+    for group, first in ((0, 1), (1, 1), (0, 2)):
+        log.add(entries(group, first, b"a"))
+        log.commit()
+    assert segment_numbers(disk, DIRECTORY) == [1, 2, 3]
+
+    disk.remove(segment_path(DIRECTORY, 2))
+
+    with pytest.raises(DamagedDirectoryError, match=r"000002\.log is missing"):
+        open_log(disk)
+
+
 def test_a_write_that_reaches_below_a_dropped_segment_is_no_gap() -> None:
     """Entry 2 was replaced after entry 3 had been replaced before it, and the first entry 2 was dropped."""
     disk = MemoryFileSystem()

@@ -140,13 +140,13 @@ def file_missing(arena: Arena) -> None:
     """A file of a stopped node is gone: it is missed, and the node does not start as if there had never been one."""
     victim = arena.follower()
     data = arena.nodes[victim].data
-    wait_until(lambda: len(files(data, "log/*.log")) > 2, 20, f"{victim} has three logs")
     for name in ("*.sst", "MANIFEST-*", "CURRENT", "*.log", "identity"):
         # One that joined later, and lacks CURRENT, is taken for one whose making, or removal, was cut short.
         replica = next(iter(founding_replicas(data)), None)
         if name == "CURRENT" and replica is None:
             continue
         folder = {"*.log": data / "log", "identity": data}.get(name, replica or files(data, "p*/*.sst")[0].parent)
+        wait_until(lambda: len(files(data, "log/*.log")) > 2, 20, f"{victim} has three logs")
         with arena.fault("S8-file-missing", [arena.others(victim)]):
             arena.kill(victim)
             # Of several logs one in the middle: the oldest may be needless, and the newest is a tail (S5).
