@@ -24,7 +24,7 @@ def small_tables() -> None:
         cache_bytes=64 << 10,
         log_bytes=2 << 20,
         log_segment_bytes=256 << 10,
-        log_retained_bytes=512 << 10,
+        log_retained_bytes=1 << 20,
     )
     patch("app.settings.HostOptions", small).start()
     patch("raftgroups.group.TAIL_BYTES", 32 << 10).start()
@@ -36,7 +36,7 @@ def local_reads() -> None:
     Otherwise the old leader would step down at about the time at which, on a busy machine, another is elected.
     """
 
-    patch.object(RaftGroup, "confirm", lambda _, done: done(None)).start()
+    patch.object(RaftGroup, "confirm", lambda _, done, *deadline: done(None)).start()
     patch.object(Reign, "followed_at", lambda reign, now: now).start()
 
 

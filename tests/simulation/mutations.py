@@ -298,7 +298,7 @@ def serve_a_read_without_the_round(stack: ExitStack) -> None:
 @mutation(5)
 def serve_a_read_from_a_follower(stack: ExitStack) -> None:
     """A follower answers linearizable reads from what it has applied."""
-    stack.enter_context(patch.object(RaftGroup, "confirm", lambda _, done: done(None)))
+    stack.enter_context(patch.object(RaftGroup, "confirm", lambda _, done, *deadline: done(None)))
 
 
 # Links.
