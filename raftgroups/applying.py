@@ -42,22 +42,22 @@ _UNKNOWN = b"\xff"  # no record holds this
 
 
 class Agenda:
-    """When something is to be done without a command, in state-machine time, and how many tokens are kept."""
+    """When something is to be done without a command, in state-machine time, and how many tokens are kept.
+
+    next_ms    from when on an entry would do something, even without commands
+    """
 
     def __init__(self, records: Records, tokens: int) -> None:
         self.expiring = Due(records, EXPIRY)
         self.forgotten = Due(records, TOKEN_EXPIRY)
         self.tokens = tokens
-
-    @property
-    def next_ms(self) -> int:
-        """From when on an entry would do something, even without commands."""
-        return min(self.expiring.next_ms, self.forgotten.next_ms)
+        self.written()
 
     def written(self) -> None:
-        """The entry that was worked out has been written."""
+        """The entry that was worked out has been written; one that tells no changes has left all as it was."""
         self.expiring.written()
         self.forgotten.written()
+        self.next_ms = min(self.expiring.next_ms, self.forgotten.next_ms)
 
 
 @dataclass(slots=True)

@@ -269,9 +269,9 @@ class RaftGroup(Port):
         if self._reads_waiting >= READS_WAITING_MAX:
             done(self._too_many_reads())
             return
-        if self.is_leader:
+        if self.consensus.is_leader:
             deadline = math.inf
-        elif not self.has_room:
+        elif self._owner.is_exhausted:
             done(BehindError(self.partition))
             return
 
@@ -387,7 +387,12 @@ class RaftGroup(Port):
                 self._refuse_pending()
         elif (
             may_propose
-            and (self._pending or self._wish is not None or not consensus.is_settled or self._is_due())
+            and (
+                self._pending
+                or self._wish is not None
+                or not consensus.is_settled
+                or (self.machine.next_due_ms < NEVER and self._is_due())
+            )
             and not consensus.is_transferring
             # One entry at a time: what arrives while it is on its way shares the next.
             and consensus.applied_index == self.log.last_index
@@ -400,8 +405,7 @@ class RaftGroup(Port):
 
     def _is_due(self) -> bool:
         """Whether something has expired, which an entry must say."""
-        due_ms = self.machine.next_due_ms
-        return due_ms < NEVER and due_ms <= self._clock_ms() and not self._owner.is_full
+        return self.machine.next_due_ms <= self._clock_ms() and not self._owner.is_full
 
     def hold_log(self) -> None:
         """Forget no entries: a follower will need those after the snapshot it is being sent."""
