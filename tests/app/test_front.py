@@ -48,7 +48,8 @@ def test_a_flood_of_pipelined_requests_is_taken_in_a_few_at_a_time(short: Runnin
     short.fake.is_patient = True
     with short.connect() as client:
         client.socket.settimeout(0.2)
-        with pytest.raises(TimeoutError):
+        # Nothing more is read, and in the end the gateway has no more patience.
+        with pytest.raises((TimeoutError, ConnectionError)):
             client.send(GET * 1_000_000)
         # One slice of a head's size may go in before the line is looked at again.
         assert len(short.fake.waiting) <= SHORT.limits.pipeline_max + SHORT.limits.head_bytes_max // len(GET)
