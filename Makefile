@@ -105,7 +105,7 @@ lint: $(STAMP) ## Check format and lint
 types: $(STAMP) ## Check types
 	$(BIN)/mypy
 
-crash-matrix: $(STAMP) ## Crash a store at every moment, let every call fail, and print what came of it: half an hour of a processor, on all there are
+crash-matrix: $(STAMP) ## Crash a store at every moment, let every call fail, and print what came of it: a quarter of an hour of a processor, on all there are
 	$(BIN)/python -m tests.engine.matrix $(MATRIX)
 
 crash-kill: $(STAMP) ## Kill 200 processes that write, and look at what they have left (options: KILLS=200 SEED=1)
