@@ -101,7 +101,6 @@ class KvHandler:
     ) -> None:
         self._limits = limits
         self._level = level
-        self._fresh = Freshness(level)
         self._keep_seconds = keep_seconds
         self._timeout_seconds = limits.timeout_ms / 1_000
         self._store: Store | None = None
@@ -141,7 +140,7 @@ class KvHandler:
         return Problem(PAIR_TOO_LARGE, detail, {"limit": limit, "size": size})
 
     def _get(self, request: Request, key: bytes, query: bytes) -> Problem | None:
-        fresh = read_freshness(query, self._level) if query else self._fresh
+        fresh = read_freshness(query, self._level)
         if isinstance(fresh, Problem):
             return fresh
         timeout = self._timeout_seconds

@@ -271,7 +271,7 @@ class RaftGroup(Port):
             return
         if self.consensus.is_leader:
             deadline = math.inf
-        elif self._owner.is_exhausted:
+        elif not self.has_room:
             done(BehindError(self.partition))
             return
 
@@ -387,12 +387,7 @@ class RaftGroup(Port):
                 self._refuse_pending()
         elif (
             may_propose
-            and (
-                self._pending
-                or self._wish is not None
-                or not consensus.is_settled
-                or (self.machine.next_due_ms < NEVER and self._is_due())
-            )
+            and (self._pending or self._wish is not None or not consensus.is_settled or self._is_due())
             and not consensus.is_transferring
             # One entry at a time: what arrives while it is on its way shares the next.
             and consensus.applied_index == self.log.last_index
@@ -405,7 +400,8 @@ class RaftGroup(Port):
 
     def _is_due(self) -> bool:
         """Whether something has expired, which an entry must say."""
-        return self.machine.next_due_ms <= self._clock_ms() and not self._owner.is_full
+        due_ms = self.machine.next_due_ms
+        return due_ms < NEVER and due_ms <= self._clock_ms() and not self._owner.is_full
 
     def hold_log(self) -> None:
         """Forget no entries: a follower will need those after the snapshot it is being sent."""

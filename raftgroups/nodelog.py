@@ -230,9 +230,9 @@ class NodeLog:
 
     def _replay(self) -> None:
         numbers = segment_numbers(self._file_system, self._directory)
-        for gone in missing_numbers(numbers):
+        if missing := missing_numbers(numbers):
             # It may have the newest entries of a group, and nothing after it would tell.
-            raise DamagedDirectoryError(f"node log {segment_path(self._directory, gone)} is missing")
+            raise DamagedDirectoryError(f"node log {segment_path(self._directory, missing[0])} is missing")
         for number in numbers:
             path = segment_path(self._directory, number)
             segment = _Segment(path, self._file_system.size(path), {})

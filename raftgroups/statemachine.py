@@ -42,7 +42,6 @@ class StateMachine:
     clock_ms                      state-machine time: the maximum of the clocks in the log
     configuration                 the newest one applied, and its LogIndex; None before the first
     history                       what entries changed whose commands alone do not tell
-    next_due_ms                   from when on, in state-machine time, an entry would do something even without commands
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -55,8 +54,12 @@ class StateMachine:
         configured = engine.get(CONFIGURATION_KEY)
         self.configuration = decode_configured(configured) if configured is not None else None
         self._agenda = agenda_of(engine)
-        self.next_due_ms = self._agenda.next_ms
         self.history = History(engine)
+
+    @property
+    def next_due_ms(self) -> int:
+        """From when on, in state-machine time, an entry would do something even without commands."""
+        return self._agenda.next_ms
 
     def apply(self, index: LogIndex, term: Term, payload: bytes) -> list[Result]:
         """Apply the entry at `index`; gives a result for each of its commands, or for its configuration."""
@@ -73,7 +76,6 @@ class StateMachine:
         self.applied_index, self.applied_term, self.clock_ms = index, term, clock_ms
         if effects.changes is not None:
             self._agenda.written()
-            self.next_due_ms = self._agenda.next_ms
         return effects.results
 
     def get(self, key: bytes, *, wait: bool) -> bytes | None:
