@@ -63,6 +63,8 @@ class Elections(Core):
             self._step_down(Term(request.term))
         if ballot.granted and not request.probe:
             self._set_term(request.term, sender)
+            # A forecast of its own would depose the leader that this vote may make.
+            self._tally = None
             self._await_leader()
         term = request.term if ballot.granted else self.term
         self._send(sender, VoteReply(self._group, term, request.probe, ballot.granted))

@@ -122,6 +122,20 @@ def test_a_forecast_that_got_no_majority_gives_way_to_later_ones() -> None:
     assert wire.in_flight("e", "a")[-1] == VoteReply(GROUP, 1, probe=True, granted=True)
 
 
+def test_who_gives_its_vote_stands_for_nothing_itself_until_its_time_comes() -> None:
+    """Its own forecast, won a moment later, would depose the leader that the vote has made."""
+    wire = Wire("abc")
+    wire["b"].receive("a", VoteReply(GROUP, 1, probe=True, granted=False))
+    wire["b"].tick(TIMING.election_seconds_max)
+    wire["b"].receive("c", VoteRequest(GROUP, 1, 0, 0, probe=False, transfer=False))
+    wire["b"].receive("a", VoteReply(GROUP, 2, probe=True, granted=True))
+    wire["b"].sync()
+
+    assert VoteReply(GROUP, 1, probe=False, granted=True) in wire.in_flight("b", "c")
+    asked = [message for message in wire.in_flight("b", "a") if isinstance(message, VoteRequest)]
+    assert [request.probe for request in asked] == [True], "the forecast alone"
+
+
 def test_a_candidate_that_is_told_of_a_higher_term_tries_that_one_soon() -> None:
     """Its log may be the only one that can win: it does not wait for a whole election timeout again."""
     wire = Wire("abcde")
