@@ -28,7 +28,7 @@ from raftgroups.errors import (
     RaftGroupError,
 )
 from raftgroups.group import RaftGroup
-from raftgroups.ids import PartitionId
+from raftgroups.ids import PartitionId, Term
 from raftgroups.journal import GroupLog
 from raftgroups.link import Self
 from raftgroups.machine import Machine
@@ -49,7 +49,7 @@ from raftgroups.messages import (
     SnapshotReply,
     WriteCall,
 )
-from raftgroups.nodelog import NodeLog
+from raftgroups.nodelog import HardState, NodeLog
 from raftgroups.placements import Placements
 from raftgroups.relief import Relief
 from raftgroups.replicas import Replicas
@@ -318,8 +318,8 @@ class Host:
     def _settle(self, generation: int) -> None:
         """A generation is on disk: what waited for it may leave, and leaders may count themselves."""
         self._node_log.synced(generation)
-        for partition in self._node_log.written_groups:
-            group = self.groups.get(partition)
+        for partition in {record.group for record in self._node_log.synced_records}:
+            group = self.groups.get(PartitionId(partition))
             if group is not None and group.log.synced(generation):
                 group.consensus.synced()
                 self.touched(group)
@@ -586,6 +586,12 @@ class Host:
     def synced_generation(self) -> int:
         """What was handed to the node log up to this generation is on disk."""
         return self._node_log.synced_generation
+
+    @property
+    def synced_votes(self) -> list[tuple[PartitionId, Term, str]]:
+        """The votes in the newest generation on disk, in the order they were given: (partition, term, candidate)."""
+        states = (record for record in self._node_log.synced_records if isinstance(record, HardState))
+        return [(PartitionId(state.group), Term(state.term), state.vote) for state in states if state.vote]
 
     def statistics(self) -> dict[str, float]:
         """Counters and gauges by name."""

@@ -116,6 +116,8 @@ class NodeLog:
     A record belongs to the generation that gathers when it is added. `write` hands that
     generation to the file, `sync` (from any thread) puts it on disk, `synced` is told when
     that is done. Invariant: one generation at a time is between write and synced.
+
+    synced_records    of the newest generation on disk, in their order
     """
 
     def __init__(self, file_system: FileSystem, directory: str, segment_bytes: int = SEGMENT_BYTES) -> None:
@@ -123,10 +125,11 @@ class NodeLog:
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._gathered: list[Record] = []
+        self._written: list[Record] = []
         self._hard_states: dict[int, HardState] = {}
         self._segments: list[_Segment] = []
         self.remains: dict[PartitionId, Remains] = {}
-        self.written_groups: set[PartitionId] = set()
+        self.synced_records: list[Record] = []
         self.generation = 1
         self.synced_generation = 0
         self.is_syncing = False
@@ -173,8 +176,7 @@ class NodeLog:
         segment.size = self._writer.position
         for record in self._gathered:
             segment.note(record)
-        self.written_groups = {PartitionId(record.group) for record in self._gathered}
-        self._gathered = []
+        self._written, self._gathered = self._gathered, []
         self.is_syncing = True
         self.generation += 1
         return self.generation - 1
@@ -185,7 +187,7 @@ class NodeLog:
 
     def synced(self, generation: int) -> None:
         self.is_syncing = False
-        self.synced_generation = generation
+        self.synced_generation, self.synced_records = generation, self._written
 
     def commit(self) -> None:
         """Write and sync all that was gathered, now; waits for the disk."""

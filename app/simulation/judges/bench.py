@@ -23,7 +23,7 @@ from app.simulation.judges.rule import Rule
 from app.simulation.judges.stops import Stops
 from app.simulation.judges.terms import Terms
 from app.simulation.node import SimulatedNode
-from raftgroups import Host, PartitionId
+from raftgroups import Host, PartitionId, Term
 
 _NONE: frozenset[PartitionId] = frozenset()
 
@@ -74,6 +74,7 @@ class Bench:
             contents,
         ]
         self._held: dict[str, frozenset[PartitionId]] = {}
+        self._synced: dict[str, tuple[Host, int]] = {}
 
     def observe(self, node: SimulatedNode) -> None:
         """A step ran on `node`. Raises: Violation."""
@@ -81,8 +82,9 @@ class Bench:
         if host is None:
             return
         name, starts, synced = node.name, node.starts, host.synced_generation
+        votes = self._new_votes(name, host)
         for partition, group in host.groups.items():
-            change = self.facts.replica(partition, name).look(group, starts, synced)
+            change = self.facts.replica(partition, name).look(group, starts, synced, votes.get(partition, ()))
             if change is not None:
                 for rule in self._rules:
                     rule.changed(change)
@@ -110,6 +112,19 @@ class Bench:
         told: list[Tallied] = [self.acknowledgements, self.readings, self.counters, self._histories]
         judges: list[Tallied] = [*self._rules, self._stops, *told, self.recovery]
         return [(judge.name, judge.checked) for judge in judges]
+
+    def _new_votes(self, name: str, host: Host) -> dict[PartitionId, tuple[tuple[Term, str], ...]]:
+        """(term, candidate) of the votes that have reached the disk since the node was seen last.
+
+        A step syncs at most one generation: the commit that follows it is a step of its own.
+        """
+        seen = host, host.synced_generation
+        votes: dict[PartitionId, tuple[tuple[Term, str], ...]] = {}
+        if seen != self._synced.get(name):
+            self._synced[name] = seen
+            for partition, term, candidate in host.synced_votes:
+                votes[partition] = (*votes.get(partition, ()), (term, candidate))
+        return votes
 
     def _count_replicas(self, name: str, host: Host) -> None:
         """A node took a replica in, or let one go."""

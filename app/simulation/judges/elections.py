@@ -1,7 +1,7 @@
 """Who leads: one leader a term, elected by votes that a majority has on disk."""
 
 from app.simulation.judges.facts import Facts
-from app.simulation.judges.replica import Change
+from app.simulation.judges.replica import Change, Replica
 from app.simulation.judges.rule import Rule
 from raftgroups import PartitionId, Term
 
@@ -19,12 +19,18 @@ class Elections(Rule):
     def changed(self, change: Change) -> None:
         now, before, replica = change.now, change.before, change.replica
         reign = (replica.partition, now.term)
+        for term, candidate in change.votes:
+            self._voted(replica, term, candidate)
         if now.is_certain and now.vote is not None:
-            first = self._votes.setdefault(reign, {}).setdefault(replica.node, now.vote)
-            if first != now.vote:
-                raise self.broken(f"{replica} gave two votes in term {now.term}: to {first} and to {now.vote}")
+            self._voted(replica, now.term, now.vote)
         if now.is_leader and (change.is_start or before is None or not before.is_leader or before.term != now.term):
             self._elected(change, reign)
+
+    def _voted(self, replica: Replica, term: Term, candidate: str) -> None:
+        """The vote is on disk: from now on the candidate may count it, even if the node has gone on to another term."""
+        first = self._votes.setdefault((replica.partition, term), {}).setdefault(replica.node, candidate)
+        if first != candidate:
+            raise self.broken(f"{replica} gave two votes in term {term}: to {first} and to {candidate}")
 
     def _elected(self, change: Change, reign: tuple[PartitionId, Term]) -> None:
         self.checked += 1

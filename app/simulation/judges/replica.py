@@ -49,6 +49,7 @@ class Change:
     kept      entries up to here stand as they stood before; those after it, up to now.last, are new
     cut       (index, term) of the entries that stood there before and do not any more
     synced    entries up to here were on disk before the step
+    votes     (term, candidate) of each that the step put on disk; `now` has the last vote alone
     """
 
     replica: "Replica"
@@ -60,6 +61,7 @@ class Change:
     kept: LogIndex
     cut: tuple[tuple[LogIndex, Term], ...]
     synced: LogIndex
+    votes: tuple[tuple[Term, str], ...]
 
 
 class Replica:
@@ -101,9 +103,12 @@ class Replica:
         self._terms, self._glance = [], ()
         self._unsynced.clear()
 
-    def look(self, group: RaftGroup, starts: int, synced: int) -> Change | None:
-        """Look again; None when nothing is new. `synced` is the generation of the node log that is on disk.
+    def look(
+        self, group: RaftGroup, starts: int, synced: int, votes: tuple[tuple[Term, str], ...] = ()
+    ) -> Change | None:
+        """Look again; None when nothing is new.
 
+        `synced` is the generation of the node log that is on disk, `votes` (term, candidate) what it came with.
         Cost: some microseconds, and more only for entries that are new.
         """
         log, consensus, machine = group.log, group.consensus, group.machine
@@ -114,7 +119,7 @@ class Replica:
             *(machine.engine.flushed_sequence, machine, consensus.configuration.voters, group.failure),
         )
         unsynced = self._unsynced
-        if glance == self._glance and not (unsynced and unsynced[0][0] <= synced):
+        if glance == self._glance and not votes and not (unsynced and unsynced[0][0] <= synced):
             return None
         self._glance = glance
         before, now = self.seen, Sight(*glance)  # type: ignore[arg-type]  # the same fields in the same order
@@ -124,7 +129,7 @@ class Replica:
         was_durable = self.durable
         kept, cut = self._follow(group, now)
         self._count_durable(group, now, kept, synced, is_start=is_start)
-        return Change(self, group, before, now, is_start, is_anew, kept, cut, was_durable)
+        return Change(self, group, before, now, is_start, is_anew, kept, cut, was_durable, votes)
 
     def _follow(self, group: RaftGroup, now: Sight) -> tuple[LogIndex, tuple[tuple[LogIndex, Term], ...]]:
         """Bring the terms up to date: how far they stood, and what is gone."""

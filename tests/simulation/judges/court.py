@@ -138,13 +138,16 @@ class FakeNode:
         self.group = FakeGroup(consensus=FakeConsensus(founding, (NOTHING, founding)))
         self.disk = SimpleNamespace(is_damaged=False)
         self.failure: str | None = None
-        self.host: Any = SimpleNamespace(groups={P0: self.group}, synced_generation=0)
+        self.host: Any = SimpleNamespace(groups={P0: self.group}, synced_generation=0, synced_votes=[])
         self._generation = 0
+        self._unsynced_votes: list[tuple[PartitionId, Term, str]] = []
 
     def set_term(self, term: int, vote: str | None) -> None:
         self._generation += 1
         log = self.group.log
         log.term, log.vote, log.term_generation = Term(term), vote, self._generation
+        if vote is not None:
+            self._unsynced_votes.append((P0, Term(term), vote))
 
     def append(self, *entries: StoredEntry, after: int | None = None) -> None:
         """Write `entries` behind the last one, or behind that of the index `after`: the others are gone."""
@@ -166,6 +169,7 @@ class FakeNode:
 
     def sync(self) -> None:
         self.host.synced_generation = self._generation
+        self.host.synced_votes, self._unsynced_votes = self._unsynced_votes, []
         self.group.log.durable_index = self.group.log.last_index
 
     def commit(self, index: int, *, applies: bool = True) -> None:

@@ -86,6 +86,40 @@ def test_who_has_not_voted_yet_may_vote() -> None:
     court.see()
 
 
+def test_who_votes_and_goes_on_to_another_term_in_one_step_has_voted() -> None:
+    """Both are on disk together, and the answer to the first leaves after that."""
+    court = Court()
+    lead(court, "a", term=1, voted="a")
+    court["b"].set_term(1, "a")
+    court["b"].set_term(2, "b")
+    court["b"].sync()
+    court.see("b")
+
+    court.see()
+
+
+def test_a_vote_of_a_step_in_between_counts_when_it_is_on_disk() -> None:
+    court = Court()
+    lead(court, "a", term=1, voted="a")
+    court["b"].set_term(1, "a")
+    court["b"].set_term(2, "b")
+    court.see("b")
+
+    with breaks(ELECTIONS, "with the votes of ['a'] on disk"):
+        court.see("a")
+
+
+def test_two_votes_of_one_step_are_two_votes() -> None:
+    court = Court()
+    court["c"].set_term(1, "a")
+    court["c"].set_term(1, "b")
+    court["c"].set_term(2, None)
+    court["c"].sync()
+
+    with breaks(ELECTIONS, "gave two votes in term 1: to a and to b"):
+        court.see()
+
+
 def test_a_leader_of_one_term_does_not_lead_in_the_next() -> None:
     court = Court()
     court.elect("a", term=1)
