@@ -222,13 +222,15 @@ class RaftGroup(Port):
             self._owner.touched(self)
 
     def admit(self, fresh: Freshness, now: float, deadline: float, serve: Admitted, refuse: Refused) -> None:
-        """Call `serve` as soon as what this replica has applied is as fresh as asked.
+        """Call `serve` as soon as what this replica has applied is as fresh as asked; `now` is the time of the call.
 
         A follower that has not got as far by `deadline` refuses: another replica may answer sooner.
         A follower has no lease: asked for one, it confirms what it has, as for LINEARIZABLE.
         """
         level = fresh.level
-        if level is Level.STALE:
+        if level is Level.LINEARIZABLE:
+            self.confirm(serve, refuse, now, deadline)
+        elif level is Level.STALE:
             serve(level, self.staleness_ms(now))
         elif level is Level.SESSION:
             self._await(LogIndex(fresh.index), deadline, lambda: serve(level, self.staleness_ms(now)), refuse)
@@ -238,15 +240,7 @@ class RaftGroup(Port):
         elif level is Level.BOUNDED and (age_ms := self._age_ms(now)) <= fresh.staleness_ms:
             serve(level, math.ceil(age_ms))
         else:
-
-            def confirmed(error: RaftGroupError | None) -> None:
-                if error is not None:
-                    refuse(error)
-                    return
-                self._confirmed_at = max(self._confirmed_at, now)
-                serve(Level.LINEARIZABLE, 0)
-
-            self.confirm(confirmed, deadline)
+            self.confirm(serve, refuse, now, deadline)
 
     def _age_ms(self, now: float) -> float:
         """How old what is applied here can be, as a round has shown: no message that was long on its way counts.
@@ -256,35 +250,32 @@ class RaftGroup(Port):
         """
         return max(0.0, (now - self._confirmed_at) * 1000)
 
-    def read(self, key: bytes, done: ReadDone) -> None:
-        """Read the newest acknowledged Item under `key`."""
-        self.confirm(lambda error: self.read_applied(key, done) if error is None else done(error))
-
-    def confirm(self, done: Callable[[RaftGroupError | None], None], deadline: float = math.inf) -> None:
-        """Tell `done` None once what this replica has applied includes all that was acknowledged before the call.
+    def confirm(self, serve: Admitted, refuse: Refused, now: float, deadline: float) -> None:
+        """Call `serve` once what this replica has applied includes all that was acknowledged before `now`.
 
         A follower waits for that until `deadline`, in loop time, and not at all where its disk takes nothing more;
         a leader is waited for, as nobody is sooner there.
         """
         if self._reads_waiting >= READS_WAITING_MAX:
-            done(self._too_many_reads())
+            refuse(self._too_many_reads())
             return
         if self.consensus.is_leader:
             deadline = math.inf
         elif not self.has_room:
-            done(BehindError(self.partition))
+            refuse(BehindError(self.partition))
             return
 
-        def serve() -> None:
+        def confirmed() -> None:
             self._reads_waiting -= 1
-            done(None)
+            self._confirmed_at = max(self._confirmed_at, now)
+            serve(Level.LINEARIZABLE, 0)
 
         def abandon() -> None:
             self._reads_waiting -= 1
-            done(NotLeaderError(self.partition, self.leader))
+            refuse(NotLeaderError(self.partition, self.leader))
 
         self._reads_waiting += 1
-        self.consensus.read(LocalRead(serve, abandon, deadline))
+        self.consensus.read(LocalRead(confirmed, abandon, deadline))
         self._owner.touched(self)
 
     def _await(self, index: LogIndex, deadline: float, serve: Callable[[], None], refuse: Refused) -> None:

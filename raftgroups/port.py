@@ -9,7 +9,7 @@ from raftgroups.ids import LogIndex, Term
 from raftgroups.messages import RaftMessage
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class LocalRead:
     """A read that waits on this node; `serve` is called when it may be answered, else `abandon`.
 

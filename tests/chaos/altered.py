@@ -12,6 +12,7 @@ from unittest.mock import patch
 from app import cli
 from raftgroups import HostOptions
 from raftgroups.group import RaftGroup
+from raftgroups.level import Level
 from raftgroups.nodelog import NodeLog
 from raftgroups.reign import Reign
 
@@ -36,7 +37,7 @@ def local_reads() -> None:
     Otherwise the old leader would step down at about the time at which, on a busy machine, another is elected.
     """
 
-    patch.object(RaftGroup, "confirm", lambda _, done, *deadline: done(None)).start()
+    patch.object(RaftGroup, "confirm", lambda _, serve, *rest: serve(Level.LINEARIZABLE, 0)).start()
     patch.object(Reign, "followed_at", lambda reign, now: now).start()
 
 

@@ -9,6 +9,7 @@ from raftgroups.errors import RaftGroupError
 from raftgroups.group import RaftGroup, ResultT
 from raftgroups.ids import LogIndex, PartitionId
 from raftgroups.journal import GroupLog
+from raftgroups.level import NEWEST, Level
 from raftgroups.membership import Configuration
 from raftgroups.messages import Append, AppendReply, Heartbeat, RaftMessage, VoteReply
 from raftgroups.nodelog import NodeLog
@@ -131,7 +132,12 @@ class Bench:
         self.group.propose(encode_command(command), deadline, self.outcomes.append)
 
     def read(self, key: bytes) -> None:
-        self.group.read(key, self.items.append)
+        """Read the newest acknowledged Item under `key`."""
+
+        def serve(_level: Level, _age_ms: int) -> None:
+            self.group.read_applied(key, self.items.append)
+
+        self.group.admit(NEWEST, self.now, LATER, serve, self.items.append)
 
     @property
     def batches(self) -> list[int]:

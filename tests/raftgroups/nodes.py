@@ -1,6 +1,7 @@
 """Whole nodes in one process: Hosts on loopback, each on a directory of its own."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from raftgroups.group import RaftGroup
 from raftgroups.host import Host, HostOptions
 from raftgroups.ids import PartitionId
 from raftgroups.item import Item, decode_item
+from raftgroups.level import NEWEST, Level
 from raftgroups.result import Result, Written
 from raftgroups.timing import Timing
 from tests.cluster.nodes import free_port
@@ -105,8 +107,14 @@ class Cluster:
     async def read(self, key: bytes, on: str) -> Item | None:
         """A linearizable read at one host's replica. Raises: RaftGroupError."""
         host = self.hosts[on]
-        answer: asyncio.Future[bytes | RaftGroupError | None] = asyncio.get_running_loop().create_future()
-        host.groups[host.topology.ring.partition_of(key)].read(key, answer.set_result)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[bytes | RaftGroupError | None] = loop.create_future()
+        group = host.groups[host.topology.ring.partition_of(key)]
+
+        def serve(_level: Level, _staleness_ms: int) -> None:
+            group.read_applied(key, answer.set_result)
+
+        group.admit(NEWEST, loop.time(), math.inf, serve, answer.set_result)
         async with asyncio.timeout(PATIENCE_SECONDS):
             found = await answer
         if isinstance(found, RaftGroupError):

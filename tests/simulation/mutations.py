@@ -39,6 +39,7 @@ from raftgroups.ids import LogIndex, PartitionId, Term, revision_of
 from raftgroups.item import decode_item, is_absent
 from raftgroups.journal import GroupLog
 from raftgroups.leading import Leading
+from raftgroups.level import Level
 from raftgroups.membership import Configuration, Configurations
 from raftgroups.messages import ReadIndexRequest
 from raftgroups.nodelog import NodeLog
@@ -298,7 +299,7 @@ def serve_a_read_without_the_round(stack: ExitStack) -> None:
 @mutation(5)
 def serve_a_read_from_a_follower(stack: ExitStack) -> None:
     """A follower answers linearizable reads from what it has applied."""
-    stack.enter_context(patch.object(RaftGroup, "confirm", lambda _, done, *deadline: done(None)))
+    stack.enter_context(patch.object(RaftGroup, "confirm", lambda _, serve, *rest: serve(Level.LINEARIZABLE, 0)))
 
 
 # Links.
