@@ -94,7 +94,8 @@ class BulkRead(Query):
     def __init__(
         self, partition: PartitionId, deadline: float, keys: Sequence[bytes], fresh: Freshness, done: ReadingsDone
     ) -> None:
-        super().__init__(partition, deadline, fresh)
+        super().__init__(partition, deadline)
+        self.fresh = fresh
         self.keys = keys
         self._done = done
 

@@ -16,7 +16,6 @@ the path of every request.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import msgspec
@@ -91,15 +90,9 @@ _UNREACHABLE: Mapping[Level, type[NoReplicaError | BehindError | TooStaleError |
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """What a replica here answers: the encoded Item, None for an absent key, and its receipt."""
-
-    item: bytes | None
-    receipt: Receipt
-
-
-ServedDone = Callable[[Served | RaftGroupError], None]
+Found = Callable[[bytes | None, Receipt], None]
+"""Told what a replica here answers: the encoded Item, None for an absent key, and its receipt."""
+Refused = Callable[[RaftGroupError], None]
 
 
 class Coordinator:
@@ -135,13 +128,13 @@ class Coordinator:
         """Have a command applied in the partition of `key`; `done` is told once. `deadline` is in loop time."""
         request = Write(self.partition_of(key), deadline, encode_command(command), done)
         if self._admit(request):
-            self._route(request)
+            self._route_write(request)
 
     def read(self, key: bytes, fresh: Freshness, deadline: float, done: ReadDone) -> None:
         """Read `key`, as fresh as asked; `done` is told once. `deadline` is in loop time."""
         request = Read(self.partition_of(key), deadline, key, fresh, done)
         if self._admit(request):
-            self._route(request)
+            self._route_read(request)
 
     def scan(self, partition: PartitionId, span: Span, fresh: Freshness, deadline: float, done: ScanDone) -> None:
         """Read the beginning of `span` in one partition; `done` is told once. `deadline` is in loop time."""
@@ -224,10 +217,10 @@ class Coordinator:
             self._route_write(request)
         elif isinstance(request, Read):
             self._route_read(request)
+        elif isinstance(request, Scan):
+            self._route_scan(request)
         elif isinstance(request, BulkWrite | BulkRead):
             self._bulk.route(request)
-        elif isinstance(request, Query):
-            self._route_read(request)
         elif isinstance(request, Errand):
             self._route_errand(request)
 
@@ -269,37 +262,36 @@ class Coordinator:
             return group
         return None
 
-    def _route_read(self, request: Query) -> None:
+    def _route_read(self, request: Read) -> None:
         group = self.reader(request)
-        if group is None:
-            return
-        if not isinstance(request, Read):
-            assert isinstance(request, Scan), "there is no other kind"
+        if group is not None:
+
+            def found(item: bytes | None, receipt: Receipt) -> None:
+                if request.is_open:
+                    self._finish(request, Reading(decode_item(item) if item is not None else None, receipt))
+
+            self._read(group, request.key, request.fresh, request.deadline, found, partial(self.settle, request))
+
+    def _route_scan(self, request: Scan) -> None:
+        group = self.reader(request)
+        if group is not None:
             self._scan(group, request.span, request.fresh, request.deadline, partial(self.settle, request))
-            return
 
-        def done(found: Served | RaftGroupError) -> None:
-            if isinstance(found, Served):
-                item = decode_item(found.item) if found.item is not None else None
-                self.settle(request, Reading(item, found.receipt))
-            else:
-                self.settle(request, found)
-
-        self._read(group, request.key, request.fresh, request.deadline, done)
-
-    def _read(self, group: RaftGroup, key: bytes, fresh: Freshness, deadline: float, done: ServedDone) -> None:
+    def _read(
+        self, group: RaftGroup, key: bytes, fresh: Freshness, deadline: float, done: Found, refuse: Refused
+    ) -> None:
         """Have the replica here read."""
 
         def serve(level: Level, staleness_ms: int) -> None:
             def found(item: bytes | RaftGroupError | None) -> None:
                 if isinstance(item, RaftGroupError):
-                    done(item)
+                    refuse(item)
                 else:
-                    done(Served(item, self._receipt(group, level, staleness_ms)))
+                    done(item, self._receipt(group, level, staleness_ms))
 
             group.read_applied(key, found)
 
-        self._let_in(group, fresh, deadline, serve, done)
+        self._let_in(group, fresh, deadline, serve, refuse)
 
     def _scan(self, group: RaftGroup, span: Span, fresh: Freshness, deadline: float, done: ScanDone) -> None:
         """Have the replica here read a piece."""
@@ -320,7 +312,7 @@ class Coordinator:
         fresh: Freshness,
         deadline: float,
         serve: Callable[[Callable[[], Receipt]], None],
-        refuse: Callable[[RaftGroupError], None],
+        refuse: Refused,
     ) -> None:
         """Call `serve` when the replica here is fresh enough, with what makes the receipt once all is read."""
 
@@ -330,12 +322,7 @@ class Coordinator:
         self._let_in(group, fresh, deadline, admitted, refuse)
 
     def _let_in(
-        self,
-        group: RaftGroup,
-        fresh: Freshness,
-        deadline: float,
-        serve: Callable[[Level, int], None],
-        refuse: Callable[[RaftGroupError], None],
+        self, group: RaftGroup, fresh: Freshness, deadline: float, serve: Callable[[Level, int], None], refuse: Refused
     ) -> None:
         """Let a read in at the replica here; another may have more patience with a session."""
         now = self._loop.time()
@@ -410,7 +397,8 @@ class Coordinator:
     def _finish(self, request: Request, result: Outcome) -> None:
         request.is_open = False
         self._open.pop(request, None)
-        self._calls.pop(request.call, None)
+        if request.call:
+            self._calls.pop(request.call, None)
         request.finish(result)
 
     # What the host reports.
@@ -498,19 +486,23 @@ class Coordinator:
             reply(encode_failure(call, NotLeaderError(group.partition, group.leader)))
             return
 
-        def done(found: Served | Scanned | RaftGroupError) -> None:
-            if isinstance(found, RaftGroupError):
-                reply(encode_failure(call, found))
-            elif isinstance(found, Scanned):
-                reply(ScanReturn(call, found.piece, found.receipt))
+        def refuse(error: RaftGroupError) -> None:
+            reply(encode_failure(call, error))
+
+        def found(item: bytes | None, receipt: Receipt) -> None:
+            reply(ReadReturn(call, item or b"", receipt))
+
+        def scanned(result: Scanned | RaftGroupError) -> None:
+            if isinstance(result, RaftGroupError):
+                refuse(result)
             else:
-                reply(ReadReturn(call, found.item or b"", found.receipt))
+                reply(ScanReturn(call, result.piece, result.receipt))
 
         deadline = self._loop.time() + message.timeout_ms / 1000
         if isinstance(message, ScanCall):
-            self._scan(group, message.span, fresh, deadline, done)
+            self._scan(group, message.span, fresh, deadline, scanned)
         else:
-            self._read(group, message.key, fresh, deadline, done)
+            self._read(group, message.key, fresh, deadline, found, refuse)
 
     def _carry_out(self, group: RaftGroup, message: TransferCall | TargetCall, done: WriteDone) -> None:
         """Do an errand here, where the leader is. It has no revision."""

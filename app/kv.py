@@ -234,13 +234,12 @@ class KvHandler:
             return _starting()
 
         def done(result: Result | RaftGroupError) -> None:
-            if isinstance(result, Written | Changed):
-                revision = result.revision
-                session = extend_session(marks, store.partition_of(key), revision)
-                if isinstance(result, Written):
-                    request.reply(Answer(204, b'etag: "%d"\r\nkv-session: %b\r\n' % (revision, session)))
-                else:
-                    request.reply(self._changed(result, session))
+            if isinstance(result, Written):
+                session = extend_session(marks, store.partition_of(key), result.revision)
+                request.reply(Answer(204, b'etag: "%d"\r\nkv-session: %b\r\n' % (result.revision, session)))
+            elif isinstance(result, Changed):
+                session = extend_session(marks, store.partition_of(key), result.revision)
+                request.reply(self._changed(result, session))
             elif isinstance(result, RaftGroupError):
                 request.reply(problem_of(result).answer())
             else:

@@ -32,6 +32,10 @@ Outcome = CommandOutcome | list[CommandOutcome] | Reading | Readings | Scanned
 WriteDone = Callable[[Result | RaftGroupError], None]
 ReadDone = Callable[[Reading | RaftGroupError], None]
 
+# Not as unions, which every request would build anew.
+_READINGS = (Reading, Readings, Scanned, list)
+_READ_OUTCOMES = (Reading, RaftGroupError)
+
 
 class Request(ABC):
     """One request.
@@ -72,7 +76,7 @@ class Write(Request):
         self.done = done
 
     def finish(self, result: Outcome) -> None:
-        assert not isinstance(result, Reading | Readings | Scanned | list), "a write is not answered by a reading"
+        assert not isinstance(result, _READINGS), "a write is not answered by a reading"
         self.done(result)
 
 
@@ -88,19 +92,17 @@ class Errand(Request):
         self.done = done
 
     def finish(self, result: Outcome) -> None:
-        assert not isinstance(result, Reading | Readings | Scanned | list), "an errand is not answered by a reading"
+        assert not isinstance(result, _READINGS), "an errand is not answered by a reading"
         self.done(result)
 
 
 class Query(Request):
-    """Something to be read, as fresh as asked."""
+    """Something to be read, as `fresh` as asked."""
 
     may_apply = False
     __slots__ = ("fresh",)
 
-    def __init__(self, partition: PartitionId, deadline: float, fresh: Freshness) -> None:
-        super().__init__(partition, deadline)
-        self.fresh = fresh
+    fresh: Freshness
 
 
 class Read(Query):
@@ -109,10 +111,11 @@ class Read(Query):
     __slots__ = ("done", "key")
 
     def __init__(self, partition: PartitionId, deadline: float, key: bytes, fresh: Freshness, done: ReadDone) -> None:
-        super().__init__(partition, deadline, fresh)
+        super().__init__(partition, deadline)
+        self.fresh = fresh
         self.key = key
         self.done = done
 
     def finish(self, result: Outcome) -> None:
-        assert isinstance(result, Reading | RaftGroupError), "a read is answered by a reading"
+        assert isinstance(result, _READ_OUTCOMES), "a read is answered by a reading"
         self.done(result)

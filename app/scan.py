@@ -14,7 +14,8 @@ class Scan(Query):
     __slots__ = ("done", "span")
 
     def __init__(self, partition: PartitionId, deadline: float, span: Span, fresh: Freshness, done: ScanDone) -> None:
-        super().__init__(partition, deadline, fresh)
+        super().__init__(partition, deadline)
+        self.fresh = fresh
         self.span = span
         self.done = done
 
