@@ -95,7 +95,7 @@ from raftgroups.ids import (
 from raftgroups.inspect import describe_records
 from raftgroups.item import Item, decode_item, encode_item
 from raftgroups.lease import LEASE_SHARE_MAX
-from raftgroups.level import NEWEST, Freshness, Level, Reading, Receipt
+from raftgroups.level import BOUNDED, LEASE, LINEARIZABLE, NEWEST, SESSION, STALE, Freshness, Level, Reading, Receipt
 from raftgroups.machine import Machine
 from raftgroups.membership import Configuration
 from raftgroups.messages import (
@@ -144,16 +144,21 @@ from raftgroups.transport import split_address
 from raftgroups.verify import verify_node
 
 __all__ = [
+    "BOUNDED",
     "CONTENT_TYPE_LENGTH_MAX",
     "EXPECTED_MAX",
     "EXPIRED_PER_ENTRY_MAX",
     "INTEGER_MAX",
     "INTEGER_MIN",
     "KEY_BYTES_MAX",
+    "LEASE",
     "LEASE_SHARE_MAX",
+    "LINEARIZABLE",
     "NEWEST",
+    "SESSION",
     "SPAN_BYTES_MAX",
     "SPAN_KEYS_MAX",
+    "STALE",
     "STEPS_MAX",
     "TOKENS_MAX",
     "TOKEN_BYTES_MAX",

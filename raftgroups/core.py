@@ -37,6 +37,7 @@ class Role(Enum):
 class Core(ABC):
     """The state of one replica, beside what PySyncObj keeps of it.
 
+    leader            who leads, None when it knows of nobody
     is_leader         it leads, as far as it knows
     is_voter          the configuration in force counts this node in majorities
     is_settled        the configuration in force is the one that was wished for
@@ -74,10 +75,10 @@ class Core(ABC):
         self._fresh_at: float | None = None
         # Up to here the log is known to equal the leader's.
         self._verified = applied
-        self._leader: str | None = None
         self._was_told_to_go = False
         self._patience = timing.election_seconds_max
         self._deadline = now
+        self.leader: str | None = None
         self.is_leader = False
         self.is_voter = False
         self.is_settled = True
@@ -88,10 +89,6 @@ class Core(ABC):
     @property
     def term(self) -> Term:
         return self._log.term
-
-    @property
-    def leader(self) -> str | None:
-        return self._leader
 
     @property
     @abstractmethod
@@ -180,9 +177,9 @@ class Core(ABC):
         self._await_leader()
 
     def _know_leader(self, leader: str | None) -> None:
-        if self._leader == leader:
+        if self.leader == leader:
             return
-        self._leader = leader
+        self.leader = leader
         self._abandon_questions()
         self._port.leader_changed()
 

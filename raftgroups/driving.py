@@ -25,7 +25,7 @@ class Driving(Elections, Following, Leading):
             if peer in self._peers:
                 self._heartbeat(peer)
                 self._replicate(peer)
-        elif self._leader is None:
+        elif self.leader is None:
             self._hurry()
 
     def link_lost(self, peer: str, now: float) -> None:
@@ -35,7 +35,7 @@ class Driving(Elections, Following, Leading):
         self._forget_reads_of(peer)
         if self._reign is not None and peer in self._reign.progress:
             self._reign.progress[peer].link_lost()
-        if peer == self._leader:
+        if peer == self.leader:
             self._contact = None
             self._know_leader(None)
             self._hurry()

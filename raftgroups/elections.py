@@ -102,7 +102,7 @@ class Elections(Core):
 
     def _on_timeout_now(self, sender: str, message: TimeoutNow) -> None:
         is_fit = self._configurations.may_lead(self._name) and not self._port.is_impaired
-        if message.term == self.term and sender == self._leader and is_fit:
+        if message.term == self.term and sender == self.leader and is_fit:
             self._campaign(probe=False, transfer=True)
 
     def _is_bound(self) -> bool:
@@ -111,7 +111,7 @@ class Elections(Core):
             self._reign is not None
             or self._now < self._promised_at + self._timing.election_seconds_min
             or (
-                self._leader is not None
+                self.leader is not None
                 and self._contact is not None
                 and self._now - self._contact < self._timing.election_seconds_min
             )

@@ -45,7 +45,7 @@ class Following(Configuring):
         # Leaders speak to members alone: whoever was told to go, and then this, has been added again.
         self._was_told_to_go = False
         self._deadline = self._now + self._patience
-        if leader == self._leader and term == self._log.term and self._tally is None:
+        if leader == self.leader and term == self._log.term and self._tally is None:
             return
         if term > self.term:
             self._set_term(term, None)
@@ -53,7 +53,7 @@ class Following(Configuring):
             self._verified = self.commit_index
         self._become(Role.FOLLOWER)
         self._tally = None
-        if self._leader != leader:
+        if self.leader != leader:
             self._verified = self.commit_index
             self._know_leader(leader)
         self._await_leader()

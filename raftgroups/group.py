@@ -34,7 +34,7 @@ from raftgroups.errors import (
 )
 from raftgroups.ids import COMMANDS_PER_ENTRY_MAX, LogIndex, PartitionId, Term
 from raftgroups.journal import GroupLog
-from raftgroups.level import Freshness, Level
+from raftgroups.level import BOUNDED, LEASE, LINEARIZABLE, SESSION, STALE, Freshness, Level
 from raftgroups.membership import Configuration
 from raftgroups.messages import RaftMessage
 from raftgroups.port import LocalRead, Port
@@ -228,16 +228,16 @@ class RaftGroup(Port):
         A follower has no lease: asked for one, it confirms what it has, as for LINEARIZABLE.
         """
         level = fresh.level
-        if level is Level.LINEARIZABLE:
+        if level is LINEARIZABLE:
             self.confirm(serve, refuse, now, deadline)
-        elif level is Level.STALE:
+        elif level is STALE:
             serve(level, self.staleness_ms(now))
-        elif level is Level.SESSION:
+        elif level is SESSION:
             self._await(LogIndex(fresh.index), deadline, lambda: serve(level, self.staleness_ms(now)), refuse)
-        elif level is Level.LEASE and self.consensus.has_lease(now):
+        elif level is LEASE and self.consensus.has_lease(now):
             self.consensus.apply_committed()
             serve(level, 0)
-        elif level is Level.BOUNDED and (age_ms := self._age_ms(now)) <= fresh.staleness_ms:
+        elif level is BOUNDED and (age_ms := self._age_ms(now)) <= fresh.staleness_ms:
             serve(level, math.ceil(age_ms))
         else:
             self.confirm(serve, refuse, now, deadline)
@@ -268,7 +268,7 @@ class RaftGroup(Port):
         def confirmed() -> None:
             self._reads_waiting -= 1
             self._confirmed_at = max(self._confirmed_at, now)
-            serve(Level.LINEARIZABLE, 0)
+            serve(LINEARIZABLE, 0)
 
         def abandon() -> None:
             self._reads_waiting -= 1
@@ -391,7 +391,7 @@ class RaftGroup(Port):
 
     def _is_due(self) -> bool:
         """Whether something has expired, which an entry must say."""
-        due_ms = self.machine.next_due_ms
+        due_ms = self.machine.agenda.next_ms
         return due_ms < NEVER and due_ms <= self._clock_ms() and not self._owner.is_full
 
     def hold_log(self) -> None:

@@ -13,7 +13,7 @@ from raftgroups.membership import Configuration, is_single_step, next_step
 from raftgroups.messages import Append, AppendReply, Heartbeat, HeartbeatReply, TimeoutNow
 from raftgroups.port import Read
 from raftgroups.reign import Reign
-from raftgroups.replication import State, newest_not_after
+from raftgroups.replication import REPLICATE, SNAPSHOT, newest_not_after
 
 log = logging.getLogger("ringkv.consensus")
 
@@ -174,7 +174,7 @@ class Leading(Configuring):
         if progress is None or peer not in self._connected:
             return
         log, last = self._log, self._log.last_index
-        while progress.next_index <= last or progress.state is not State.REPLICATE:
+        while progress.next_index <= last or progress.state is not REPLICATE:
             if not progress.may_send(self._now, self._timing.heartbeat_seconds, APPENDS_IN_FLIGHT):
                 return
             prev = LogIndex(progress.next_index - 1)
@@ -201,7 +201,7 @@ class Leading(Configuring):
                 self._advance_leader_commit(reign)
             self._hand_over(reign)
         elif reply.hint_index < self._log.first_index:
-            if progress.state is not State.SNAPSHOT:
+            if progress.state is not SNAPSHOT:
                 progress.snapshot_needed()
                 self._port.snapshot_needed(sender)
         else:

@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from raftgroups.ids import LogIndex, Term
 from raftgroups.messages import RaftMessage
 
 
-@dataclass(eq=False, slots=True)
-class LocalRead:
+class LocalRead(msgspec.Struct, frozen=True, eq=False):
     """A read that waits on this node; `serve` is called when it may be answered, else `abandon`.
 
     deadline    in loop time, for one that waits for an index
@@ -21,8 +21,7 @@ class LocalRead:
     deadline: float = math.inf
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteRead:
+class RemoteRead(msgspec.Struct, frozen=True):
     """Reads that wait on follower `node`, which knows them by `read`."""
 
     node: str

@@ -5,23 +5,22 @@ after the read arrived, and has applied all that was committed then.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+import msgspec
 
 from raftgroups.ids import LogIndex
 
 ReadT = TypeVar("ReadT")
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(msgspec.Struct, frozen=True):
     """Effect: ask every voter, as `round`, whether the leader's term is still theirs."""
 
     round: int
 
 
-@dataclass(frozen=True, slots=True)
-class Serve(Generic[ReadT]):
+class Serve(msgspec.Struct, Generic[ReadT], frozen=True):
     """Effect: `reads` may be answered once `index` has been applied."""
 
     reads: tuple[ReadT, ...]

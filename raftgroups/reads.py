@@ -19,7 +19,7 @@ class Reads(Core):
         """Have `read` served with the newest acknowledged write in sight; it leaves with the next launch."""
         if self._reign is not None:
             self._reign.reads.arrived(read)
-        elif self._leader is None:
+        elif self.leader is None:
             read.abandon()
         else:
             self._questions.arrived(read)
@@ -30,8 +30,8 @@ class Reads(Core):
         if reign is not None:
             if reign.reads.has_waiting:
                 self._perform(reign.reads.launch(max(self.commit_index, reign.no_op_index)))
-        elif self._questions.has_waiting and self._leader is not None:
-            self._send(self._leader, ReadIndexRequest(self._group, self.term, self._questions.ask()))
+        elif self._questions.has_waiting and self.leader is not None:
+            self._send(self.leader, ReadIndexRequest(self._group, self.term, self._questions.ask()))
 
     def give_up_reads(self) -> None:
         """This replica stops: no read that waits here will be served."""

@@ -11,7 +11,7 @@ from raftgroups.ids import LogIndex, Term
 from raftgroups.lease import NEVER, Lease
 from raftgroups.membership import Configuration
 from raftgroups.readindex import ReadIndex
-from raftgroups.replication import Progress, State, quorum_match
+from raftgroups.replication import REPLICATE, Progress, quorum_match
 
 ReadT = TypeVar("ReadT")
 
@@ -57,6 +57,7 @@ class Reign(Generic[ReadT]):
         self._configuration = configuration
         self.progress = {member: self.progress.get(member) or Progress(LogIndex(last_index + 1)) for member in others}
         self._heard = {member: self._heard.get(member, now) for member in others}
+        self._soles = frozenset(member for member in others if configuration.is_majority((self._leader, member)))
         if self.successor is not None and self.successor[0] not in configuration.voters:
             self.successor = None
 
@@ -101,12 +102,12 @@ class Reign(Generic[ReadT]):
         return frozenset(
             member
             for member, progress in self.progress.items()
-            if progress.state is State.REPLICATE and progress.match + CAUGHT_UP_ENTRIES >= last_index
+            if progress.state is REPLICATE and progress.match + CAUGHT_UP_ENTRIES >= last_index
         )
 
     def may_be_sole(self, follower: str) -> bool:
         """Whether leader and `follower` alone are a majority."""
-        return self._configuration.is_majority((self._leader, follower))
+        return follower in self._soles
 
     def successors(self) -> list[str]:
         """The other voters, for a leader that must go: who has most of the log comes first."""

@@ -105,6 +105,10 @@ class State(Enum):
     SNAPSHOT = "snapshot"
 
 
+# As in level.py: named as State.X each would be looked up by the metaclass.
+PROBE, REPLICATE, SNAPSHOT = State
+
+
 class Progress:
     """What the leader knows of one follower, and what it may send next.
 
@@ -129,23 +133,23 @@ class Progress:
     def __init__(self, next_index: LogIndex) -> None:
         self.match = LogIndex(0)
         self.next_index = next_index
-        self.state = State.PROBE
+        self.state = PROBE
         self._sequence = 0
         self._acknowledged = 0
         self._probe_sequence = 0
         self._probe_sent_at: float | None = None
 
     def may_send(self, now: float, retry_seconds: float, window: int) -> bool:
-        if self.state is State.REPLICATE:
+        if self.state is REPLICATE:
             return self._sequence - self._acknowledged < window
-        if self.state is State.PROBE:
+        if self.state is PROBE:
             return self._probe_sent_at is None or now - self._probe_sent_at >= retry_seconds
         return False
 
     def sent(self, last_index: LogIndex, now: float) -> int:
         """An Append up to `last_index` leaves; gives its sequence."""
         self._sequence += 1
-        if self.state is State.PROBE:
+        if self.state is PROBE:
             self._probe_sequence = self._sequence
             self._probe_sent_at = now
         else:
@@ -158,8 +162,8 @@ class Progress:
         news = match > self.match
         if news:
             self.match = match
-        if self.state is State.PROBE and sequence >= self._probe_sequence:
-            self.state = State.REPLICATE
+        if self.state is PROBE and sequence >= self._probe_sequence:
+            self.state = REPLICATE
             self._acknowledged = self._sequence
             self.next_index = LogIndex(self.match + 1)
         self.next_index = max(self.next_index, LogIndex(self.match + 1))
@@ -170,9 +174,9 @@ class Progress:
 
         Says whether it lacks what it once confirmed: then its disk has lost that, and gets it again.
         """
-        if sequence < self._probe_sequence or self.state is State.SNAPSHOT:
+        if sequence < self._probe_sequence or self.state is SNAPSHOT:
             return False
-        is_probe = self.state is State.PROBE
+        is_probe = self.state is PROBE
         has_lost = is_probe and self.next_index == self.match + 1 and meeting < self.match
         if has_lost:
             self.match = meeting
@@ -188,7 +192,7 @@ class Progress:
         self._probe_from(LogIndex(self.match + 1) if self.match else self.next_index)
 
     def snapshot_needed(self) -> None:
-        self.state = State.SNAPSHOT
+        self.state = SNAPSHOT
 
     def snapshot_installed(self, index: LogIndex) -> None:
         self.match = max(self.match, index)
@@ -198,7 +202,7 @@ class Progress:
         self._probe_from(self.next_index)
 
     def _probe_from(self, next_index: LogIndex) -> None:
-        self.state = State.PROBE
+        self.state = PROBE
         self.next_index = next_index
         self._acknowledged = self._sequence
         self._probe_sequence = self._sequence + 1

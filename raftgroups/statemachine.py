@@ -41,6 +41,7 @@ class StateMachine:
     applied_index, applied_term   of the newest entry applied
     clock_ms                      state-machine time: the maximum of the clocks in the log
     configuration                 the newest one applied, and its LogIndex; None before the first
+    agenda                        what time will do, without a command
     history                       what entries changed whose commands alone do not tell
     """
 
@@ -53,13 +54,8 @@ class StateMachine:
         self.clock_ms: int = clock_ms
         configured = engine.get(CONFIGURATION_KEY)
         self.configuration = decode_configured(configured) if configured is not None else None
-        self._agenda = agenda_of(engine)
+        self.agenda = agenda_of(engine)
         self.history = History(engine)
-
-    @property
-    def next_due_ms(self) -> int:
-        """From when on, in state-machine time, an entry would do something even without commands."""
-        return self._agenda.next_ms
 
     def apply(self, index: LogIndex, term: Term, payload: bytes) -> list[Result]:
         """Apply the entry at `index`; gives a result for each of its commands, or for its configuration."""
@@ -67,7 +63,7 @@ class StateMachine:
             return []
         entry = decode_entry(payload)
         clock_ms = max(self.clock_ms, entry.clock_ms)
-        effects = write_of(self.engine, self._agenda, index, term, entry, clock_ms)
+        effects = write_of(self.engine, self.agenda, index, term, entry, clock_ms)
         if effects.changes:
             self.history.keep(effects.batch, index, effects.changes)
         if entry.configuration is not None:
@@ -75,7 +71,7 @@ class StateMachine:
         self.engine.write(effects.batch, sequence=SequenceNumber(index))
         self.applied_index, self.applied_term, self.clock_ms = index, term, clock_ms
         if effects.changes is not None:
-            self._agenda.written()
+            self.agenda.written()
         return effects.results
 
     def get(self, key: bytes, *, wait: bool) -> bytes | None:

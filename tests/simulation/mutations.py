@@ -272,8 +272,8 @@ def skip_the_no_op_in_the_read_index(stack: ExitStack) -> None:
         if now is not None:
             if now.reads.has_waiting:
                 self._perform(now.reads.launch(self.commit_index))
-        elif self._questions.has_waiting and self._leader is not None:
-            self._send(self._leader, ReadIndexRequest(self._group, self.term, self._questions.ask()))
+        elif self._questions.has_waiting and self.leader is not None:
+            self._send(self.leader, ReadIndexRequest(self._group, self.term, self._questions.ask()))
 
     stack.enter_context(patch.object(Reads, "launch_reads", launch))
 
