@@ -7,23 +7,22 @@ Content-Length nor Connection: those belong to the door.
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
+import msgspec
+
 NO_SNIFFING = b"x-content-type-options: nosniff\r\n"
 NO_CONTENT_STATUSES = frozenset((204, 304))
 
 
-class Answer:
+class Answer(msgspec.Struct, frozen=True, eq=False):
     """One response.
 
     head  header lines
     body  given for HEAD too, whose Content-Length it determines; the door leaves it out
     """
 
-    __slots__ = ("body", "head", "status")
-
-    def __init__(self, status: int, head: bytes, body: bytes = b"") -> None:
-        self.status = status
-        self.head = head
-        self.body = body
+    status: int
+    head: bytes
+    body: bytes = b""
 
 
 Reply = Callable[[Answer], None]

@@ -28,7 +28,12 @@ from app.scan import Scan, ScanDone
 from app.views import ClusterView, Location, Replicas
 from app.whereabouts import Whereabouts
 from raftgroups import (
+    BOUNDED,
+    LEASE,
+    LINEARIZABLE,
     NEWEST,
+    SESSION,
+    STALE,
     BehindError,
     BulkReadCall,
     BulkReadReturn,
@@ -82,16 +87,14 @@ REQUESTS_OPEN_MAX = 20_000
 REPLICA_PATIENCE_SECONDS = 0.25
 
 # Levels at which a replica may answer that knows no leader.
-_LEADERLESS = frozenset((Level.STALE, Level.SESSION, Level.BOUNDED))
+_LEADERLESS = frozenset((STALE, SESSION, BOUNDED))
 _UNREACHABLE: Mapping[Level, type[NoReplicaError | BehindError | TooStaleError | NoQuorumError]] = {
-    Level.STALE: NoReplicaError,
-    Level.SESSION: BehindError,
-    Level.BOUNDED: TooStaleError,
+    STALE: NoReplicaError,
+    SESSION: BehindError,
+    BOUNDED: TooStaleError,
 }
 
 
-Found = Callable[[bytes | None, Receipt], None]
-"""Told what a replica here answers: the encoded Item, None for an absent key, and its receipt."""
 Refused = Callable[[RaftGroupError], None]
 
 
@@ -249,13 +252,13 @@ class Coordinator:
         """The replica here, if it may answer; else the request has been sent or parked."""
         group = self._where.replica(request.partition)
         level = request.fresh.level
-        if group is None or (level is Level.LEASE and not group.is_leader):
+        if group is None or (level is LEASE and not group.is_leader):
             self._forward(request)
         elif group.leader is None and level not in _LEADERLESS:
             self._park(request)
         elif self._name in request.refused_by:
             # It cannot read its disk, or is not fresh enough. Another can, but no other has the lease.
-            request.fresh = NEWEST if level is Level.LEASE else request.fresh
+            request.fresh = NEWEST if level is LEASE else request.fresh
             self._forward(request)
         else:
             request.sent_to = self._name
@@ -264,34 +267,25 @@ class Coordinator:
 
     def _route_read(self, request: Read) -> None:
         group = self.reader(request)
-        if group is not None:
+        if group is None:
+            return
 
-            def found(item: bytes | None, receipt: Receipt) -> None:
-                if request.is_open:
+        def serve(level: Level, staleness_ms: int) -> None:
+            def found(item: bytes | RaftGroupError | None) -> None:
+                if isinstance(item, RaftGroupError):
+                    self.settle(request, item)
+                elif request.is_open:
+                    receipt = self._receipt(group, level, staleness_ms)
                     self._finish(request, Reading(decode_item(item) if item is not None else None, receipt))
 
-            self._read(group, request.key, request.fresh, request.deadline, found, partial(self.settle, request))
+            group.read_applied(request.key, found)
+
+        self._let_in(group, request.fresh, request.deadline, serve, partial(self.settle, request))
 
     def _route_scan(self, request: Scan) -> None:
         group = self.reader(request)
         if group is not None:
             self._scan(group, request.span, request.fresh, request.deadline, partial(self.settle, request))
-
-    def _read(
-        self, group: RaftGroup, key: bytes, fresh: Freshness, deadline: float, done: Found, refuse: Refused
-    ) -> None:
-        """Have the replica here read."""
-
-        def serve(level: Level, staleness_ms: int) -> None:
-            def found(item: bytes | RaftGroupError | None) -> None:
-                if isinstance(item, RaftGroupError):
-                    refuse(item)
-                else:
-                    done(item, self._receipt(group, level, staleness_ms))
-
-            group.read_applied(key, found)
-
-        self._let_in(group, fresh, deadline, serve, refuse)
 
     def _scan(self, group: RaftGroup, span: Span, fresh: Freshness, deadline: float, done: ScanDone) -> None:
         """Have the replica here read a piece."""
@@ -326,12 +320,13 @@ class Coordinator:
     ) -> None:
         """Let a read in at the replica here; another may have more patience with a session."""
         now = self._loop.time()
-        group.admit(fresh, now, min(deadline, now + REPLICA_PATIENCE_SECONDS), serve, refuse)
+        soon = now + REPLICA_PATIENCE_SECONDS
+        group.admit(fresh, now, min(soon, deadline), serve, refuse)
 
     def may_serve(self, group: RaftGroup, fresh: Freshness) -> bool:
         """Whether the replica here may answer a peer."""
         may_answer = self._where.replica(group.partition) is not None
-        return may_answer and (fresh.level is not Level.LEASE or group.is_leader)
+        return may_answer and (fresh.level is not LEASE or group.is_leader)
 
     def _route_errand(self, request: Errand) -> None:
         group = self._groups.get(request.partition)
@@ -477,32 +472,44 @@ class Coordinator:
             group.propose(message.command, deadline, lambda result: reply(_encode_written(call, result)))
         elif isinstance(message, BulkWriteCall | BulkReadCall):
             self._bulk.called(group, message, self._loop.time() + message.timeout_ms / 1000, reply)
-        else:
+        elif not self.may_serve(group, message.fresh):
+            reply(encode_failure(call, NotLeaderError(partition, group.leader)))
+        elif isinstance(message, ReadCall):
             self._read_for(group, message, reply)
+        else:
+            self._scan_for(group, message, reply)
 
-    def _read_for(self, group: RaftGroup, message: ReadCall | ScanCall, reply: Callable[[ReturnMessage], None]) -> None:
-        call, fresh = message.call, message.fresh
-        if not self.may_serve(group, fresh):
-            reply(encode_failure(call, NotLeaderError(group.partition, group.leader)))
-            return
+    def _read_for(self, group: RaftGroup, message: ReadCall, reply: Callable[[ReturnMessage], None]) -> None:
+        """A peer's gateway asks for a key."""
+        call = message.call
+
+        def serve(level: Level, staleness_ms: int) -> None:
+            def found(item: bytes | RaftGroupError | None) -> None:
+                if isinstance(item, RaftGroupError):
+                    refuse(item)
+                else:
+                    reply(ReadReturn(call, item or b"", self._receipt(group, level, staleness_ms)))
+
+            group.read_applied(message.key, found)
 
         def refuse(error: RaftGroupError) -> None:
             reply(encode_failure(call, error))
 
-        def found(item: bytes | None, receipt: Receipt) -> None:
-            reply(ReadReturn(call, item or b"", receipt))
+        deadline = self._loop.time() + message.timeout_ms / 1000
+        self._let_in(group, message.fresh, deadline, serve, refuse)
 
-        def scanned(result: Scanned | RaftGroupError) -> None:
-            if isinstance(result, RaftGroupError):
-                refuse(result)
+    def _scan_for(self, group: RaftGroup, message: ScanCall, reply: Callable[[ReturnMessage], None]) -> None:
+        """A peer's gateway asks for a piece."""
+        call = message.call
+
+        def done(found: Scanned | RaftGroupError) -> None:
+            if isinstance(found, RaftGroupError):
+                reply(encode_failure(call, found))
             else:
-                reply(ScanReturn(call, result.piece, result.receipt))
+                reply(ScanReturn(call, found.piece, found.receipt))
 
         deadline = self._loop.time() + message.timeout_ms / 1000
-        if isinstance(message, ScanCall):
-            self._scan(group, message.span, fresh, deadline, scanned)
-        else:
-            self._read(group, message.key, fresh, deadline, found, refuse)
+        self._scan(group, message.span, message.fresh, deadline, done)
 
     def _carry_out(self, group: RaftGroup, message: TransferCall | TargetCall, done: WriteDone) -> None:
         """Do an errand here, where the leader is. It has no revision."""
@@ -554,7 +561,7 @@ class Coordinator:
         return self._unreachable(request)
 
     def _unreachable(self, request: Request) -> RaftGroupError:
-        level = request.fresh.level if isinstance(request, Query) else Level.LINEARIZABLE
+        level = request.fresh.level if isinstance(request, Query) else LINEARIZABLE
         return _UNREACHABLE.get(level, NoQuorumError)(request.partition)
 
 

@@ -24,6 +24,8 @@ from app.session import extend_session
 from app.settings import IDEMPOTENCY_SECONDS, Limits
 from app.writing import changed_answer, once, read_delete, read_operation, read_put, read_token, refusal
 from raftgroups import (
+    LINEARIZABLE,
+    SESSION,
     Changed,
     Command,
     Freshness,
@@ -96,9 +98,7 @@ class KvHandler:
     keep_seconds  how long the result of a write with an Idempotency-Key is kept
     """
 
-    def __init__(
-        self, limits: Limits, level: Level = Level.LINEARIZABLE, keep_seconds: float = IDEMPOTENCY_SECONDS
-    ) -> None:
+    def __init__(self, limits: Limits, level: Level = LINEARIZABLE, keep_seconds: float = IDEMPOTENCY_SECONDS) -> None:
         self._limits = limits
         self._level = level
         self._keep_seconds = keep_seconds
@@ -167,7 +167,7 @@ class KvHandler:
         store = self._store
         if store is None:
             return _starting()
-        wants_session = marks is not _NO_MARKS or fresh.level is Level.SESSION
+        wants_session = marks is not _NO_MARKS or fresh.level is SESSION
         if wants_session:
             fresh = of_session(fresh, marks, store.partition_of(key))
 
@@ -220,7 +220,7 @@ class KvHandler:
                 return chosen
             timeout = chosen
             if b"kv-session" in fields:
-                session = read_session(fields[b"kv-session"], Level.LINEARIZABLE)
+                session = read_session(fields[b"kv-session"], LINEARIZABLE)
                 if isinstance(session, Problem):
                     return session
                 marks = session

@@ -73,18 +73,18 @@ class Receipts:
     """The header lines that say what a client really got: level, age, and by whom."""
 
     def __init__(self) -> None:
-        self._lines: dict[tuple[Level, str, str], bytes] = {}
+        self._lines: dict[tuple[Level, int, str, str], bytes] = {}
 
     def lines(self, receipt: Receipt) -> bytes:
-        key = (receipt.level, receipt.served_by, receipt.role)
+        key = (receipt.level, receipt.staleness_ms, receipt.served_by, receipt.role)
         lines = self._lines.get(key)
         if lines is None:
-            text = f"kv-consistency: {receipt.level}\r\nkv-served-by: {receipt.served_by};role={receipt.role}\r\n"
-            lines = (text + "kv-staleness-ms: ").encode()
+            level, age_ms, node, role = key
+            text = f"kv-consistency: {level}\r\nkv-served-by: {node};role={role}\r\nkv-staleness-ms: {age_ms}\r\n"
             if len(self._lines) >= _CACHED_LINES_MAX:
                 self._lines.clear()
-            self._lines[key] = lines
-        return b"%b%d\r\n" % (lines, receipt.staleness_ms)
+            lines = self._lines[key] = text.encode()
+        return lines
 
 
 def expiry_line(expires_ms: int) -> bytes:
