@@ -6,7 +6,8 @@ the same records gives the same, on every replica: nothing is read but the recor
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from engine import WriteBatch
 from raftgroups.change import Change
@@ -33,7 +34,7 @@ from raftgroups.command import (
 from raftgroups.due import NEVER, Due
 from raftgroups.idempotency import TOKENS_MAX, Stored, decode_stored, encode_stored
 from raftgroups.ids import EXPIRED_PER_ENTRY_MAX, LogIndex, revision_of
-from raftgroups.item import Item, decode_item, encode_item
+from raftgroups.item import Item, decode_item, encode_item, encode_lasting
 from raftgroups.result import Changed, Decided, Found, Missing, Reason, Rejected, Result, Reused, Unmet, Written
 from raftgroups.schema import EXPIRY, TOKEN, TOKEN_EXPIRY, TOKENS_KEY, USER, Records, due_key
 
@@ -60,15 +61,14 @@ class Agenda:
         self.next_ms = min(self.expiring.next_ms, self.forgotten.next_ms)
 
 
-@dataclass(slots=True)
-class Effects:
+class Effects(msgspec.Struct):
     """What an entry does.
 
     changes     of keys, in order; None for an entry of nothing but Puts and Deletes, whose changes are plain to see
     """
 
-    batch: WriteBatch = field(default_factory=WriteBatch)
-    results: list[Result] = field(default_factory=list)
+    batch: WriteBatch = msgspec.field(default_factory=WriteBatch)
+    results: list[Result] = []
     changes: list[Change] | None = None
 
 
@@ -77,11 +77,9 @@ def effects_of(records: Records, agenda: Agenda, index: LogIndex, entry: Entry, 
     effects = Effects()
     if clock_ms < agenda.next_ms and _PLAIN.issuperset(map(type, entry.commands)):
         batch, results = effects.batch, effects.results
-        for position, command in enumerate(entry.commands):
-            revision = revision_of(index, position)
+        for revision, command in enumerate(entry.commands, revision_of(index, 0)):
             if isinstance(command, Put):
-                item = Item(revision, command.value, command.content_type)
-                batch.put(USER + command.key, encode_item(item))
+                batch.put(USER + command.key, encode_lasting(revision, command.value, command.content_type))
             else:
                 assert isinstance(command, Delete), "there is no other plain command"
                 batch.delete(USER + command.key)

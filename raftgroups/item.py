@@ -31,7 +31,12 @@ def encode_item(item: Item) -> bytes:
     """Its bytes, as the engine stores them and links carry them."""
     if item.expires_ms:
         return _encode(item)
-    return _encode((item.revision, item.value, item.content_type))
+    return encode_lasting(item.revision, item.value, item.content_type)
+
+
+def encode_lasting(revision: int, value: bytes, content_type: str) -> bytes:
+    """The bytes of an Item that does not expire, without making it first."""
+    return _encode((revision, value, content_type))
 
 
 def is_absent(stored: bytes, clock_ms: int) -> bool:
