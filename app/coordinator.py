@@ -242,11 +242,7 @@ class Coordinator:
     def _route_write(self, request: Write) -> None:
         group = self.proposer(request)
         if group is not None:
-
-            def done(result: Result | RaftGroupError) -> None:
-                self.settle(request, result)
-
-            group.propose(request.command, request.deadline, done)
+            group.propose(request.command, request.deadline, partial(self.settle, request))
 
     def reader(self, request: Query) -> RaftGroup | None:
         """The replica here, if it may answer; else the request has been sent or parked."""
