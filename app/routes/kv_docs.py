@@ -125,6 +125,8 @@ _BYTES = {
     "text/plain": {"schema": {"type": "string"}, "example": "hello"},
     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
 }
+# A value comes back under whatever Content-Type it was put with.
+_VALUE = {**_BYTES, "*/*": {"schema": {"type": "string", "format": "binary"}}}
 _LINKS = {
     f"{verb} the same key": {"operationId": f"{verb}_key", "parameters": {"key": "$request.path.key"}}
     for verb in ("get", "put", "post", "delete")
@@ -160,7 +162,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
             200: {
                 "description": "The value",
                 "headers": _FOUND,
-                "content": {**_BYTES, "application/json": {"schema": {}}},
+                "content": {**_VALUE, "application/json": {"schema": {}}},
             },
             **_READ_ANSWERS,
         },
@@ -192,7 +194,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
             200: {
                 "description": "The new value",
                 "headers": {**_ETAG, **_EXPIRES, **TOKEN},
-                "content": {**_BYTES, "application/json": {"schema": {"type": "integer"}, "example": 42}},
+                "content": {**_VALUE, "application/json": {"schema": {"type": "integer"}, "example": 42}},
             },
             **problems(400, 404, 409, 412, 413, 414, 422, 503, 504, 507),
         },
