@@ -446,6 +446,14 @@ def test_the_examples_of_many_operations_work(client: httpx.Client, path: str) -
         assert parameter["description"] and parameter["in"] in ("query", "header")
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_value_is_documented_to_come_back_as_any_media_type(client: httpx.Client, method: str) -> None:
+    """It comes back under whatever Content-Type it was put with."""
+    answers = operations(client)[f"{method} /v1/kv/{{key}}"]["responses"]
+
+    assert "*/*" in answers["200"]["content"]
+
+
 def test_every_schema_that_is_named_is_there(client: httpx.Client) -> None:
     document = client.get("/openapi.json").text
     schemas = json.loads(document)["components"]["schemas"]
