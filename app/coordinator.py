@@ -316,8 +316,7 @@ class Coordinator:
     ) -> None:
         """Let a read in at the replica here; another may have more patience with a session."""
         now = self._loop.time()
-        soon = now + REPLICA_PATIENCE_SECONDS
-        group.admit(fresh, now, min(soon, deadline), serve, refuse)
+        group.admit(fresh, now, min(deadline, now + REPLICA_PATIENCE_SECONDS), serve, refuse)
 
     def may_serve(self, group: RaftGroup, fresh: Freshness) -> bool:
         """Whether the replica here may answer a peer."""
