@@ -487,11 +487,10 @@ def decide_conditions_before_the_log(stack: ExitStack) -> None:
     def make(propose: Any) -> Any:
         def checking(self: RaftGroup, command: bytes, deadline: float, done: Any) -> None:
             decoded = decode_command(command)
-            expected = decoded.expected if isinstance(decoded, ConditionalPut | ConditionalDelete) else None
-            if expected is not None and self.is_leader:
+            if self.is_leader and isinstance(decoded, ConditionalPut | ConditionalDelete):
                 stored = self.machine.get(decoded.key, wait=True)
                 item = decode_item(stored) if stored is not None else None
-                if not is_as_expected(item, expected):
+                if not is_as_expected(item, decoded.expected):
                     done(Unmet(item.revision if item is not None else 0))
                     return
             propose(self, command, deadline, done)
