@@ -13,11 +13,16 @@ OTHER_PYTHON ?= $(shell for candidate in python3.14 python3.13 python3.12 python
 	&& test "$$($$candidate -c '$(MINOR)')" != "$$($(PYTHON) -c '$(MINOR)')" \
 	&& echo $$candidate && break; done)
 
-VENV  := .venv
-BIN   := $(VENV)/bin
-STAMP := $(VENV)/.installed
-BENCH := $(VENV)/.installed-bench
-OTHER := $(if $(OTHER_PYTHON),.venv-other/.installed)
+# Two locks say which version of everything is installed, with the hash of each file: what the server needs, in
+# docker/requirements.txt (the image is made of it, too), and all that development needs, in tests/requirements.txt.
+# `make lock` writes them from pyproject.toml. `make run` installs the first alone, everything else the second.
+VENV   := .venv
+BIN    := $(VENV)/bin
+SERVER := $(VENV)/.installed
+STAMP  := $(VENV)/.installed-dev
+OTHER  := $(if $(OTHER_PYTHON),.venv-other/.installed)
+PIP    := -m pip install --disable-pip-version-check --require-hashes --requirement
+ITSELF := -m pip install --disable-pip-version-check --quiet --no-deps --editable .
 
 WORKERS ?= 2
 SEEDS   ?= 200
@@ -35,29 +40,33 @@ UNICODE ?= /usr/share/unicode/UnicodeData.txt
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-setup: $(STAMP) ## Create .venv and install, only when pyproject.toml changed
+setup: $(STAMP) ## Create .venv and install all that development needs, only when that changed
 
-$(STAMP): pyproject.toml
+$(SERVER): pyproject.toml docker/requirements.txt
 	@test -n "$(PYTHON)" || { \
 		echo "ringkv needs Python 3.11 or newer, and none was found; name one: make PYTHON=..." >&2; \
 		exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "ringkv needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)" >&2; \
 		exit 1; }
+	@echo "Installing the server and what it needs into $(VENV), once ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python $(PIP) docker/requirements.txt
+	@$(BIN)/python $(ITSELF)
 	@touch $@
 
-$(BENCH): pyproject.toml $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+$(STAMP): $(SERVER) tests/requirements.txt
+	@echo "Installing what development needs into $(VENV), once: some 600 MB ..."
+	@$(BIN)/python $(PIP) tests/requirements.txt
 	@touch $@
 
-.venv-other/.installed: pyproject.toml
+.venv-other/.installed: pyproject.toml docker/requirements.txt
 	@test -x .venv-other/bin/python || $(OTHER_PYTHON) -m venv .venv-other
-	.venv-other/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	@.venv-other/bin/python $(PIP) docker/requirements.txt --quiet
+	@.venv-other/bin/python $(ITSELF)
 	@touch $@
 
-run: $(STAMP) ## Start a cluster on loopback in the foreground; Ctrl-C stops it (options: UP="--nodes 5")
+run: $(SERVER) ## Start a cluster on loopback in the foreground; Ctrl-C stops it (options: UP="--nodes 5")
 	@$(BIN)/ringkv up $(UP)
 
 # An event loop that hangs while it is closed takes no signal, so a thread ends the worker that runs it.
@@ -116,22 +125,22 @@ simulate: $(STAMP) ## Run whole clusters with faults on simulated time (options:
 
 bench: bench-gateway bench-engine ## Both comparisons of the README
 
-bench-gateway: $(BENCH) ## Compare the gateway with etcd (needs wrk and etcd-server)
+bench-gateway: $(STAMP) ## Compare the gateway with etcd (needs wrk and etcd-server)
 	$(BIN)/python -m tests.benchmarks.gateway
 
 bench-batch: $(STAMP) ## Compare batches of a hundred with single requests (needs wrk)
 	$(BIN)/python -m tests.benchmarks.batches
 
-bench-engine: $(BENCH) ## Compare the engine with RocksDB, LevelDB and LMDB: some eight minutes
+bench-engine: $(STAMP) ## Compare the engine with RocksDB, LevelDB and LMDB: some eight minutes
 	$(BIN)/python -m tests.benchmarks.engine
 
-bench-growth: $(BENCH) ## Fill them with ten million pairs in 256 MiB each: about ten minutes
+bench-growth: $(STAMP) ## Fill them with ten million pairs in 256 MiB each: about ten minutes
 	$(BIN)/python -m tests.benchmarks.engine_growth
 
-bench-profile: $(BENCH) ## Show where the time of a row of the engine's table goes (options: ROW="get, absent key")
+bench-profile: $(STAMP) ## Show where the time of a row of the engine's table goes (options: ROW="get, absent key")
 	$(BIN)/python -m tests.benchmarks.engine_profile "$(ROW)"
 
-bench-memory: $(BENCH) ## Measure the engine's memory with far more data than it may keep
+bench-memory: $(STAMP) ## Measure the engine's memory with far more data than it may keep
 	$(BIN)/python -m tests.benchmarks.engine_memory
 
 bench-restart: $(STAMP) ## Measure how long a node with 5 GB takes to be ready again
@@ -149,5 +158,18 @@ load-unicode: $(STAMP) ## Load UnicodeData.txt while nodes are killed, and verif
 		exit 1; }
 	$(BIN)/python -m tests.cluster.unicode_story "$(UNICODE)"
 
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --custom-compile-command "make lock" $(UPGRADE)
+.PHONY: lock newest
+lock: $(STAMP) ## Write both locks from pyproject.toml (options: UPGRADE=--upgrade for the newest that it allows)
+	$(LOCK) pyproject.toml --output-file docker/requirements.txt
+	$(LOCK) pyproject.toml --all-extras --constraint docker/requirements.txt --output-file tests/requirements.txt
+
+newest: ## Lint, types and quick tests with the newest that pyproject.toml allows, in a venv of its own: for a schedule
+	rm -rf .venv-newest
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --editable '.[dev,bench]'
+	touch -d 2100-01-01 .venv-newest/.installed .venv-newest/.installed-dev
+	$(MAKE) VENV=.venv-newest check
+
 clean: ## Remove .venv and caches, but never data
-	rm -rf $(VENV) .venv-other .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) .venv-other .venv-newest .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
