@@ -16,7 +16,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -69,6 +69,7 @@ def create_app(settings: Settings, coordinator: Coordinator | None = None) -> Fa
         routes.health,
         routes.metrics,
         routes.docs,
+        routes.settings,
     ):
         app.include_router(router)
     routes.install_errors(app)
@@ -77,9 +78,11 @@ def create_app(settings: Settings, coordinator: Coordinator | None = None) -> Fa
     return app
 
 
-def run_node(settings: Settings) -> int:
-    """Run one node until it is told to stop. Returns the exit code of the process."""
+def run_node(settings: Settings, warnings: Sequence[str] = ()) -> int:
+    """Run one node until it is told to stop, with these warnings first. Returns the exit code of the process."""
     configure_logs(settings.name)
+    for warning in warnings:
+        log.warning("%s", warning)
     if 0 < len(settings.secret) < SECRET_BYTES_WANTED:
         log.warning("the cluster secret has %d bytes; use %d random ones", len(settings.secret), SECRET_BYTES_WANTED)
     os.umask(0o077)

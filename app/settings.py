@@ -1,17 +1,20 @@
-"""Settings of one node: from the command line and the environment, checked once, passed down whole.
+"""Settings of one node: from the command line, the environment and a file, checked once, passed down whole.
 
-An option given wins over its environment variable, which wins over the default. The variable of
-`head_bytes_max` is RINGKV_HEAD_BYTES_MAX, and so for every field here; `secret_file` names a file that holds the
-secret, so that it need not stand in an argument list.
+An option given wins over its environment variable, which wins over the configuration file, which wins over the
+default. The option of `head_bytes_max` is --head-bytes-max, its variable RINGKV_HEAD_BYTES_MAX, its name in the file
+head_bytes_max, and so for every setting; `secret_file` names a file that holds the secret, so that it need not stand
+in an argument list. Each is described where it is declared, and `ringkv settings` prints all of it.
 """
 
 import ipaddress
 import re
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from app.setting import Setting, SettingsError, nearest, setting, settings_of
 from raftgroups import (
     CONTENT_TYPE_LENGTH_MAX,
     KEY_BYTES_MAX,
@@ -38,102 +41,142 @@ LEASE_SECONDS_MAX = LEASE_SHARE_MAX * Timing().election_seconds_min
 IDEMPOTENCY_SECONDS = 86_400.0
 IDEMPOTENCY_SECONDS_MAX = 30 * 86_400.0
 
-# What a replica takes, whoever asks: no limit may let more in.
-CEILINGS = {
-    "key_bytes_max": KEY_BYTES_MAX,
-    "pair_bytes_max": VALUE_BYTES_MAX,
-    "content_type_bytes_max": CONTENT_TYPE_LENGTH_MAX,
-    "scan_keys_max": SPAN_KEYS_MAX,
-    "scan_bytes_max": SPAN_BYTES_MAX,
-}
+PARTITIONS_MAX = 1_024
+NODES_MAX = 100
 
+_MEBIBYTE = 1 << 20
+_HOUR_SECONDS = 3_600.0
 
-class SettingsError(ValueError):
-    """A setting is missing, malformed or unsafe; the text names it and says what to do."""
+# Kubernetes gives every container such variables of a Service that is called `ringkv`; nobody has set them.
+_OF_A_SERVICE = re.compile(r"RINGKV_(.*_)?(PORT(_.+)?|SERVICE_(HOST|PORT(_.+)?))")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request or connection may take; published by /v1/limits.
+    """What one request or connection may take; published by /v1/limits."""
 
-    pair_bytes_max    key and value together
-    head_bytes_max    request line and headers together
-    body_bytes_max    a body on any route but /v1/kv/{key}, which `pair_bytes_max` bounds, and those of the next two
-    batch_bytes_max   a body of /v1/batch or /v1/txn
-    batch_operations_max   of one batch
-    scan_keys_max     keys in a page of a scan
-    scan_bytes_max    keys and values together in such a page, unless it is a single pair
-    drain_bytes_max   how much of a refused body is read and thrown away to keep the connection
-    watches_max       open at one node
-    watch_queue_bytes_max   of events that a watch has yet to hand out; then its reader is waited for
-    pipeline_max      requests of one connection taken in before their answers are out
-    send_seconds      how long a client may leave its answers unread
-    linger_seconds    how long a refused client is listened to, so that it reads the refusal before the reset
-    """
-
-    key_bytes_max: int = 1_024
-    pair_bytes_max: int = 10_240
-    content_type_bytes_max: int = 255
-    head_bytes_max: int = 16_384
-    headers_max: int = 100
-    body_bytes_max: int = 65_536
-    batch_bytes_max: int = 1 << 20
-    batch_operations_max: int = 1_000
-    scan_keys_max: int = 1_000
-    scan_bytes_max: int = 1 << 20
-    drain_bytes_max: int = 65_536
-    connections_max: int = 8_192
-    watches_max: int = 4_096
-    watch_queue_bytes_max: int = 131_072
-    pipeline_max: int = 64
-    head_seconds: float = 8.0
-    body_seconds: float = 8.0
-    send_seconds: float = 30.0
-    keep_alive_seconds: float = 75.0
-    linger_seconds: float = 2.0
-    timeout_ms: int = 5_000
-    timeout_ms_max: int = 60_000
+    key_bytes_max: int = setting(1_024, least=1, most=KEY_BYTES_MAX, text="A longer key is refused with 414.")
+    pair_bytes_max: int = setting(
+        10_240,
+        least=1,
+        most=VALUE_BYTES_MAX,
+        text="Key and value together; a larger pair is refused with 413. Give it to all nodes alike.",
+    )
+    content_type_bytes_max: int = setting(
+        255, least=1, most=CONTENT_TYPE_LENGTH_MAX, text="The Content-Type that is kept with a value."
+    )
+    head_bytes_max: int = setting(
+        16_384, least=1, most=_MEBIBYTE, text="The request line and the headers of a request together."
+    )
+    headers_max: int = setting(100, least=1, most=10_000, text="The headers of a request.")
+    body_bytes_max: int = setting(
+        65_536,
+        least=1,
+        most=64 * _MEBIBYTE,
+        text="A body, except for that of a key, which pair_bytes_max bounds, a batch or a transaction, which"
+        " batch_bytes_max bounds, and an import, which may have any length.",
+    )
+    batch_bytes_max: int = setting(
+        _MEBIBYTE, least=1, most=64 * _MEBIBYTE, text="The body of a batch or a transaction."
+    )
+    batch_operations_max: int = setting(1_000, least=1, most=100_000, text="The operations of one batch.")
+    scan_keys_max: int = setting(1_000, least=1, most=SPAN_KEYS_MAX, text="The keys in one page of a scan.")
+    scan_bytes_max: int = setting(
+        _MEBIBYTE,
+        least=1,
+        most=SPAN_BYTES_MAX,
+        text="The keys and values in one page of a scan, unless it is a single pair.",
+    )
+    drain_bytes_max: int = setting(
+        65_536,
+        least=1,
+        most=64 * _MEBIBYTE,
+        text="How much of a refused body is read and thrown away to keep its connection.",
+    )
+    connections_max: int = setting(
+        8_192, least=1, most=1_000_000, text="Open connections of clients; one more is refused with 503."
+    )
+    watches_max: int = setting(4_096, least=1, most=1_000_000, text="Watches that are open at this node.")
+    watch_queue_bytes_max: int = setting(
+        131_072,
+        least=1,
+        most=64 * _MEBIBYTE,
+        text="Events that a watch has yet to hand out; when there are more, its reader is waited for.",
+    )
+    pipeline_max: int = setting(
+        64, least=1, most=10_000, text="Requests of one connection that are taken in before their answers are out."
+    )
+    head_seconds: float = setting(8.0, least=0.001, most=_HOUR_SECONDS, text="How long a head may take to arrive.")
+    body_seconds: float = setting(8.0, least=0.001, most=_HOUR_SECONDS, text="How long a body may take to arrive.")
+    send_seconds: float = setting(
+        30.0, least=0.001, most=_HOUR_SECONDS, text="How long a client may leave its answers unread."
+    )
+    keep_alive_seconds: float = setting(
+        75.0, least=0.001, most=24 * _HOUR_SECONDS, text="How long a connection may be idle."
+    )
+    linger_seconds: float = setting(
+        2.0,
+        least=0.001,
+        most=_HOUR_SECONDS,
+        text="How long a refused client is listened to, so that it reads the refusal before the connection ends.",
+    )
+    timeout_ms: int = setting(
+        5_000, least=1, most=3_600_000, text="How long a request may take that does not say so with KV-Timeout-Ms."
+    )
+    timeout_ms_max: int = setting(60_000, least=1, most=3_600_000, text="The longest KV-Timeout-Ms that is granted.")
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            if getattr(self, item.name) <= 0:
-                raise SettingsError(f"{item.name} must be greater than 0")
-        for name, ceiling in CEILINGS.items():
-            if getattr(self, name) > ceiling:
-                raise SettingsError(f"{name} must not exceed {ceiling}, which is what a replica takes")
+        for item in settings_of(Limits):
+            item.check(getattr(self, item.name))
         if self.timeout_ms > self.timeout_ms_max:
-            raise SettingsError("timeout_ms must not exceed timeout_ms_max")
+            raise SettingsError(
+                f"timeout_ms must not exceed timeout_ms_max: {self.timeout_ms} is more than {self.timeout_ms_max}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One node.
+    """One node: what it is called, where it keeps its state and listens, and what its cluster is like."""
 
-    name                this node's, unique in the cluster
-    data                its directory
-    http, peer          host:port to listen on: for clients, and for the other nodes; 0.0.0.0 and [::] are everywhere
-    seeds               the initial members (name: the peer address that the others reach it at), itself included; none:
-                        a cluster of one
-    zone                replicas prefer different zones
-    secret              shared by all nodes; without one every peer address must be loopback
-    partitions          arcs of the ring, a power of two; fixed when the cluster is made
-    lease_seconds       how long a leader that a majority has confirmed may answer lease reads by itself; 0: never
-    consistency         the level of a read that does not ask for one
-    idempotency_seconds how long the result of a write with an Idempotency-Key is kept
-    """
-
-    name: str
-    data: str
-    http: str
-    peer: str
-    seeds: Mapping[str, str] = field(default_factory=dict)
-    zone: str = ""
-    secret: bytes = field(default=b"", repr=False)
-    partitions: int = 16
-    replication_factor: int = 3
-    lease_seconds: float = 0.0
-    consistency: Level = Level.LINEARIZABLE
-    idempotency_seconds: float = IDEMPOTENCY_SECONDS
+    name: str = setting(text="This node's name: unique in its cluster, and its identity for as long as it lives.")
+    data: str = setting(text="The directory where this node keeps its state.")
+    http: str = setting(text="HOST:PORT to serve HTTP at; 0.0.0.0 and [::] are every address of the machine.")
+    peer: str = setting(text="HOST:PORT to listen at for the other nodes.")
+    seeds: Mapping[str, str] = setting(
+        factory=dict,
+        text="The initial members, this one too, and the peer addresses that the others reach them at:"
+        " n1=HOST:PORT,n2=HOST:PORT. Without it the node is a cluster of one.",
+    )
+    zone: str = setting("", text="The replicas of a partition prefer different zones.")
+    secret: bytes = setting(
+        b"",
+        is_secret=True,
+        text="What proves that a node belongs to the cluster. Without one every peer address must be loopback.",
+    )
+    partitions: int = setting(
+        16, least=1, most=PARTITIONS_MAX, text="Arcs of the ring of a new cluster: a power of two, fixed for ever."
+    )
+    replication_factor: int = setting(
+        3, least=1, most=NODES_MAX, text="Of a new cluster: how many nodes hold each partition."
+    )
+    lease_seconds: float = setting(
+        0.0,
+        least=0,
+        most=LEASE_SECONDS_MAX,
+        text="How long a leader that a majority has confirmed answers reads with consistency=lease by itself; 0 is"
+        " never. Set it only where the rates of any two nodes' monotonic clocks differ by less than 10 %, or such reads"
+        " may be old; others never are. Give it to all nodes alike. While it is set, a leader that fails is replaced"
+        " only after a second or two.",
+    )
+    consistency: Level = setting(
+        Level.LINEARIZABLE, choices=tuple(Level), text="The level of a read that does not ask for one."
+    )
+    idempotency_seconds: float = setting(
+        IDEMPOTENCY_SECONDS,
+        least=1,
+        most=IDEMPOTENCY_SECONDS_MAX,
+        text="How long the result of a write with an Idempotency-Key is kept.",
+    )
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
@@ -144,12 +187,10 @@ class Settings:
         for name, address in self.seeds.items():
             parse_address(f"seeds: {name}", address)
         self._check_seeds()
-        if not 1 <= self.partitions <= 1_024 or self.partitions & (self.partitions - 1):
-            raise SettingsError(f"partitions must be a power of two from 1 to 1024, not {self.partitions}")
-        if self.replication_factor < 1:
-            raise SettingsError("replication_factor must be at least 1")
-        check_lease(self.lease_seconds)
-        check_keeping(self.idempotency_seconds)
+        for item in settings_of(Settings):
+            item.check(getattr(self, item.name))
+        if self.partitions & (self.partitions - 1):
+            raise SettingsError(f"partitions must be a power of two up to {PARTITIONS_MAX}, not {self.partitions}")
         self._check_secret()
 
     def _check_seeds(self) -> None:
@@ -183,29 +224,30 @@ class Settings:
 
     @classmethod
     def load(cls, options: Mapping[str, object], environ: Mapping[str, str]) -> Self:
-        """Settings from `options` (None: not given) and RINGKV_* of `environ`.
+        """Settings from `options` (None: not given), RINGKV_* of `environ`, and the file that `config` of them names.
 
         Raises: SettingsError.
         """
-        own = {item.name: item for item in fields(cls) if item.name != "limits"}
-        bounds = {item.name: item for item in fields(Limits)}
-        strangers = set(options) - {*own, *bounds, "secret_file"}
-        assert not strangers, f"no such settings: {strangers}"
+        known = {item.name: item for item in (*ALL_SETTINGS, SECRET_FILE, CONFIG)}
+        assert options.keys() <= known.keys(), f"no such settings: {options.keys() - known.keys()}"
         given: dict[str, object] = {}
-        for name in (*own, *bounds, "secret_file"):
+        for name, item in known.items():
             value = options.get(name)
             if value is None:
-                value = environ.get(f"RINGKV_{name.upper()}") or None
+                value = environ.get(item.variable) or None
             if value is not None:
                 given[name] = value
+        if "config" in given:
+            given = {**read_config(Path(str(given.pop("config")))), **given}
         if "secret_file" in given:
             given["secret"] = _read_secret(str(given.pop("secret_file")))
-        for name, item in own.items():
-            if name not in given and item.default is MISSING and item.default_factory is MISSING:
-                raise SettingsError(f"{name} is required: give --{name} or RINGKV_{name.upper()}")
-        chosen: dict[str, Any] = {name: _convert(name, given[name]) for name in given}
+        missing = [item for item in known.values() if item.required and item.name not in given]
+        if missing:
+            raise SettingsError(_missing(missing))
+        chosen: dict[str, Any] = {name: _convert(known[name], value) for name, value in given.items()}
+        bounds = {item.name for item in settings_of(Limits)}
         limits = Limits(**{name: value for name, value in chosen.items() if name in bounds})
-        return cls(limits=limits, **{name: value for name, value in chosen.items() if name in own})
+        return cls(limits=limits, **{name: value for name, value in chosen.items() if name not in bounds})
 
     def host_options(self, process_id: int) -> HostOptions:
         """What the replication layer needs to know."""
@@ -224,19 +266,55 @@ class Settings:
         )
 
 
-def check_keeping(seconds: float) -> None:
-    """Raises: SettingsError, for an idempotency_seconds that cannot be."""
-    if not 1 <= seconds <= IDEMPOTENCY_SECONDS_MAX:
-        raise SettingsError(f"idempotency_seconds must be from 1 to {IDEMPOTENCY_SECONDS_MAX:g}, not {seconds:g}")
+def check_settings(environ: Mapping[str, str]) -> None:
+    """Look at what all nodes of a cluster on this machine are given, before the first of them is started.
+
+    Raises: SettingsError.
+    """
+    own = {"name": "n1", "data": ".", "http": "127.0.0.1:8001", "peer": "127.0.0.1:9001"}
+    Settings.load(own, {name: value for name, value in environ.items() if name != "RINGKV_SEEDS"})
 
 
-def check_lease(seconds: float) -> None:
-    """Raises: SettingsError."""
-    if not 0 <= seconds <= LEASE_SECONDS_MAX:
-        raise SettingsError(
-            f"lease_seconds must be from 0, which is off, to {LEASE_SECONDS_MAX:g}, "
-            f"{LEASE_SHARE_MAX:g} of the shortest election timeout; not {seconds:g}"
-        )
+def read_config(path: Path) -> dict[str, object]:
+    """The settings that a TOML file gives: `name = value` for each, those of a request also in [limits].
+
+    Raises: SettingsError, which names the file.
+    """
+    try:
+        document = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise SettingsError(f"config: cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise SettingsError(f"config: {path} is not TOML: {error}") from error
+    limits = document.pop("limits", {})
+    if not isinstance(limits, dict):
+        raise SettingsError(f"config: {path}: limits must be a table: write [limits] and the settings under it")
+    takes = {item.name: item for item in (*ALL_SETTINGS, SECRET_FILE) if not item.is_secret}
+    own = {item.name: item for item in settings_of(Limits)}
+    for table, names in ((document, takes), (limits, own)):
+        for name in table:
+            if name == "secret":
+                raise SettingsError(
+                    f"config: {path}: put the secret into a file of its own, and name it as secret_file"
+                )
+            if name not in names:
+                raise SettingsError(
+                    f"config: {path}: there is no setting {name}{nearest(name, names)}; `ringkv settings` lists all"
+                )
+    twice = document.keys() & limits.keys()
+    if twice:
+        raise SettingsError(f"config: {path}: {min(twice)} is given twice; take one of them out")
+    return document | limits
+
+
+def unknown_variables(environ: Mapping[str, str], others: Iterable[str] = ()) -> list[str]:
+    """A sentence for each RINGKV_* of `environ` that is neither a setting nor one of `others`."""
+    known = dict.fromkeys((*(item.variable for item in (*ALL_SETTINGS, SECRET_FILE, CONFIG)), *others))
+    return [
+        f"{name} is no setting, and has no effect{nearest(name, known)}; `ringkv settings` lists all"
+        for name in sorted(environ)
+        if name.startswith("RINGKV_") and name not in known and not _OF_A_SERVICE.fullmatch(name)
+    ]
 
 
 def parse_address(name: str, text: str) -> tuple[str, int]:
@@ -266,25 +344,23 @@ def parse_seeds(text: str) -> dict[str, str]:
     return seeds
 
 
-def _convert(name: str, value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    if name == "seeds":
+def _missing(missing: list[Setting]) -> str:
+    names = [item.name for item in missing]
+    ways = [" ".join(item.option for item in missing), " ".join(item.variable for item in missing)]
+    listed = f"{', '.join(names[:-1])} and {names[-1]} are" if len(names) > 1 else f"{names[0]} is"
+    return f"{listed} required: give {ways[0]}, or {ways[1]} in the environment, or name a file with --config"
+
+
+def _convert(item: Setting, value: object) -> object:
+    if item.name == "secret":
+        return value.encode() if isinstance(value, str) else value
+    if item.name != "seeds":
+        return item.convert(value)
+    if isinstance(value, str):
         return parse_seeds(value)
-    if name == "secret":
-        return value.encode()
-    if name in {"name", "data", "http", "peer", "zone"}:
-        return value
-    if name == "consistency":
-        try:
-            return Level(value)
-        except ValueError:
-            raise SettingsError(f"consistency must be one of {', '.join(Level)}, not {value!r}") from None
-    number = float if name.endswith("_seconds") else int
-    try:
-        return number(value)
-    except ValueError:
-        raise SettingsError(f"{name}: expected a number, not {value!r}") from None
+    if isinstance(value, Mapping) and all(isinstance(address, str) for address in value.values()):
+        return dict(value)
+    raise SettingsError("seeds: expected NAME=HOST:PORT,NAME=HOST:PORT, or a table of names and addresses")
 
 
 def _read_secret(path: str) -> bytes:
@@ -295,6 +371,18 @@ def _read_secret(path: str) -> bytes:
     if not secret:
         raise SettingsError(f"secret_file: {path} is empty")
     return secret
+
+
+SECRET_FILE = Setting(
+    "secret_file",
+    str,
+    "A file that holds the secret, so that it need not stand in the environment.",
+    None,
+    required=False,
+)
+CONFIG = Setting("config", str, "A TOML file with any of these settings, as NAME = VALUE.", None, required=False)
+ALL_SETTINGS = (*settings_of(Settings), *settings_of(Limits))
+"""Every setting; `secret_file` and `config` say where to find some of them."""
 
 
 def _is_loopback(host: str) -> bool:

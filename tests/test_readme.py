@@ -61,6 +61,7 @@ def test_every_make_target_exists(target: str) -> None:
 
 @pytest.mark.parametrize(("name", "options"), list(commands(main)))
 def test_every_command_and_option_exists(name: str, options: list[str]) -> None:
-    known = {option for parameter in main.commands[name].params for option in parameter.opts}
+    command = main.commands[name]
+    known = {option for parameter in command.get_params(click.Context(command)) for option in parameter.opts}
 
     assert set(options) <= known

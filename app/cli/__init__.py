@@ -17,6 +17,7 @@ from app.cli.loading import load
 from app.cli.nodes import node, up
 from app.cli.offline import inspect, repair, verify
 from app.cli.scanning import export, import_, scan
+from app.cli.settings import settings
 from app.cli.simulating import simulate
 from app.cli.watching import watch
 
@@ -39,7 +40,7 @@ for _command in (
     *(status, replicas, transfer),
     *(scan, export, import_),
     *(load, bench),
-    *(node, up),
+    *(node, up, settings),
     *(verify, repair, inspect),
     simulate,
     completion,

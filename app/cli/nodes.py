@@ -6,59 +6,47 @@ from pathlib import Path
 
 import click
 
+from app.cli.options import SettingsCommand
+from app.cli.settings import variables_of
 from app.cli.talking import note
-
-lease_option = click.option(
-    "--lease-seconds",
-    type=float,
-    envvar="RINGKV_LEASE_SECONDS",
-    help="How long a leader that a majority has confirmed answers reads with consistency=lease by itself; 0, the"
-    " default, is never. Set it only where the rates of any two nodes' monotonic clocks differ by less than 10 %, or"
-    " such reads may be old; others never are. Give it to all nodes alike. While it is set, a leader that fails is"
-    " replaced only after a second or two.",
-)
+from app.setting import Setting, SettingsError, settings_of
 
 
-consistency_option = click.option(
-    "--consistency",
-    type=click.Choice(["linearizable", "lease", "session", "bounded", "stale"]),
-    envvar="RINGKV_CONSISTENCY",
-    help="The level of a read that does not ask for one.  [default: linearizable]",
-)
+def _groups() -> list[tuple[str, list[Setting]]]:
+    from app.settings import CONFIG, SECRET_FILE, Limits, Settings
+
+    own = [item for item in settings_of(Settings) if not item.is_secret]
+    return [
+        ("Required", [item for item in own if item.required]),
+        ("Settings", [*(item for item in own if not item.required), SECRET_FILE, CONFIG]),
+        ("Limits of requests and connections", list(settings_of(Limits))),
+    ]
 
 
-@click.command()
-@click.option("--name", help="This node's name, unique in its cluster.")
-@click.option("--data", metavar="DIR", help="Where this node keeps its state.")
-@click.option("--http", metavar="HOST:PORT", help="Where to serve HTTP.")
-@click.option("--peer", metavar="HOST:PORT", help="Where to listen for the other nodes.")
-@click.option("--seeds", metavar="NAME=HOST:PORT,...", help="The initial members and their peer addresses, itself too.")
-@click.option("--zone", help="Replicas of a partition prefer different zones.")
-@click.option("--partitions", type=int, help="Of a new cluster: a power of two, up to 1024.")
-@click.option("--replication-factor", type=int, help="Of a new cluster: how many nodes hold each partition.")
-@click.option("--secret-file", metavar="FILE", help="What proves that a node belongs to the cluster.")
-@consistency_option
-@click.option(
-    "--idempotency-seconds",
-    type=float,
-    help="How long the result of a write with an Idempotency-Key is kept.  [default: 86400]",
-)
-@lease_option
-def node(**options: object) -> None:
+@click.command(cls=SettingsCommand, groups=_groups)
+@click.pass_context
+def node(ctx: click.Context, /, **options: object) -> None:
     """Run one node in the foreground; without --seeds it is a cluster of one.
 
-    Started again on the same directory it goes on where it ended. Every option may be given as RINGKV_* in the
-    environment instead: RINGKV_NAME, RINGKV_SECRET_FILE and so on.
+    Started again on the same directory it goes on where it ended. Every option may be given in the environment
+    instead (RINGKV_NAME, RINGKV_SECRET_FILE and so on), or in the file of --config. `ringkv settings` explains all.
     """
     from app.server import run_node
-    from app.settings import Settings, SettingsError
+    from app.settings import Settings
 
-    given = {name: value for name, value in options.items() if value is not None}
     try:
-        settings = Settings.load(given, os.environ)
+        settings = Settings.load(options, os.environ)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
-    sys.exit(run_node(settings))
+    sys.exit(run_node(settings, _unknown_variables(ctx)))
+
+
+def _unknown_variables(ctx: click.Context) -> list[str]:
+    from app.settings import unknown_variables
+
+    commands = ctx.find_root().command
+    assert isinstance(commands, click.Group), "the command line is a group of commands"
+    return unknown_variables(os.environ, variables_of(commands.commands.values()))
 
 
 @click.command()
@@ -89,8 +77,9 @@ def node(**options: object) -> None:
     envvar="RINGKV_PARTITIONS",
     help="A power of two, fixed at the first start.  [default: 16]",
 )
-@consistency_option
-@lease_option
+@click.option("--config", envvar="RINGKV_CONFIG", metavar="FILE", help="A TOML file with settings of all nodes.")
+@click.option("--consistency", metavar="LEVEL", help="The level of a read that does not ask for one.")
+@click.option("--lease-seconds", metavar="SECONDS", help="How long a leader may answer lease reads by itself.")
 def up(
     *,
     nodes: int | None,
@@ -98,26 +87,23 @@ def up(
     http_port: int | None,
     peer_port: int | None,
     partitions: int | None,
-    consistency: str | None,
-    lease_seconds: float | None,
+    **settings: str | None,
 ) -> None:
     """Run a cluster on this machine in the foreground; Ctrl-C stops it.
 
     A node that dies is started again. Started again on the same data, the cluster goes on where it ended, with the
-    nodes, ports and partitions it had.
+    nodes, ports and partitions it had. Every other setting of its nodes is given in the environment, or in a file
+    (`ringkv settings`).
     """
-    from app.settings import SettingsError, check_lease
+    from app.settings import check_settings
     from app.supervisor import SupervisorError, Wish, run_cluster
 
-    environ = dict(os.environ)
-    if lease_seconds is not None:
-        try:
-            check_lease(lease_seconds)
-        except SettingsError as error:
-            raise click.UsageError(str(error)) from error
-        environ["RINGKV_LEASE_SECONDS"] = str(lease_seconds)
-    if consistency is not None:
-        environ["RINGKV_CONSISTENCY"] = consistency
+    given = {f"RINGKV_{name.upper()}": value for name, value in settings.items() if value is not None}
+    environ = {**os.environ, **given}
+    try:
+        check_settings(environ)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
     if partitions is not None and partitions & (partitions - 1):
         raise click.UsageError("--partitions is a power of two")
     wish = Wish(nodes, http_port, peer_port, partitions)

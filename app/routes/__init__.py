@@ -13,6 +13,7 @@ from app.routes.metrics import router as metrics
 from app.routes.partitions import router as partitions
 from app.routes.responses import Api, refuse_unknown_parameters
 from app.routes.scan import router as scan
+from app.routes.settings import router as settings
 from app.routes.watch import router as watch
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "partitions",
     "refuse_unknown_parameters",
     "scan",
+    "settings",
     "watch",
 ]

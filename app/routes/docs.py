@@ -17,6 +17,7 @@ router = APIRouter(include_in_schema=False)
 _TYPES = {
     "docs.js": "text/javascript; charset=utf-8",
     "docs.css": "text/css; charset=utf-8",
+    "page.css": "text/css; charset=utf-8",
     "swagger-ui/swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "swagger-ui/swagger-ui.css": "text/css; charset=utf-8",
     "swagger-ui/favicon-32x32.png": "image/png",
