@@ -39,6 +39,7 @@ from app.problems import (
     Problem,
 )
 from app.txn import PATH as TXN
+from app.upgrade import new_parser, without_upgrade
 
 _IDLE, _HEAD, _BODY = range(3)
 _NEVER = float("inf")
@@ -51,7 +52,7 @@ _STREAMED = frozenset(((b"POST", b"/v1/import"),))
 _UNBOUNDED = 1 << 62
 _AHEAD_BYTES_MAX = 65_536
 
-_FRAMING = frozenset((b"connection", b"expect", b"transfer-encoding", b"upgrade"))
+_FRAMING = frozenset((b"connection", b"expect", b"transfer-encoding"))
 _BATCHES = frozenset((BATCH, TXN))
 _AUTHORITY = re.compile(rb"[^/?#]*")
 
@@ -74,6 +75,7 @@ class FrontProtocol(LineProtocol):
             "_phase_bytes",
             "_phase_is_new",
             "_pieces",
+            "_plain_head",
             "_slice_bytes",
             "_streaming",
             "_timed",
@@ -98,6 +100,7 @@ class FrontProtocol(LineProtocol):
         self._incoming: Exchange | None = None
         self._streaming: Exchange | None = None  # in the line already, though its body is still coming in
         self._pieces: list[bytes] = []
+        self._plain_head = b""  # of a request that asked for an upgrade, without it, until it is read again
         self._body_bytes = 0
         self._body_bytes_max = 0
         self._phase = _IDLE
@@ -202,12 +205,8 @@ class FrontProtocol(LineProtocol):
         self._feeding = True
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:  # where the request ends, only the other protocol would know
-            self._deaf = True
-            if self._line:
-                self._close_after_line()
-            else:
-                self._end()
+        except httptools.HttpParserUpgrade as upgrade:
+            self._feed_plain(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             if not self._deaf:
                 self._refuse(self._unparsed(error))
@@ -217,10 +216,27 @@ class FrontProtocol(LineProtocol):
         if self._phase:
             self._bound(len(data))
 
+    def _feed_plain(self, data: bytes | memoryview) -> None:
+        """Go on where the parser stopped for an upgrade, which is ignored, and so with each that follows."""
+        while self._plain_head:
+            head, self._plain_head = self._plain_head, b""
+            self.parser = new_parser(self)
+            try:
+                self.parser.feed_data(head)
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
+            except httptools.HttpParserError as error:
+                if not self._deaf:
+                    self._refuse(self._unparsed(error))
+
     def _unparsed(self, error: httptools.HttpParserError) -> Problem:
         if isinstance(error, httptools.HttpParserCallbackError):
             self.logger.error("a request could not be taken in", exc_info=error)
             return Problem(INTERNAL, "the node failed unexpectedly; its log says more")
+        if isinstance(error, httptools.HttpParserInvalidMethodError) or "PRI" in str(error):
+            detail = f"not HTTP/1.1, which is all that is spoken here, without TLS and without HTTP/2: {error}"
+            return Problem(BAD_REQUEST, detail)
         return Problem(BAD_REQUEST, f"not HTTP/1.1: {error}")
 
     def _bound(self, size: int) -> None:
@@ -270,6 +286,9 @@ class FrontProtocol(LineProtocol):
 
     def on_headers_complete(self) -> None:
         whole = self._phase_is_new
+        if self.parser.should_upgrade():
+            self._read_over_upgrade(whole)
+            return
         self._phase = _BODY
         self._phase_is_new = True
         self._body_bytes = 0
@@ -312,6 +331,8 @@ class FrontProtocol(LineProtocol):
 
     def on_message_complete(self) -> None:
         exchange = self._incoming
+        if self._plain_head:
+            return  # it has not ended for us, who are about to read it without its upgrade
         assert exchange is not None, "a request ends that never began"
         if self._streaming is not None:
             self._end_stream(exchange)
@@ -328,6 +349,15 @@ class FrontProtocol(LineProtocol):
             self._deaf = True
         self._enter(exchange)
 
+    def _read_over_upgrade(self, whole: bool) -> None:
+        """Have the request read again, as one that wants no other protocol; a CONNECT, which is one, is refused."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._stop(Problem(BAD_REQUEST, "CONNECT is for proxies, and this is none: ask for a path of this node"))
+        if not whole and _head_bytes(self.url, self.headers) > self._limits.head_bytes_max:
+            self._stop(self._head_too_large())
+        self._plain_head = without_upgrade(method, self.url, self.parser.get_http_version(), self.headers)
+
     def _route(self, exchange: Exchange, headers: list[tuple[bytes, bytes]]) -> None:
         """Choose the door, and with it the bound of the body."""
         target = exchange.target = _origin_form(exchange.target)
@@ -342,7 +372,6 @@ class FrontProtocol(LineProtocol):
             self._body_bytes_max = self._limits.drain_bytes_max
             exchange.prepared = Answer(204, ALLOW)
         else:
-            exchange.keep_alive = exchange.method != b"CONNECT"
             self._decline(Problem(BAD_REQUEST, "the request target is not a path"))
 
     def _bytes_max(self, method: bytes, path: bytes) -> int:
@@ -371,7 +400,7 @@ class FrontProtocol(LineProtocol):
         return False
 
     def _check_framing(self, exchange: Exchange, fields: dict[bytes, bytes]) -> None:
-        """Look at what most requests lack: another version, an expectation, a transfer coding, an upgrade."""
+        """Look at what most requests lack: another version, an expectation, a transfer coding."""
         version = self.parser.get_http_version()
         coding = fields.get(b"transfer-encoding")
         self.headers = []  # trailers may come, and are nobody's
@@ -380,10 +409,6 @@ class FrontProtocol(LineProtocol):
             self._stop(Problem(BAD_REQUEST, f"HTTP/{version} is not spoken here"))
         if coding is not None and (coding.strip().lower() != b"chunked" or version == "1.0"):
             self._stop(Problem(BAD_REQUEST, "no transfer coding but chunked is understood"))
-        if self.parser.should_upgrade():
-            exchange.keep_alive = False
-            if coding is not None or fields.get(b"content-length", b"0") != b"0":
-                self._stop(Problem(BAD_REQUEST, "an upgrade with a body is not understood"))
         if version == "1.0":
             exchange.keep_alive = False
         elif b"host" not in fields:

@@ -196,8 +196,8 @@ def test_a_refused_head_that_ended_keeps_the_connection(gateway: Running) -> Non
         b"PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n1\r\nv\r\n0\r\n\r\n",
         b"PUT /v1/kv/k HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nv\r\n0\r\n\r\n",
         b"PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nv\r\n0\r\n\r\n",
-        b"PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 1\r\n\r\nv",
         b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
     ],
 )
 def test_what_is_not_http_ends_the_connection(gateway: Running, sent: bytes) -> None:
@@ -237,14 +237,67 @@ def test_a_bad_request_whose_end_is_known_keeps_the_connection(gateway: Running,
         assert client.ask(put("after")).status == 204
 
 
-def test_an_upgrade_that_is_refused_ends_the_connection(gateway: Running) -> None:
-    """What follows its head is not HTTP, or a body that nobody has framed."""
+UPGRADES = [
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n",
+    b"Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n",
+    b"upgrade: TLS/1.0, HTTP/1.1\r\nconnection: keep-alive, UPGRADE\r\n",
+    b"Upgrade: h2c\r\nUpgrade: websocket\r\nConnection: keep-alive\r\nConnection: Upgrade\r\n",
+]
+
+
+@pytest.mark.parametrize("upgrade", UPGRADES)
+def test_an_upgrade_is_ignored(gateway: Running, upgrade: bytes) -> None:
+    """RFC 9110, section 7.8: on every route, with a body or without, and whatever follows."""
+    wish = b"Host: x\r\n" + upgrade
+    inside = b"GET /inside HTTP/1.1\r\n" + wish + b"\r\n"  # a body may look like a request that asks for the same
+    chunks = b"1\r\n" + inside[:1] + b"\r\n%x\r\n" % (len(inside) - 1) + inside[1:] + b"\r\n0\r\n\r\n"
+    batch = b'{"ops":[{"op":"put","key":"b","value":"1"}]}'
+    line = b'{"key":"imported","value":"1"}\n'
     with gateway.connect() as client:
-        client.send(b"PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n")
-        answer = client.ask(b"Content-Length: 100\r\n\r\n" + put("inside"))
-        assert (answer.status, code(answer)) == (400, "BAD_HEADER")
+        client.send(
+            b"PUT /v1/kv/up HTTP/1.1\r\nContent-Length: 5\r\n" + wish + b"\r\nfirst"
+            b"GET /v1/kv/up HTTP/1.1\r\n" + wish + b"\r\n"
+            b"PUT /v1/kv/up HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + wish + b"\r\n" + chunks
+        )
+        assert client.read_answer().status == 204
+        assert client.read_answer().body == b"first"
+        assert client.read_answer().status == 204
+        assert client.ask(GET.replace(b"/k ", b"/up ")).body == inside
+        head = b"POST /v1/batch HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(batch)
+        assert client.ask(head + wish + b"\r\n" + batch).status == 200
+        head = b"POST /v1/import HTTP/1.1\r\nContent-Length: %d\r\n" % len(line)
+        assert client.ask(head + wish + b"\r\n" + line).status == 200
+        assert client.ask(b"DELETE /v1/kv/up HTTP/1.1\r\n" + wish + b"\r\n").status == 204
+        client.send(b"HEAD /livez HTTP/1.1\r\n" + wish + b"\r\n")
+        assert client.read_answer(is_head=True).status == 200
+        client.send(b"PUT /v1/kv/up HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n" + wish + b"\r\n")
+        assert client.read_answer().status == 100
+        assert client.ask(b"v").status == 204
+        assert (
+            client.ask(
+                b"PUT /v1/kv/up HTTP/1.1\r\nContent-Length: 9\r\n" + wish + b"Host: x\r\n\r\nnine bytes"[:-1]
+            ).status
+            == 400
+        )
+        assert client.ask(GET).status == 404
+
+
+def test_heads_that_ask_for_an_upgrade_are_bounded(gateway: Running) -> None:
+    with gateway.connect() as client:
+        client.send(b"PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: upgrade\r\nX: ")
+        client.send(b"x" * 10_000)
+        client.send(b"x" * 6_370)
+        answer = client.ask(b"\r\n\r\n")
+        assert (answer.status, code(answer)) == (431, "HEAD_TOO_LARGE")
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"), [(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "without HTTP/2"), (b"\x16\x03\x01\x02", "without TLS")]
+)
+def test_who_speaks_something_else_is_told_what_is_spoken(gateway: Running, sent: bytes, told: str) -> None:
+    with gateway.connect() as client:
+        assert told in json.loads(client.ask(sent).body)["detail"]
         assert client.is_closed()
-    assert b"inside" not in gateway.fake.items
 
 
 # Bodies.
@@ -382,8 +435,7 @@ def test_options_of_the_server(gateway: Running) -> None:
         b"GET /v1/kv/none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
         b"GET /nowhere HTTP/1.0\r\n\r\n",
         b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-        b"GET /v1/kv/none HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
-        b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+        b"GET /v1/kv/none HTTP/1.1\r\nHost: x\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\r\n",
     ],
 )
 def test_the_last_answer_says_so(gateway: Running, head: bytes) -> None:
