@@ -37,7 +37,7 @@ def read_envelope(fields: Mapping[bytes, bytes], limits: Limits, level: Level) -
     """`level` is that of the reads."""
     kind = fields.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
     if kind != JSON and kind not in MSGPACK_TYPES:
-        detail = f"header Content-Type must be {JSON} or {MSGPACK}"
+        detail = f"header Content-Type must be {JSON} or {MSGPACK}: with curl, add -H 'Content-Type: {JSON}'"
         return Problem(BAD_HEADER, detail, {"header": "Content-Type"})
     for name, text in _UNSUPPORTED.items():
         if name in fields:

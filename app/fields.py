@@ -164,9 +164,15 @@ def is_media_type(text: str, bytes_max: int) -> bool:
     return not text or (len(text) <= bytes_max and _MEDIA_TYPE.fullmatch(text) is not None)
 
 
+# What curl and urllib say of any body whose type they were not told: nobody means it.
+_DEFAULT_OF_TOOLS = "application/x-www-form-urlencoded"
+
+
 def read_content_type(value: bytes, bytes_max: int) -> str | Problem:
-    """A Content-Type to keep."""
+    """A Content-Type to keep; empty for the one that tools send when they were told none."""
     text = value.decode("latin-1").strip()
+    if text.partition(";")[0].rstrip().lower() == _DEFAULT_OF_TOOLS:
+        return ""
     if not is_media_type(text, bytes_max):
         detail = f"header Content-Type must be a media type, as in text/plain, of at most {bytes_max} bytes"
         return Problem(BAD_HEADER, detail, {"header": "Content-Type"})

@@ -55,7 +55,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
         return problem_response(Problem(BAD_PARAMETER, f"{source} parameter {name!r}: {what}", {"parameter": name}))
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        detail = "header Content-Type must be application/json"
+        detail = "header Content-Type must be application/json: with curl, add -H 'Content-Type: application/json'"
         return problem_response(Problem(BAD_HEADER, detail, {"header": "Content-Type"}))
     if first["type"] == "json_invalid":
         detail = f"the body is not JSON that can be read: {first['ctx']['error']} at character {first['loc'][1]}"

@@ -112,7 +112,11 @@ def _header(description: str, example: str | int) -> dict[str, Any]:
 
 
 _WRITES = [IDEMPOTENCY_KEY, TIMEOUT, SESSION]
-_ETAG = {"ETag": _header("The revision, which grows with every write in a partition", '"8193"')}
+_REVISION = (
+    "The revision, which grows with every write in a partition: by 4,096 from one entry of its log to the next, by 1 "
+    "within an entry. Compare it; neither count with it nor compare it with that of another partition"
+)
+_ETAG = {"ETag": _header(_REVISION, '"8193"')}
 RECEIPT = {
     "KV-Consistency": _header("The level really served, never weaker than asked", "linearizable"),
     "KV-Staleness-Ms": _header("A bound on the age of the answer", 0),
@@ -147,7 +151,8 @@ _READ_ANSWERS = {
 OPERATIONS: dict[str, dict[str, Any]] = {
     "PUT": {
         "summary": "Store a value",
-        "description": "The key now holds the body, byte for byte, under the Content-Type that came with it.",
+        "description": "The key now holds the body, byte for byte, under the Content-Type that came with it. "
+        "application/x-www-form-urlencoded, which curl and urllib send where they were told none, counts as none.",
         "status_code": 204,
         "responses": {204: _WRITTEN, **problems(400, 409, 412, 413, 414, 422, 503, 504, 507)},
         "openapi_extra": {

@@ -51,7 +51,7 @@ _ENTRY = {
         "key_encoding": {**_ENCODING, "default": "utf8", "description": "base64, where the key is not UTF-8"},
         "value": {"type": "string", "description": "Not with keys_only"},
         "encoding": {**_ENCODING, "description": "Of the value: base64, where it is not UTF-8"},
-        "revision": {"type": "integer"},
+        "revision": {"type": "integer", "description": "As ETag: by 4,096 from one entry of the log to the next"},
         "content_type": {"type": "string", "description": "If it has one"},
         "expires_in": {"type": "number", "description": "Seconds until it is gone, if it has a TTL"},
     },

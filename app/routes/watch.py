@@ -35,7 +35,7 @@ _EVENT_SCHEMA = {
         "key": {"type": "string"},
         "value": {"type": "string", "description": "Of a put"},
         "encoding": {"type": "string", "enum": ["utf8", "base64"], "description": "Of key and value"},
-        "revision": {"type": "integer", "description": "The writes of one transaction share it"},
+        "revision": {"type": "integer", "description": "As ETag; the writes of one transaction share it"},
         "content_type": {"type": "string", "description": "Of a put"},
     },
 }

@@ -108,6 +108,19 @@ def test_a_content_type_never_breaks_a_head(value: bytes) -> None:
     assert isinstance(read, Problem) or (read.isascii() and (read.isprintable() or not read) and len(read) <= 255)
 
 
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (b"application/x-www-form-urlencoded", ""),
+        (b" Application/X-WWW-Form-Urlencoded ; charset=utf-8", ""),
+        (b"application/x-www-form-urlencoded-not", "application/x-www-form-urlencoded-not"),
+        (b"text/plain", "text/plain"),
+    ],
+)
+def test_what_tools_send_when_they_were_told_none_is_none(value: bytes, kept: str) -> None:
+    assert read_content_type(value, 255) == kept
+
+
 @pytest.mark.parametrize(("given", "seconds"), [(None, 5.0), (b"1", 0.001), (b"60000", 60.0)])
 def test_a_request_has_the_time_it_asks_for_or_the_usual(given: bytes | None, seconds: float) -> None:
     assert read_timeout({} if given is None else {b"kv-timeout-ms": given}, Limits()) == seconds

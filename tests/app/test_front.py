@@ -3,7 +3,9 @@
 import json
 import resource
 import socket
+import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -298,6 +300,42 @@ def test_who_speaks_something_else_is_told_what_is_spoken(gateway: Running, sent
     with gateway.connect() as client:
         assert told in json.loads(client.ask(sent).body)["detail"]
         assert client.is_closed()
+
+
+def test_curl_may_ask_for_http2(gateway: Running) -> None:
+    """As Java's client does: it sends an upgrade to h2c with every first request."""
+    url = f"{gateway.url}/v1/kv/curl"
+    told = subprocess.run(
+        [
+            "curl",
+            "--http2",
+            "-s",
+            "-w",
+            "%{http_code}",
+            "-X",
+            "PUT",
+            "--data-binary",
+            "hello",
+            url,
+            "--next",
+            "-s",
+            "-i",
+            url,
+        ],
+        capture_output=True,
+        check=True,
+        timeout=20,
+    ).stdout.decode()
+    assert told.startswith("204HTTP/1.1 200 OK")
+    assert "content-type: application/octet-stream" in told, "what curl sends by itself is no content type"
+    assert told.endswith("hello")
+
+
+def test_urllib_puts_without_a_content_type(gateway: Running) -> None:
+    url = f"{gateway.url}/v1/kv/urllib"
+    urllib.request.urlopen(urllib.request.Request(url, b"v", method="PUT"), timeout=5).close()
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        assert answer.headers["content-type"] == "application/octet-stream"
 
 
 # Bodies.
