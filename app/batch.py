@@ -36,6 +36,7 @@ from app.writing import DIGEST_BYTES
 from raftgroups import (
     Changed,
     Command,
+    DeleteRange,
     Freshness,
     Level,
     LogIndex,
@@ -189,7 +190,7 @@ class _Batch:
             elif isinstance(task, Problem):
                 self._results[place] = result_of_problem(task)
             else:
-                assert not isinstance(task, Transaction), "an operation is for one key"
+                assert not isinstance(task, Transaction | DeleteRange), "an operation is for one key"
                 self._commands[place] = task
                 self.writes.setdefault(partition_of(task.key), []).append(place)
 

@@ -20,6 +20,7 @@ from raftgroups.command import (
     ConditionalDelete,
     ConditionalPut,
     Delete,
+    DeleteRange,
     Entry,
     Expected,
     Field,
@@ -34,8 +35,20 @@ from raftgroups.command import (
 from raftgroups.due import NEVER, Due
 from raftgroups.idempotency import TOKENS_MAX, Stored, decode_stored, encode_stored
 from raftgroups.ids import EXPIRED_PER_ENTRY_MAX, LogIndex, revision_of
-from raftgroups.item import Item, decode_item, encode_item, encode_lasting
-from raftgroups.result import Changed, Decided, Found, Missing, Reason, Rejected, Result, Reused, Unmet, Written
+from raftgroups.item import Item, decode_item, encode_item, encode_lasting, is_absent
+from raftgroups.result import (
+    Changed,
+    Cleared,
+    Decided,
+    Found,
+    Missing,
+    Reason,
+    Rejected,
+    Result,
+    Reused,
+    Unmet,
+    Written,
+)
 from raftgroups.schema import EXPIRY, TOKEN, TOKEN_EXPIRY, TOKENS_KEY, USER, Records, due_key
 
 _DIGITS_MAX = 20
@@ -245,6 +258,35 @@ class _Applying:
                 self._delete(step.key)
         return Decided(succeeded, results, revision)
 
+    def _perform_delete_range(self, command: DeleteRange) -> Result:
+        start, end = USER + command.start, EXPIRY if command.end is None else USER + command.end
+        there, reached = self._first(start, end, command.keys_max, command.bytes_max)
+        deleted = 0
+        for record, stored in there:
+            has_expired = is_absent(stored, self._clock_ms)
+            self._delete(record[1:], has_expired=has_expired)
+            deleted += not has_expired
+        return Cleared(self._revision, deleted, reached)
+
+    def _first(
+        self, start: bytes, end: bytes, keys_max: int, bytes_max: int
+    ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+        """The first records from `start` on, as the commands before have left them, and the last key looked at."""
+        there: dict[bytes, bytes | None] = {}
+        reached, size = b"", 0
+        for record, stored in self._records.scan(start, end, limit=keys_max + 1):
+            if len(there) == keys_max or size >= bytes_max:
+                end = reached + b"\0"
+                break
+            there[record] = stored
+            reached = record
+            size += len(record) + len(stored)
+        else:
+            reached = b""
+        there.update((record, value) for record, value in self._batch.items() if start <= record < end)
+        found = [(record, stored) for record, stored in sorted(there.items()) if stored is not None]
+        return found, reached[1:] or None
+
     def _perform_once(self, command: Once) -> Result:
         stored = self._stored(TOKEN + command.token)
         if stored is not None:
@@ -273,6 +315,7 @@ _PERFORM: dict[type, Callable[..., Result]] = {
     AppendTo: _Applying._perform_append,
     Touch: _Applying._perform_touch,
     Transaction: _Applying._perform_transaction,
+    DeleteRange: _Applying._perform_delete_range,
     Once: _Applying._perform_once,
 }
 

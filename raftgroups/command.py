@@ -11,6 +11,7 @@
               | [7, key, ttl_ms, expected]                                   Touch
               | [8, [comparison, …], [step, …], [step, …]]                   Transaction
               | [9, token, digest, keep_ms, command]                         Once
+              | [11, start, end | nil, keys_max, bytes_max]                  DeleteRange
     expected := nil | false | true | [revision, …]
 
 An entry without commands is a leader's no-op, or tells the time. The format is a concatenation: a command is
@@ -42,10 +43,12 @@ TTL_MS_MAX = 1 << 45  # a thousand years
 STEPS_MAX = 128
 EXPECTED_MAX = 64
 TOKEN_BYTES_MAX = 512
+RANGE_KEYS_MAX = 4_096
 DIGEST_BYTES_MAX = 64
 INTEGER_MIN, INTEGER_MAX = -(1 << 63), (1 << 63) - 1
 
 _Key = Annotated[bytes, msgspec.Meta(min_length=1, max_length=KEY_BYTES_MAX)]
+_Bound = Annotated[bytes, msgspec.Meta(max_length=KEY_BYTES_MAX)]
 _Value = Annotated[bytes, msgspec.Meta(max_length=VALUE_BYTES_MAX)]
 _ContentType = Annotated[str, msgspec.Meta(max_length=CONTENT_TYPE_LENGTH_MAX)]
 _Ttl = Annotated[int, msgspec.Meta(ge=0, le=TTL_MS_MAX)]
@@ -162,7 +165,23 @@ class Transaction(msgspec.Struct, frozen=True, array_like=True, tag=8):
     otherwise: Annotated[list[Step], msgspec.Meta(max_length=STEPS_MAX)]
 
 
-Repeatable = Put | Delete | ConditionalPut | ConditionalDelete | Increment | AppendTo | Touch | Transaction
+class DeleteRange(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """The first keys with start <= key < end are now absent; the result says how far that is.
+
+    end         None is above every key
+    keys_max    how many keys to look at
+    bytes_max   look no further once the keys and items are so long; one key is always taken
+    """
+
+    start: _Bound
+    end: _Bound | None
+    keys_max: Annotated[int, msgspec.Meta(ge=1, le=RANGE_KEYS_MAX)]
+    bytes_max: Annotated[int, msgspec.Meta(ge=1)]
+
+
+Repeatable = (
+    Put | Delete | ConditionalPut | ConditionalDelete | Increment | AppendTo | Touch | Transaction | DeleteRange
+)
 
 
 class Once(msgspec.Struct, frozen=True, array_like=True, tag=9):

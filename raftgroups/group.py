@@ -11,6 +11,7 @@ from raftgroups.command import (
     KEY_BYTES_MAX,
     ConditionalDelete,
     Delete,
+    DeleteRange,
     Once,
     check_command,
     decode_command,
@@ -579,7 +580,9 @@ class RaftGroup(Port):
 
 def _frees_space(command: bytes) -> bool:
     decoded = decode_command(command)
-    return isinstance(decoded.command if isinstance(decoded, Once) else decoded, Delete | ConditionalDelete)
+    return isinstance(
+        decoded.command if isinstance(decoded, Once) else decoded, Delete | ConditionalDelete | DeleteRange
+    )
 
 
 def _error_in(command: bytes) -> RaftGroupError | None:

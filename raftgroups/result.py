@@ -8,6 +8,7 @@ result := [1, revision]                                  Written
         | [6, item | nil]                                Found
         | [7, succeeded, [result, …]]                    Decided
         | [8]                                            Reused
+        | [9, revision, deleted, reached | nil]          Cleared
 """
 
 from enum import StrEnum
@@ -78,7 +79,19 @@ class Decided(msgspec.Struct, frozen=True, array_like=True, tag=7):
     revision: int = 0
 
 
-Result = Written | Changed | Unmet | Missing | Rejected | Found | Decided | Reused
+class Cleared(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """The beginning of a range of keys was deleted.
+
+    deleted   how many keys were there
+    reached   the last key looked at; None at the end of the range
+    """
+
+    revision: int
+    deleted: int
+    reached: bytes | None = None
+
+
+Result = Written | Changed | Unmet | Missing | Rejected | Found | Decided | Reused | Cleared
 
 encode_result = msgspec.msgpack.Encoder().encode
 decode_result = msgspec.msgpack.Decoder(Result).decode

@@ -11,6 +11,7 @@ from app.simulation.simulation import Simulation
 from app.simulation.violation import Violation
 from raftgroups import (
     Changed,
+    Cleared,
     Command,
     ConditionalDelete,
     ConditionalPut,
@@ -138,7 +139,7 @@ class _Operation:
                 session.read(partition, answer)
             self._end(partition, "done", ok=True, item=answer.item)
             return
-        is_done = isinstance(answer, Written | Changed | Decided)
+        is_done = isinstance(answer, Written | Changed | Decided | Cleared)
         if session is not None and isinstance(answer, Written | Changed):
             session.wrote(partition, answer.revision)
         self._end(partition, "done" if is_done else "unmet", ok=is_done)

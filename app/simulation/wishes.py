@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from app.simulation.requests import COUNTER, SPECIAL, Request
 from app.simulation.session import Session
 from raftgroups import (
+    RANGE_KEYS_MAX,
     AppendTo,
     Comparison,
     ConditionalDelete,
     ConditionalPut,
     Delete,
+    DeleteRange,
     Expected,
     Field,
     Get,
@@ -101,6 +103,7 @@ class Wishes:
             self._touch,
             self._touch,
             self._exchange,
+            self._clear,
         )
 
     def draw(self, session: Session) -> Request:
@@ -218,6 +221,12 @@ class Wishes:
         ]
         otherwise: list[Step] = [Get(other), ConditionalDelete(one), ConditionalPut(other, self.value())]
         return "txn", one, Transaction([comparison], then, otherwise)
+
+    def _clear(self) -> tuple[str, bytes, Repeatable]:
+        """All of a kind that is in the partition of one of them; the bound is another one each time."""
+        kind = self._rng.choice((b"~m", b"~l", b"~x"))
+        end = kind[:-1] + bytes((kind[-1] + 1,))
+        return "clear", self._name(kind, 3), DeleteRange(kind, end, RANGE_KEYS_MAX, (1 << 30) + self.number())
 
     def _ttl_ms(self) -> int:
         return self._rng.choice((1, 100, 1_000, 4_000)) + self.number() % 1_000

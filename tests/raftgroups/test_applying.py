@@ -16,6 +16,7 @@ from raftgroups.command import (
     ConditionalDelete,
     ConditionalPut,
     Delete,
+    DeleteRange,
     Entry,
     Expected,
     Field,
@@ -31,7 +32,19 @@ from raftgroups.command import (
 )
 from raftgroups.ids import EXPIRED_PER_ENTRY_MAX, LogIndex, revision_of
 from raftgroups.item import Item, decode_item
-from raftgroups.result import Changed, Decided, Found, Missing, Reason, Rejected, Result, Reused, Unmet, Written
+from raftgroups.result import (
+    Changed,
+    Cleared,
+    Decided,
+    Found,
+    Missing,
+    Reason,
+    Rejected,
+    Result,
+    Reused,
+    Unmet,
+    Written,
+)
 from raftgroups.schema import EXPIRY, TOKEN, TOKENS_KEY, USER
 from tests.raftgroups.records import DictRecords
 
@@ -266,6 +279,74 @@ def test_a_comparison_holds_or_not(partition: Partition, comparison: Comparison,
     assert partition.do(Transaction([comparison], [], [])) == Decided(holds, [])
 
 
+# A range.
+
+
+def filled(partition: Partition, *names: bytes) -> None:
+    partition.apply(*[Put(name, b"v") for name in names])
+
+
+def test_a_range_is_deleted_from_its_start_up_to_its_end(partition: Partition) -> None:
+    filled(partition, b"a", b"b", b"b\xff", b"c", b"\xff\xff")
+
+    assert partition.do(DeleteRange(b"b", b"c", 10, 1 << 20)) == Cleared(partition.at(), 2)
+    assert [key for key in (b"a", b"b", b"b\xff", b"c") if partition.item(key)] == [b"a", b"c"]
+    assert [change.key for change in partition.changes[-2:]] == [b"b", b"b\xff"]
+    assert all(change == Change(partition.at(), change.key, None) for change in partition.changes[-2:])
+    assert partition.do(DeleteRange(b"", None, 10, 1 << 20)) == Cleared(partition.at(), 3)
+    assert not partition.count(USER)
+
+
+@pytest.mark.parametrize(("keys_max", "bytes_max"), [(2, 1 << 20), (100, 20)])
+def test_a_long_range_is_deleted_a_piece_at_a_time(partition: Partition, keys_max: int, bytes_max: int) -> None:
+    names = [b"k%d" % number for number in range(5)]
+    filled(partition, *names)
+
+    start, pieces = b"k", []
+    while True:
+        cleared = partition.do(DeleteRange(start, b"l", keys_max, bytes_max))
+        assert isinstance(cleared, Cleared)
+        pieces.append((cleared.deleted, cleared.reached))
+        if cleared.reached is None:
+            break
+        start = cleared.reached + b"\0"
+
+    assert pieces == [(2, b"k1"), (2, b"k3"), (1, None)]
+    assert not partition.count(USER)
+
+
+def test_a_range_has_what_the_commands_before_it_have_left(partition: Partition) -> None:
+    filled(partition, b"b", b"d")
+
+    results = partition.apply(
+        Put(b"a", b"new"), Delete(b"b"), Put(b"e", b"beyond"), DeleteRange(b"a", None, 2, 1 << 20), Put(b"d", b"after")
+    )
+
+    assert results[3] == Cleared(partition.at(3), 3)
+    assert [name for name in (b"a", b"b", b"d", b"e") if partition.item(name)] == [b"d"]
+    assert partition.changes[-4:-1] == [Change(partition.at(3), name, None) for name in (b"a", b"d", b"e")]
+
+
+def test_what_had_expired_in_a_range_is_told_so_and_not_counted(
+    partition: Partition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applying, "EXPIRED_PER_ENTRY_MAX", 0)
+    partition.apply(ConditionalPut(b"a", b"v", ttl_ms=5), ConditionalPut(b"b", b"v", ttl_ms=9))
+
+    assert partition.do(DeleteRange(b"", None, 10, 1 << 20), after_ms=7) == Cleared(partition.at(), 1)
+    assert partition.changes[-2:] == [Change(partition.at(), b"a", None, True), Change(partition.at(), b"b", None)]
+
+
+def test_a_range_is_deleted_once(partition: Partition) -> None:
+    filled(partition, b"a", b"b")
+    command = once(DeleteRange(b"", None, 10, 1 << 20))
+
+    first = partition.do(command)
+    filled(partition, b"a")
+
+    assert partition.do(command) == first and partition.item(b"a") is not None
+
+
 # Once.
 
 
@@ -335,6 +416,9 @@ repeatables = st.one_of(
     st.builds(Increment, keys, st.integers(-2, 2), expectations),
     st.builds(AppendTo, keys, st.just(b"y"), st.just(4), expectations),
     st.builds(Touch, keys, ttls, expectations),
+    st.builds(
+        DeleteRange, st.sampled_from([b"", b"a", b"b"]), st.sampled_from([b"b", None]), st.integers(1, 3), st.just(9)
+    ),
     st.builds(
         Transaction,
         st.lists(st.builds(Comparison, keys, st.just(Field.EXISTS), st.just(Operator.EQ), st.booleans()), max_size=2),

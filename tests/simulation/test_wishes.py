@@ -11,6 +11,7 @@ from raftgroups import (
     ConditionalDelete,
     ConditionalPut,
     Delete,
+    DeleteRange,
     Increment,
     Level,
     Once,
@@ -69,7 +70,7 @@ def test_registers_hold_what_a_history_knows_and_others_everything_else() -> Non
 
     assert all(isinstance(wish.effect, REGISTER) for wish in wishes if not wish.key.startswith(SPECIAL))
     others = {type(wish.effect) for wish in wishes if wish.key.startswith(SPECIAL)}
-    assert others == {Increment, AppendTo, Touch, Transaction, ConditionalPut, Delete}
+    assert others == {Increment, AppendTo, Touch, Transaction, ConditionalPut, Delete, DeleteRange}
 
 
 def test_what_can_be_told_apart_in_a_log_is_written_once() -> None:

@@ -15,12 +15,14 @@ from raftgroups import (
     TOKENS_MAX,
     AppendTo,
     Changed,
+    Cleared,
     Command,
     Comparison,
     ConditionalDelete,
     ConditionalPut,
     Decided,
     Delete,
+    DeleteRange,
     Entry,
     Expected,
     Field,
@@ -148,6 +150,8 @@ class Reckoning:
             return self._do_once(command)
         if isinstance(command, Transaction):
             return self._do_transaction(command)
+        if isinstance(command, DeleteRange):
+            return self._clear(command)
         if isinstance(command, Put):
             self._store(command.key, command.value, command.content_type, 0)
             return Written(self._revision)
@@ -203,6 +207,14 @@ class Reckoning:
             results.append(Written(self._revision))
         has_written = any(isinstance(result, Written) for result in results)
         return Decided(succeeded, results, self._revision if has_written else 0)
+
+    def _clear(self, command: DeleteRange) -> Result:
+        end = command.end
+        keys = sorted(key for key in self.items if command.start <= key and (end is None or key < end))
+        deleted = sum(self._seen(key) is not None for key in keys)
+        for key in keys:
+            self._remove(key)
+        return Cleared(self._revision, deleted)
 
     def _do_once(self, command: Once) -> Result:
         token = command.token
