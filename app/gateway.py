@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from app.batch import BatchHandler
+from app.deletion import Deleter
 from app.kv import KvHandler
 from app.metrics import Metrics
 from app.patrol import Patrol
@@ -33,6 +34,7 @@ class Gateway:
         self.watches = Watches(settings.limits)
         self.coordinator: Coordinator | None = None
         self.pager: Pager | None = None
+        self.deleter: Deleter | None = None
         self.is_draining = False
         self.exports_open = 0
         self.imports_open = 0
@@ -41,6 +43,7 @@ class Gateway:
         """Serve from `coordinator`."""
         self.coordinator = coordinator
         self.pager = Pager(coordinator)
+        self.deleter = Deleter(coordinator, self.settings.idempotency_seconds)
         self.kv.open(coordinator)
         self.batch.open(coordinator)
         self.txn.open(coordinator)

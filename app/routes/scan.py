@@ -1,16 +1,19 @@
-"""GET /v1/kv: keys in order, over all partitions, page by page."""
+"""GET and DELETE /v1/kv: keys in order, over all partitions, page by page; and all of them away."""
 
 import asyncio
 import time
 
+import msgspec
 from fastapi import APIRouter, Request, Response
 
 from app.answers import Answer
+from app.batch import session_line
+from app.deletion import read_deletion
 from app.entries import encode_page, entries_of, key_entries_of
 from app.fields import read_fields
 from app.problems import Problem, problem_of
 from app.routes.responses import gateway_of, problem_response, response_of
-from app.routes.scan_docs import SCAN
+from app.routes.scan_docs import DELETE, SCAN
 from app.scanning import read_scan, receipt_lines
 from raftgroups import RaftGroupError
 
@@ -44,3 +47,27 @@ async def scan(request: Request) -> Response:
     else:
         body = encode_page(entries_of(page.pairs, time.time_ns() // 1_000_000), cursor)
     return response_of(Answer(200, _HEAD + receipt_lines(page, wanted.session), body))
+
+
+@router.delete("/v1/kv", response_class=Response, operation_id="delete_keys", **DELETE)
+async def delete(request: Request) -> Response:
+    """Read the request, delete what there is time for, and say how much that was."""
+    gateway = gateway_of(request)
+    fields = read_fields(request.scope["headers"])
+    if isinstance(fields, Problem):
+        return problem_response(fields)
+    wanted = read_deletion(request.scope["query_string"], fields, gateway.settings.limits)
+    if isinstance(wanted, Problem):
+        return problem_response(wanted)
+    if gateway.deleter is None:
+        return problem_response(gateway.starting())
+    deletion = await gateway.deleter.delete(wanted)
+    problem = deletion.problem()
+    if problem is not None:
+        return problem_response(problem)
+    seen = dict(wanted.marks)
+    for partition, revision in deletion.marks.items():
+        seen[partition] = max(revision, seen.get(partition, 0))
+    document = {"deleted": deletion.deleted, "complete": deletion.is_complete}
+    head = b"content-type: application/json\r\n" + session_line(seen)
+    return response_of(Answer(200, head, msgspec.json.encode(document)))

@@ -86,6 +86,40 @@ SCAN: dict[str, Any] = {
     "openapi_extra": {"parameters": [*_RANGE, *_PAGE, *_LEVEL]},
 }
 
+_OF_DELETE = {parameter["name"]: parameter for parameter in OPERATIONS["DELETE"]["openapi_extra"]["parameters"]}
+
+DELETE: dict[str, Any] = {
+    "summary": "Delete a range of keys",
+    "description": "Deletes every key of the range, which must be named: `prefix`, `start` or `end`, or `all=true` for "
+    "every key. It is done in pieces of some hundred keys, each all or nothing, and each deletion is a change that "
+    "watches are told of; a key that is written meanwhile may stay. Where `complete` is false, the time was over "
+    "first: send the same again. Under an Idempotency-Key a repeated request deletes nothing twice.",
+    "responses": {
+        200: {
+            "description": "How many keys were there and are deleted",
+            "headers": {"KV-Session": _HEADERS_OF_GET["KV-Session"]},
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["deleted", "complete"],
+                        "properties": {"deleted": {"type": "integer"}, "complete": {"type": "boolean"}},
+                    },
+                    "example": {"deleted": 3, "complete": True},
+                }
+            },
+        },
+        **problems(400, 422, 503, 504),
+    },
+    "openapi_extra": {
+        "parameters": [
+            *_RANGE,
+            _query("all", "Every key there is; without prefix, start and end", {"type": "boolean", "enum": [True]}),
+            *(_OF_DELETE[name] for name in ("Idempotency-Key", "KV-Timeout-Ms", "KV-Session")),
+        ]
+    },
+}
+
 _END_EXAMPLE = {"complete": True, "count": 1}
 _LINES = {
     "application/x-ndjson": {

@@ -65,6 +65,7 @@ GOOD: Mapping[str, Good] = {
     "DELETE /v1/kv/{key}": Good("DELETE", "/v1/kv/other"),
     "POST /v1/kv/{key}": Good("POST", "/v1/kv/number", {"op": "incr"}),
     "GET /v1/kv": Good("GET", "/v1/kv"),
+    "DELETE /v1/kv": Good("DELETE", "/v1/kv", {"prefix": "nothing"}),
     "POST /v1/batch": Good("POST", "/v1/batch", headers=_JSON, body=b'{"ops":[{"op":"put","key":"b","value":"v"}]}'),
     "POST /v1/txn": Good("POST", "/v1/txn", headers=_JSON, body=b'{"then":[{"op":"put","key":"b","value":"v"}]}'),
     "GET /v1/watch": Good("GET", "/v1/watch", {"prefix": ""}),
@@ -89,6 +90,7 @@ GOOD: Mapping[str, Good] = {
 BESIDE: Mapping[tuple[str, str], Mapping[str, str | None]] = {
     ("POST", "ttl"): {"op": "touch"},
     ("GET", "key"): {"prefix": None},
+    ("DELETE", "all"): {"prefix": None},
     **{(method, "max_staleness"): {"consistency": "bounded"} for method in ("GET", "HEAD", "POST")},
 }
 
@@ -147,6 +149,7 @@ PARAMETERS: Mapping[tuple[str, str], Sequence[Bad]] = {
     ("query", "start"): [],
     ("query", "end"): [],
     ("query", "verbose"): [],
+    ("query", "all"): _all("BAD_PARAMETER", "", "false", "1", "TRUE", "yes", "%FF"),
     ("query", "reverse"): _SWITCHES,
     ("query", "keys_only"): _SWITCHES,
     ("query", "limit"): [*_COUNTS, Bad("1001", code="BAD_PARAMETER")],

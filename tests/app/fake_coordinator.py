@@ -99,7 +99,7 @@ class FakeCoordinator:
     ) -> None:
         self.bulks.append((partition, len(commands)))
         self.deadlines.append(deadline)
-        self._answer(lambda: done([self.error or self._apply(command) for command in commands]))
+        self._answer(lambda: done([self.error or self._apply(command, partition) for command in commands]))
 
     def read_many(
         self,
@@ -169,7 +169,7 @@ class FakeCoordinator:
         else:
             answer()
 
-    def _apply(self, command: Command) -> Result:
+    def _apply(self, command: Command, partition: int | None = None) -> Result:
         self.revision += 1
         if isinstance(command, Put):
             item = self.items[command.key] = Item(self.revision, command.value, command.content_type)
@@ -180,7 +180,7 @@ class FakeCoordinator:
             self._tell(command.key, [Change(self.revision, command.key, None)])
             return Written(self.revision)
         index = LogIndex(index_of(self.revision) + 1)
-        records = FakeRecords(self.items, self.others)
+        records = FakeRecords(self.items, self.others, lambda key: partition in {None, self.partition_of(key)})
         effects = effects_of(records, Agenda(records, 0), index, Entry(self.clock_ms, [command]), self.clock_ms)
         records.write(effects.batch)
         for change in effects.changes or []:
@@ -194,10 +194,11 @@ class FakeCoordinator:
 
 @dataclass
 class FakeRecords:
-    """The items, as records, and all other records."""
+    """The items, as records, and all other records; a scan sees the items that are here."""
 
     items: dict[bytes, Item]
     others: dict[bytes, bytes]
+    is_here: Callable[[bytes], bool]
 
     def get(self, key: bytes, *, wait: bool = True) -> bytes | None:
         if key[:1] != USER:
@@ -208,7 +209,9 @@ class FakeRecords:
     def scan(
         self, start: bytes = b"", end: bytes | None = None, *, limit: int | None = None
     ) -> Iterator[tuple[bytes, bytes]]:
-        found = [(key, value) for key, value in sorted(self.others.items()) if start <= key and (not end or key < end)]
+        items = {USER + key: encode_item(item) for key, item in self.items.items() if self.is_here(key)}
+        every = sorted({**self.others, **items}.items())
+        found = [(key, value) for key, value in every if start <= key and (not end or key < end)]
         return iter(found[:limit])
 
     def write(self, batch: WriteBatch) -> None:

@@ -401,7 +401,7 @@ def test_every_route_is_documented(client: httpx.Client) -> None:
         *("GET /v1/partitions/{partition}/replicas", "PUT /v1/partitions/{partition}/replicas"),
         *("POST /v1/batch", "POST /v1/txn"),
         *("GET /livez", "GET /readyz", "GET /metrics"),
-        *("GET /v1/kv", "GET /v1/export", "POST /v1/import", "GET /v1/watch"),
+        *("GET /v1/kv", "DELETE /v1/kv", "GET /v1/export", "POST /v1/import", "GET /v1/watch"),
     }
 
 
