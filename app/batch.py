@@ -239,7 +239,9 @@ class _Batch:
                     results[place] = result
             else:
                 for place, item in zip(places, found.items, strict=True):
-                    results[place] = result_of_item(item, in_base64=steps[place].in_base64, is_raw=is_raw)
+                    results[place] = result_of_item(
+                        item, found.receipt.clock_ms, in_base64=steps[place].in_base64, is_raw=is_raw
+                    )
                 self._receipts.append(found.receipt)
                 self._saw(partition, revision_of(LogIndex(found.receipt.index), 0))
             self._ended()

@@ -77,6 +77,7 @@ from raftgroups import (
     encode_command,
     encode_result,
     hash_tag,
+    may_expire,
 )
 
 LEADER_PATIENCE_SECONDS = 2.0
@@ -194,6 +195,14 @@ class Coordinator:
         """Why this node should get no traffic; empty when it should."""
         return self._where.unready()
 
+    def warnings(self) -> list[str]:
+        """What is not as it should be, though this node serves; a sentence each."""
+        return self._host.warnings()
+
+    def clock_offsets(self) -> Mapping[str, float]:
+        """By how many seconds each peer's clock is ahead of this node's, for /metrics."""
+        return self._host.clocks.offsets()
+
     def statistics(self) -> Mapping[str, float]:
         """Counters and gauges by name, for /metrics."""
         return {
@@ -271,7 +280,7 @@ class Coordinator:
                 if isinstance(item, RaftGroupError):
                     self.settle(request, item)
                 elif request.is_open:
-                    receipt = self._receipt(group, level, staleness_ms)
+                    receipt = self._receipt(group, level, staleness_ms, expires=item is not None and may_expire(item))
                     self._finish(request, Reading(decode_item(item) if item is not None else None, receipt))
 
             group.read_applied(request.key, found)
@@ -287,7 +296,7 @@ class Coordinator:
         """Have the replica here read a piece."""
 
         def serve(level: Level, staleness_ms: int) -> None:
-            receipt = self._receipt(group, level, staleness_ms)
+            receipt = self._receipt(group, level, staleness_ms, expires=True)
 
             def found(piece: Piece | RaftGroupError) -> None:
                 done(piece if isinstance(piece, RaftGroupError) else Scanned(piece, receipt))
@@ -307,7 +316,7 @@ class Coordinator:
         """Call `serve` when the replica here is fresh enough, with what makes the receipt once all is read."""
 
         def admitted(level: Level, staleness_ms: int) -> None:
-            serve(lambda: self._receipt(group, level, staleness_ms))
+            serve(lambda: self._receipt(group, level, staleness_ms, expires=True))
 
         self._let_in(group, fresh, deadline, admitted, refuse)
 
@@ -483,7 +492,8 @@ class Coordinator:
                 if isinstance(item, RaftGroupError):
                     refuse(item)
                 else:
-                    reply(ReadReturn(call, item or b"", self._receipt(group, level, staleness_ms)))
+                    receipt = self._receipt(group, level, staleness_ms, expires=item is not None and may_expire(item))
+                    reply(ReadReturn(call, item or b"", receipt))
 
             group.read_applied(message.key, found)
 
@@ -545,9 +555,10 @@ class Coordinator:
 
     # Answers.
 
-    def _receipt(self, group: RaftGroup, level: Level, staleness_ms: int) -> Receipt:
+    def _receipt(self, group: RaftGroup, level: Level, staleness_ms: int, *, expires: bool) -> Receipt:
         role = "leader" if group.is_leader else "follower"
-        return Receipt(level, staleness_ms, self._name, role, group.machine.applied_index)
+        clock_ms = group.time_ms() if expires else 0
+        return Receipt(level, staleness_ms, self._name, role, group.machine.applied_index, clock_ms)
 
     def _expired(self, request: Request) -> RaftGroupError:
         if request.may_apply and request.sent_to:

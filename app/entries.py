@@ -10,7 +10,7 @@ seldom not, so its encoding is left out when it is utf8; and so are a content ty
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -39,7 +39,7 @@ class KeyEntry(msgspec.Struct, omit_defaults=True, frozen=True):
 class Entry(msgspec.Struct, omit_defaults=True, frozen=True):
     """A key and what it holds.
 
-    expires_in  seconds until it is gone, by the clock of the node that says so; None: never
+    expires_in  seconds until it is gone; None: never
     """
 
     key: str
@@ -83,15 +83,15 @@ _line_decoder = msgspec.json.Decoder(Line)
 _end_decoder = msgspec.json.Decoder(End)
 
 
-def entries_of(pairs: Iterable[Pair], now_ms: int) -> list[Entry]:
-    """What pairs are as JSON, at this time."""
+def entries_of(pairs: Iterable[Pair], clock_ms_of: Callable[[bytes], int]) -> list[Entry]:
+    """What pairs are as JSON; `clock_ms_of` a key is state-machine time where it was read."""
     entries = []
     for raw_key, stored in pairs:
         item = decode_item(stored)
         key, key_encoding = _text(raw_key)
         value, encoding = _text(item.value)
-        # What is over by this node's clock, but is not yet gone, is about to be.
-        expires_in = max(1, item.expires_ms - now_ms) / 1_000 if item.expires_ms else None
+        # What is over by now, but was there, is about to be gone.
+        expires_in = max(1, item.expires_ms - clock_ms_of(raw_key)) / 1_000 if item.expires_ms else None
         entries.append(Entry(key, value, encoding, item.revision, key_encoding, item.content_type, expires_in))
     return entries
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Callable
 
 from app.entries import End, encode_end, encode_lines, entries_of
@@ -38,7 +37,7 @@ class Export:
         while True:
             if page.pairs:
                 count += len(page.pairs)
-                yield encode_lines(entries_of(page.pairs, time.time_ns() // 1_000_000))
+                yield encode_lines(entries_of(page.pairs, page.clock_ms_of))
             if page.after is None:
                 yield encode_end(End(True, count))
                 return

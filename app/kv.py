@@ -193,7 +193,7 @@ class KvHandler:
         if item is None:
             return Problem(NO_SUCH_KEY, "there is no such key", head=receipt).answer()
         if item.expires_ms:
-            receipt += expiry_line(item.expires_ms)
+            receipt += expiry_line(item.expires_ms, reading.receipt.clock_ms)
         if known is None or (known and b"%d" % item.revision in known):
             return Answer(304, b'etag: "%d"\r\n%b%b' % (item.revision, receipt, _GUARDS))
         kind = self._content_types.get(item.content_type) or self._content_type(item.content_type)
@@ -252,8 +252,8 @@ class KvHandler:
 
     def _changed(self, changed: Changed, session: bytes) -> Answer:
         more = b"kv-session: %b\r\n%b" % (session, _GUARDS)
-        if changed.expires_ms:
-            more += expiry_line(changed.expires_ms)
+        if changed.clock_ms:
+            more += expiry_line(changed.expires_ms, changed.clock_ms)
         kind = self._content_types.get(changed.content_type) or self._content_type(changed.content_type)
         return changed_answer(changed, kind, more)
 

@@ -17,7 +17,6 @@ import base64
 import binascii
 import math
 import re
-import time
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -35,6 +34,7 @@ from app.problems import (
     Problem,
     problem_of,
 )
+from app.reading import seconds_left
 from app.requests import CommandOutcome
 from app.settings import Limits
 from app.writing import TTL_SECONDS_MAX, refusal
@@ -395,7 +395,7 @@ def result_of(outcome: CommandOutcome, *, in_base64: bool, is_raw: bool) -> Oper
         return result_of_problem(problem_of(outcome))
     if isinstance(outcome, Changed):
         item = Item(outcome.revision, outcome.value, outcome.content_type, outcome.expires_ms)
-        return result_of_item(item, in_base64=in_base64, is_raw=is_raw)
+        return result_of_item(item, outcome.clock_ms, in_base64=in_base64, is_raw=is_raw)
     refused = refusal(outcome)
     assert refused is not None, "a command for one key has no other result"
     result = result_of_problem(refused)
@@ -404,8 +404,8 @@ def result_of(outcome: CommandOutcome, *, in_base64: bool, is_raw: bool) -> Oper
     return result
 
 
-def result_of_item(item: Item | None, *, in_base64: bool, is_raw: bool) -> OperationResult:
-    """The result of a read."""
+def result_of_item(item: Item | None, clock_ms: int, *, in_base64: bool, is_raw: bool) -> OperationResult:
+    """The result of a read; `clock_ms` is state-machine time then."""
     if item is None:
         return OperationResult(
             status=404, code="NO_SUCH_KEY", detail="there is no such key", outcome="not_applied", retryable=False
@@ -417,7 +417,7 @@ def result_of_item(item: Item | None, *, in_base64: bool, is_raw: bool) -> Opera
         value=value,
         encoding=encoding,
         content_type=item.content_type or None,
-        expires_in=max(0, math.ceil(item.expires_ms / 1_000 - time.time())) if item.expires_ms else None,
+        expires_in=seconds_left(item.expires_ms, clock_ms) if item.expires_ms and clock_ms else None,
     )
 
 

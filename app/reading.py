@@ -1,7 +1,6 @@
 """Reading: how fresh a read must be, from a request's query and token, and what an answer says of it."""
 
 import math
-import time
 from collections.abc import Mapping
 
 from app.fields import read_query
@@ -87,10 +86,14 @@ class Receipts:
         return lines
 
 
-def expiry_line(expires_ms: int) -> bytes:
-    """The header line of what has a TTL: whole seconds, by this node's clock."""
-    seconds = math.ceil(expires_ms / 1_000 - time.time())
-    return b"kv-expires-in: %d\r\n" % max(0, seconds)
+def seconds_left(expires_ms: int, clock_ms: int) -> int:
+    """Whole seconds until what expires at `expires_ms` is gone; `clock_ms` is state-machine time now."""
+    return max(0, math.ceil((expires_ms - clock_ms) / 1_000))
+
+
+def expiry_line(expires_ms: int, clock_ms: int) -> bytes:
+    """The header line of what has a TTL."""
+    return b"kv-expires-in: %d\r\n" % seconds_left(expires_ms, clock_ms)
 
 
 assert _FRESH[Level.LINEARIZABLE] == NEWEST

@@ -57,6 +57,8 @@ class ScanStore(Protocol):
         done: Callable[[Scanned | RaftGroupError], None],
     ) -> None: ...
 
+    def partition_of(self, key: bytes) -> PartitionId: ...
+
     def partitions_of(self, prefix: bytes) -> Sequence[PartitionId]: ...
 
 
@@ -86,9 +88,14 @@ class Page:
     receipts  of the pieces, by partition; of a partition asked twice the last
     """
 
+    partition_of: Callable[[bytes], PartitionId]
     pairs: list[Pair] = field(default_factory=list)
     after: bytes | None = None
     receipts: dict[PartitionId, Receipt] = field(default_factory=dict)
+
+    def clock_ms_of(self, key: bytes) -> int:
+        """State-machine time where the key was read."""
+        return self.receipts[self.partition_of(key)].clock_ms
 
     def level(self) -> Level:
         """The weakest of the levels that were served."""
@@ -158,7 +165,7 @@ class Pager:
             bytes_max=request.bytes_max,
             keys_only=request.keys_only,
         )
-        page = Page(merge.pairs)
+        page = Page(self._store.partition_of, merge.pairs)
         marks = dict(request.session or {})
         while wanted := merge.wanted():
             found = await self._ask(request.fresh, marks, wanted, deadline)
@@ -215,7 +222,8 @@ def weaker(one: Receipt | None, other: Receipt) -> Receipt:
         return other
     level = min(one.level, other.level, key=_WEAKEST.index)
     index = max(one.index, other.index)  # whatever was seen of it counts
-    return Receipt(level, max(one.staleness_ms, other.staleness_ms), other.served_by, other.role, index)
+    staleness_ms = max(one.staleness_ms, other.staleness_ms)
+    return Receipt(level, staleness_ms, other.served_by, other.role, index, other.clock_ms)
 
 
 class _BadParameterError(Exception):

@@ -272,7 +272,7 @@ class TxnHandler:
 def _results(decided: Decided, read: Read, envelope: Envelope) -> list[OperationResult]:
     is_raw = envelope.answers_msgpack
     return [
-        result_of_item(result.item, in_base64=in_base64, is_raw=is_raw)
+        result_of_item(result.item, decided.clock_ms, in_base64=in_base64, is_raw=is_raw)
         if isinstance(result, Found)
         else result_of(result, in_base64=in_base64, is_raw=is_raw)
         for result, in_base64 in zip(decided.results, read.in_base64[decided.succeeded], strict=True)

@@ -82,7 +82,7 @@ from raftgroups.errors import (
     TooStaleError,
 )
 from raftgroups.group import RaftGroup
-from raftgroups.host import Gateway, Host, HostOptions
+from raftgroups.host import TTL_GRACE_SECONDS, Gateway, Host, HostOptions
 from raftgroups.idempotency import TOKENS_MAX
 from raftgroups.ids import (
     EXPIRED_PER_ENTRY_MAX,
@@ -95,7 +95,7 @@ from raftgroups.ids import (
     revision_of,
 )
 from raftgroups.inspect import describe_records
-from raftgroups.item import Item, decode_item, encode_item
+from raftgroups.item import Item, decode_item, encode_item, may_expire
 from raftgroups.lease import LEASE_SHARE_MAX
 from raftgroups.level import BOUNDED, LEASE, LINEARIZABLE, NEWEST, SESSION, STALE, Freshness, Level, Reading, Receipt
 from raftgroups.machine import Machine
@@ -166,6 +166,7 @@ __all__ = [
     "STEPS_MAX",
     "TOKENS_MAX",
     "TOKEN_BYTES_MAX",
+    "TTL_GRACE_SECONDS",
     "TTL_MS_MAX",
     "VALUE_BYTES_MAX",
     "AppendTo",
@@ -277,6 +278,7 @@ __all__ = [
     "hash_tag",
     "index_of",
     "logged_writes",
+    "may_expire",
     "revision_of",
     "split_address",
     "tell",

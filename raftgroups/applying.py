@@ -240,7 +240,7 @@ class _Applying:
 
     def _change(self, key: bytes, value: bytes, content_type: str, expires_ms: int) -> Result:
         self._put(key, value, content_type, expires_ms)
-        return Changed(self._revision, value, content_type, expires_ms)
+        return Changed(self._revision, value, content_type, expires_ms, self._clock_ms if expires_ms else 0)
 
     def _perform_transaction(self, command: Transaction) -> Result:
         succeeded = all(_holds(self._item(comparison.key), comparison) for comparison in command.comparisons)
@@ -256,7 +256,7 @@ class _Applying:
                 self._put(step.key, step.value, step.content_type, self._until(step.ttl_ms))
             else:
                 self._delete(step.key)
-        return Decided(succeeded, results, revision)
+        return Decided(succeeded, results, revision, self._clock_ms)
 
     def _perform_delete_range(self, command: DeleteRange) -> Result:
         start, end = USER + command.start, EXPIRY if command.end is None else USER + command.end

@@ -2,6 +2,7 @@
 
     entry    := msgpack [clock_ms, [command, …]]                             one batch is one entry
               | msgpack [clock_ms, [], configuration]                        a change of membership (membership.py)
+              | msgpack [clock_ms, [], nil, grace_ms]                        a reign begins (leaderclock.py)
     command  := [1, key, value, content_type]                                Put
               | [2, key]                                                     Delete
               | [3, key, value, content_type, ttl_ms, expected]              ConditionalPut
@@ -14,7 +15,7 @@
               | [11, start, end | nil, keys_max, bytes_max]                  DeleteRange
     expected := nil | false | true | [revision, …]
 
-An entry without commands is a leader's no-op, or tells the time. The format is a concatenation: a command is
+An entry without commands is a leader's first, or tells the time. The format is a concatenation: a command is
 encoded once, where it enters the cluster, and its bytes are joined into the entry unread.
 A reader that meets anything else raises `msgspec.DecodeError`; behind a checksummed frame
 that is a bug of the writer, not damage.
@@ -204,14 +205,25 @@ _DELETE, _ONCE = 2, 9
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One log entry: a batch of commands and the leader's clock when it took them, in milliseconds.
+    """One log entry: a batch of commands and the state-machine time when the leader took them, in milliseconds.
 
     configuration   who holds the group from here on, in an entry of its own
+    grace_ms        by so much state-machine time has stood still while nobody led
     """
 
     clock_ms: int
     commands: list[Command]
     configuration: Configuration | None = None
+    grace_ms: int = 0
+
+
+class _Telling(msgspec.Struct, frozen=True, array_like=True):
+    """An entry whose commands are not looked at."""
+
+    clock_ms: int
+    commands: msgspec.Raw
+    configuration: msgspec.Raw = msgspec.Raw(b"\xc0")
+    grace_ms: int = 0
 
 
 _THREE_FIELDS = b"\x93"
@@ -219,6 +231,7 @@ _encoder = msgspec.msgpack.Encoder()
 encode_command = _encoder.encode
 decode_command = msgspec.msgpack.Decoder(Command).decode
 decode_entry = msgspec.msgpack.Decoder(Entry).decode
+_decode_telling = msgspec.msgpack.Decoder(_Telling).decode
 
 
 def check_command(command: bytes) -> None:
@@ -245,7 +258,18 @@ def token_of(command: bytes) -> bytes | None:
 
 def encode_configuration(clock_ms: int, configuration: Configuration) -> bytes:
     """An entry that changes the membership."""
-    return _encoder.encode(Entry(clock_ms, [], configuration))
+    return _encoder.encode((clock_ms, [], configuration))
+
+
+def encode_beginning(clock_ms: int, grace_ms: int) -> bytes:
+    """The entry that a reign begins with."""
+    return _encoder.encode((clock_ms, [], None, grace_ms)) if grace_ms else encode_entry(clock_ms, [])
+
+
+def time_in(payload: bytes) -> tuple[int, int]:
+    """The time that an entry tells, and the grace that it gives, both in milliseconds."""
+    telling = _decode_telling(payload)
+    return telling.clock_ms, telling.grace_ms
 
 
 def configuration_in(payload: bytes) -> Configuration | None:

@@ -73,6 +73,10 @@ class Core(ABC):
         # A promise made before a restart is kept: see lease.py.
         self._promised_at = now if timing.lease_seconds else NEVER
         self._fresh_at: float | None = None
+        # When this node knew last that there was a leader whom a majority followed.
+        self._led_at: float | None = None
+        # When the newest entry came, as far as this node was there.
+        self._stored_at = now
         # Up to here the log is known to equal the leader's.
         self._verified = applied
         self._was_told_to_go = False
@@ -117,6 +121,11 @@ class Core(ABC):
         """Whether the group goes on without this node, as far as it has heard: it may have been added again since."""
         return self._was_told_to_go or (self.committed_configuration[0] > 0 and not self.is_member)
 
+    @property
+    def stored_at(self) -> float:
+        """When the newest entry of the log came, or this replica was opened, if that was later."""
+        return self._stored_at
+
     # What PySyncObj keeps or starts.
 
     @abstractmethod
@@ -155,6 +164,10 @@ class Core(ABC):
         timing = self._timing
         self._patience = self._rng.uniform(timing.election_seconds_min, timing.election_seconds_max)
         self._deadline = self._now + self._patience
+
+    def _absence(self) -> float | None:
+        """For how many seconds this node has known of no leader; None if it never did."""
+        return None if self._led_at is None else max(0.0, self._now - self._led_at)
 
     def _hurry(self) -> None:
         """Something says that an election is needed, or may now succeed: stand soon, but keep a promise."""

@@ -35,10 +35,10 @@ class Elections(Core):
         self._tally = Tally(request, self.configuration.voters, self._now)
         for peer in asked:
             self._send(peer, request)
-        self._count_vote(self._tally, self._name)
+        self._count_vote(self._tally, self._name, self._absence())
 
-    def _count_vote(self, tally: Tally, voter: str) -> None:
-        tally.grant(voter)
+    def _count_vote(self, tally: Tally, voter: str, absence: float | None) -> None:
+        tally.grant(voter, absence)
         if not tally.is_won or not self._configurations.may_lead(self._name):
             return
         if tally.request.probe:
@@ -67,7 +67,9 @@ class Elections(Core):
             self._tally = None
             self._await_leader()
         term = request.term if ballot.granted else self.term
-        self._send(sender, VoteReply(self._group, term, request.probe, ballot.granted))
+        absence = self._absence() if ballot.granted else None
+        absence_ms = None if absence is None else int(absence * 1000)
+        self._send(sender, VoteReply(self._group, term, request.probe, ballot.granted, absence_ms))
 
     def _is_stranger(self, node: str) -> bool:
         """Whether it is committed that `node` is no member, and no change of that is in flight."""
@@ -98,7 +100,7 @@ class Elections(Core):
                 # Its term may be all that was wrong with this candidacy.
                 self._hurry()
         elif tally is not None and tally.is_for(reply):
-            self._count_vote(tally, sender)
+            self._count_vote(tally, sender, None if reply.absence_ms is None else reply.absence_ms / 1000)
 
     def _on_timeout_now(self, sender: str, message: TimeoutNow) -> None:
         is_fit = self._configurations.may_lead(self._name) and not self._port.is_impaired

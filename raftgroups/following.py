@@ -41,7 +41,7 @@ class Following(Configuring):
         self._set_commit(max(self.commit_index, index))
 
     def _follow(self, leader: str, term: int) -> None:
-        self._contact = self._now
+        self._contact = self._led_at = self._now
         # Leaders speak to members alone: whoever was told to go, and then this, has been added again.
         self._was_told_to_go = False
         self._deadline = self._now + self._patience
@@ -83,6 +83,7 @@ class Following(Configuring):
 
     def _store(self, first: LogIndex, entries: Sequence[StoredEntry]) -> None:
         self._log.write(first, entries)
+        self._stored_at = self._now
         self._note_configurations(first)
 
     def _reply_append(self, leader: str, message: Append, *, ok: bool, match: LogIndex, hint: LogIndex) -> None:

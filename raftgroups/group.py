@@ -15,9 +15,11 @@ from raftgroups.command import (
     Once,
     check_command,
     decode_command,
+    encode_beginning,
     encode_configuration,
     encode_entry,
     is_plain,
+    time_in,
     token_of,
 )
 from raftgroups.consensus import Consensus
@@ -33,6 +35,7 @@ from raftgroups.errors import (
     StorageFullError,
     TokenBusyError,
 )
+from raftgroups.grouptime import GroupTime
 from raftgroups.ids import COMMANDS_PER_ENTRY_MAX, LogIndex, PartitionId, Term
 from raftgroups.journal import GroupLog
 from raftgroups.level import BOUNDED, LEASE, LINEARIZABLE, SESSION, STALE, Freshness, Level
@@ -116,7 +119,7 @@ class RaftGroup(Port):
         timing: Timing,
         rng: random.Random,
         now: float,
-        clock_ms: Callable[[], int],
+        time: GroupTime,
         send: Callable[[str, RaftMessage, int], None],
     ) -> None:
         self.partition = partition
@@ -125,7 +128,7 @@ class RaftGroup(Port):
         self._name = name
         self._base = base
         self._owner = owner
-        self._clock_ms = clock_ms
+        self._time = time
         self._send = send
         self._pending: list[tuple[bytes, float, WriteDone]] = []
         self._proposed: dict[LogIndex, tuple[Term, list[WriteDone]]] = {}
@@ -168,7 +171,7 @@ class RaftGroup(Port):
 
     @property
     def has_pending(self) -> bool:
-        return bool(self._pending)
+        return bool(self._pending) or self.consensus.owes_reads
 
     def propose(self, command: bytes, deadline: float, done: WriteDone) -> None:
         """Have an encoded command applied; `done` is told what became of it.
@@ -235,13 +238,19 @@ class RaftGroup(Port):
             serve(level, self.staleness_ms(now))
         elif level is SESSION:
             self._await(LogIndex(fresh.index), deadline, lambda: serve(level, self.staleness_ms(now)), refuse)
-        elif level is LEASE and self.consensus.has_lease(now):
-            self.consensus.apply_committed()
+        elif level is LEASE and self._has_all(now):
             serve(level, 0)
         elif level is BOUNDED and (age_ms := self._age_ms(now)) <= fresh.staleness_ms:
             serve(level, math.ceil(age_ms))
         else:
             self.confirm(serve, refuse, now, deadline)
+
+    def _has_all(self, now: float) -> bool:
+        """Whether a lease says that what is applied here is all there is, and nothing is due."""
+        if not self.consensus.has_lease(now):
+            return False
+        self.consensus.apply_committed()
+        return not self.due_ms()
 
     def _age_ms(self, now: float) -> float:
         """How old what is applied here can be, as a round has shown: no message that was long on its way counts.
@@ -367,33 +376,62 @@ class RaftGroup(Port):
         """
         fresh_at = self.consensus.fresh_at
         if fresh_at is None:
-            return max(0, self._clock_ms() - self.machine.clock_ms)
+            return self._time.age_ms(self.machine.clock_ms, self.machine.behind_ms, self.replicas)
         return max(0, int((now - fresh_at) * 1000))
 
     def turn(self, now: float, *, may_propose: bool) -> None:
         """The end of a loop turn: apply what is committed, propose what gathered, ask for reads."""
         consensus = self.consensus
         consensus.apply_committed()
+        consensus.release_reads()
         if not consensus.is_leader:
             if self._pending or self._wish is not None:
                 self._refuse_pending()
         elif (
             may_propose
             and (self._pending or self._wish is not None or not consensus.is_settled or self._is_due())
-            and not consensus.is_transferring
-            # One entry at a time: what arrives while it is on its way shares the next.
-            and consensus.applied_index == self.log.last_index
+            and self._may_append()
             and not self._change_membership()
         ):
             self._propose_pending(now)
         consensus.launch_reads()
+        if consensus.owes_reads and may_propose and self._may_append():
+            # They were confirmed just now, by a majority of one; the entry that they wait for is the next turn's.
+            self._owner.touched(self)
         if self._waiting:
             self._serve_waiting()
 
+    def _may_append(self) -> bool:
+        """One entry at a time: what arrives while it is on its way shares the next."""
+        consensus = self.consensus
+        return not consensus.is_transferring and consensus.applied_index == self.log.last_index
+
     def _is_due(self) -> bool:
-        """Whether something has expired, which an entry must say."""
+        """Whether something has expired, which an entry must say: with little room, only where somebody must know."""
+        return self.due_ms() > 0 and (not self._owner.is_full or self.consensus.owes_reads)
+
+    def due_ms(self) -> int:
         due_ms = self.machine.agenda.next_ms
-        return due_ms < NEVER and due_ms <= self._clock_ms() and not self._owner.is_full
+        if due_ms == NEVER or self._owner.is_exhausted:
+            return 0
+        now_ms = self._now_ms()
+        return now_ms if due_ms <= now_ms else 0
+
+    def has_told(self, until_ms: int) -> bool:
+        # On a disk that takes no entry nobody can be made to wait for one.
+        machine = self.machine
+        return machine.clock_ms >= until_ms or machine.agenda.next_ms > until_ms or self._owner.is_exhausted
+
+    def _now_ms(self) -> int:
+        """State-machine time now, as this leader tells it."""
+        return max(self.machine.clock_ms, self._time.tell(self.replicas))
+
+    def time_ms(self) -> int:
+        """State-machine time now, as near as this replica knows."""
+        machine, consensus = self.machine, self.consensus
+        if consensus.is_leader:
+            return self._now_ms()
+        return self._time.guess(machine.clock_ms, consensus.stored_at, machine.behind_ms, self.replicas)
 
     def hold_log(self) -> None:
         """Forget no entries: a follower will need those after the snapshot it is being sent."""
@@ -476,8 +514,14 @@ class RaftGroup(Port):
             for done in dones:
                 done(NotLeaderError(self.partition, self.leader))
 
-    def no_op(self) -> bytes:
-        return encode_entry(self._clock_ms(), [])
+    def no_op(self, absence: float | None) -> bytes:
+        machine, log = self.machine, self.log
+        newest_ms, behind_ms = machine.clock_ms, machine.behind_ms
+        for index in range(machine.applied_index + 1, log.last_index + 1):
+            told_ms, grace_ms = time_in(log.entry_at(LogIndex(index))[1])
+            newest_ms, behind_ms = max(newest_ms, told_ms), behind_ms + grace_ms
+        stored_at = self.consensus.stored_at
+        return encode_beginning(*self._time.begin(newest_ms, stored_at, behind_ms, self.replicas, absence))
 
     def may_serve(self, reads: Sequence[LocalRead], index: LogIndex) -> None:
         if self.consensus.applied_index >= index:
@@ -527,7 +571,7 @@ class RaftGroup(Port):
 
     def _propose_configuration(self, configuration: Configuration, dones: list[WriteDone]) -> None:
         term = self.consensus.term
-        index = self.consensus.change(encode_configuration(self._clock_ms(), configuration))
+        index = self.consensus.change(encode_configuration(self._now_ms(), configuration))
         if dones:
             self._proposed[index] = (term, dones)
 
@@ -548,7 +592,7 @@ class RaftGroup(Port):
         del self._pending[:taken]
         if commands or self._is_due():
             term = self.consensus.term
-            index = self.consensus.propose(encode_entry(self._clock_ms(), commands))
+            index = self.consensus.propose(encode_entry(self._now_ms(), commands))
             self._proposed[index] = (term, dones)
 
     def _serve_waiting(self) -> None:

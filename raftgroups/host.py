@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 from engine import BlockCache, Engine, EngineError, Options, Reserve, StorageFullError
 from raftgroups.acquaintances import Acquaintances
 from raftgroups.balance import Balance
+from raftgroups.clockwatch import ClockWatch
 from raftgroups.command import check_command
 from raftgroups.consensus import check_library
 from raftgroups.directory import DataDirectory
@@ -28,6 +29,7 @@ from raftgroups.errors import (
     RaftGroupError,
 )
 from raftgroups.group import RaftGroup
+from raftgroups.grouptime import GroupTime
 from raftgroups.ids import PartitionId, Term
 from raftgroups.journal import GroupLog
 from raftgroups.link import Self
@@ -35,6 +37,7 @@ from raftgroups.machine import Machine
 from raftgroups.membership import Configuration
 from raftgroups.messages import (
     CALL_KINDS,
+    CLOCK_KINDS,
     RETURN_KINDS,
     SNAPSHOT_KINDS,
     WRITE_KINDS,
@@ -59,6 +62,7 @@ from raftgroups.statemachine import StateMachine
 from raftgroups.timing import Timing
 from raftgroups.topology import Topology
 from raftgroups.transport import Transport
+from raftgroups.wallclocks import WallClocks
 
 log = logging.getLogger("ringkv.host")
 
@@ -68,6 +72,7 @@ TICK_SECONDS = 0.05
 MAINTENANCE_SECONDS = 1.0
 DRAIN_SECONDS = 2.5
 DECISION_SECONDS = 5.0
+TTL_GRACE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class HostOptions:
     log_segment_bytes   of one file of it
     log_retained_bytes  of flushed node log kept for followers that fell behind
     reserve_bytes       of disk held back for deletes when it is full
+    ttl_grace_seconds   what expires may live so much longer after a time without a leader
     """
 
     name: str
@@ -101,6 +107,7 @@ class HostOptions:
     log_segment_bytes: int = 8 << 20
     log_retained_bytes: int = 32 << 20
     reserve_bytes: int = 1 << 20
+    ttl_grace_seconds: float = TTL_GRACE_SECONDS
     timing: Timing = field(default_factory=Timing)
 
 
@@ -146,6 +153,8 @@ class Host:
         addresses = {member.name: member.peer for member in self.topology.members}
         acquaintances = Acquaintances(directory.file_system, directory.path)
         self.transport = Transport(me, addresses, options.secret, self, machine.rng, acquaintances)
+        self.clocks = WallClocks(self.name, machine.monotonic, machine.clock_ms)
+        self._clock_watch = ClockWatch(self.clocks, self.transport)
         self.snapshots = Snapshots(
             directory, self.transport.send, self._open_machine, self.elsewhere, self._loop.time, machine.rng
         )
@@ -210,7 +219,7 @@ class Host:
             timing=self.options.timing,
             rng=self._machine.rng,
             now=self._loop.time(),
-            clock_ms=self._machine.clock_ms,
+            time=GroupTime(self.clocks, self.options.ttl_grace_seconds),
             send=self.transport.send,
         )
 
@@ -354,12 +363,14 @@ class Host:
 
     def peer_up(self, name: str) -> None:
         now = self._loop.time()
+        self._clock_watch.peer_up(name)
         for placement in self.placements.changed():
             self.transport.send(name, placement)
         self._each_group(lambda group: group.consensus.link_up(name, now))
 
     def peer_lost(self, name: str) -> None:
         now = self._loop.time()
+        self._clock_watch.peer_lost(name)
         self.snapshots.peer_lost(name)
         self._each_group(lambda group: group.consensus.link_lost(name, now))
         if self.gateway is not None:
@@ -380,6 +391,9 @@ class Host:
             if kind in RETURN_KINDS:
                 if gateway is not None:
                     gateway.returned(name, message)  # type: ignore[arg-type]  # as just looked up
+                continue
+            if kind in CLOCK_KINDS:
+                self._clock_watch.received(name, message)  # type: ignore[arg-type]  # as just looked up
                 continue
             group = groups.get(message.group)  # type: ignore[union-attr, arg-type]  # all others have one
             if kind is Placement:
@@ -488,6 +502,7 @@ class Host:
 
     def _tick(self) -> None:
         now = self._loop.time()
+        self._clock_watch.tick()
         self._each_group(lambda group: group.tick(now))
         if self.is_full and not self.is_exhausted:
             self._look_for_room()
@@ -592,6 +607,10 @@ class Host:
         """The votes in the newest generation on disk, in the order they were given: (partition, term, candidate)."""
         states = (record for record in self._node_log.synced_records if isinstance(record, HardState))
         return [(PartitionId(state.group), Term(state.term), state.vote) for state in states if state.vote]
+
+    def warnings(self) -> list[str]:
+        """What is not as it should be, though this node serves; a sentence each."""
+        return self._clock_watch.warnings()
 
     def statistics(self) -> dict[str, float]:
         """Counters and gauges by name."""

@@ -39,6 +39,11 @@ def encode_lasting(revision: int, value: bytes, content_type: str) -> bytes:
     return _encode((revision, value, content_type))
 
 
+def may_expire(stored: bytes) -> bool:
+    """Whether a stored item will expire, unless it is overwritten."""
+    return stored[0] == _EXPIRES
+
+
 def is_absent(stored: bytes, clock_ms: int) -> bool:
     """Whether a stored item has expired at `clock_ms`."""
     return stored[0] == _EXPIRES and decode_item(stored).expires_ms <= clock_ms

@@ -71,6 +71,7 @@ class Leading(Configuring):
         assert not self.is_transferring, "not while it hands over"
         index = LogIndex(self._log.last_index + 1)
         self._log.write(index, [(self.term, payload)])
+        self._stored_at = self._now
         self._note_configurations(index)
         self._replicate_to_all()
         return index
@@ -124,18 +125,21 @@ class Leading(Configuring):
 
     def _begin_reign(self) -> None:
         """This node was elected. Its term is told to all, with an entry of that term (thesis, 6.4)."""
+        absence = self._tally.absence if self._tally is not None else None
         self._tally = None
         last, lease_seconds = self._log.last_index, self._timing.lease_seconds
         self._reign = Reign(self._name, self.term, self.configuration, last, self._now, lease_seconds)
+        first_entry = self._port.no_op(absence)
         self._become(Role.LEADER)
         self._know_leader(self._name)
-        self.propose(self._port.no_op())
+        self.propose(first_entry)
         self._announce(self._reign)
 
     def _end_reign(self) -> None:
         """Another leads, or nobody does: the reads that wait here are given up."""
         assert self._reign is not None, "a leader has a reign"
         reign, self._reign = self._reign, None
+        self._led_at = reign.followed_at(self._now)
         for read in reign.reads.abandon():
             self._refuse(read)
 

@@ -50,6 +50,7 @@ class Receipt(msgspec.Struct, frozen=True, array_like=True):
     staleness_ms  a bound on its age
     served_by     the node whose replica answered, in its `role` of "leader" or "follower"
     index         the newest entry that replica had applied
+    clock_ms      state-machine time there, by which is counted when items expire; 0 where none does
     """
 
     level: Level
@@ -57,6 +58,7 @@ class Receipt(msgspec.Struct, frozen=True, array_like=True):
     served_by: str
     role: str
     index: int = 0
+    clock_ms: int = 0
 
 
 class Reading(msgspec.Struct, frozen=True):

@@ -40,6 +40,7 @@ class Machine:
 
     rng             for what must differ between nodes, such as how long each waits
     clock_ms        milliseconds since the epoch; it may jump
+    monotonic       the loop's clock in seconds, as it is now and not as it was when the turn began
     workers         runs what waits for a disk: reads, checkpoints
     engine_workers  runs flush and compaction; apart from the workers, because a checkpoint waits for a flush
     make_syncer     given what syncs the node log, whom to tell, and the loop's clock in seconds
@@ -48,6 +49,7 @@ class Machine:
     file_system: FileSystem
     rng: random.Random
     clock_ms: Callable[[], int]
+    monotonic: Callable[[], float]
     workers: Executor
     engine_workers: Executor
     make_syncer: Callable[[Sync, Synced, Callable[[], float]], NodeLogSyncer]
@@ -60,6 +62,7 @@ class Machine:
             # Nobody can guess what comes of it, as the nonces of links must not be.
             random.SystemRandom(),
             _clock_ms,
+            time.monotonic,
             ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="storage"),
             ThreadPoolExecutor(ENGINE_THREADS, thread_name_prefix="engine"),
             Syncer,

@@ -16,7 +16,7 @@ from raftgroups.change import Told
 from raftgroups.level import Freshness, Receipt
 from raftgroups.span import Piece, Span
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -99,12 +99,16 @@ class VoteRequest(Message, frozen=True, tag=5):
 
 
 class VoteReply(Message, frozen=True, tag=6):
-    """Voter → candidate. `term` is the request's when granted, else the voter's own."""
+    """Voter → candidate. `term` is the request's when granted, else the voter's own.
+
+    absence_ms  how long ago the voter knew of a leader last; None: never since it was started
+    """
 
     group: int
     term: int
     probe: bool
     granted: bool
+    absence_ms: int | None = None
 
 
 class TimeoutNow(Message, frozen=True, tag=7):
@@ -184,6 +188,19 @@ class Placement(Message, frozen=True, tag=14):
     voters: tuple[str, ...]
     learners: tuple[str, ...] = ()
     target: tuple[str, ...] = ()
+
+
+class ClockAsk(Message, frozen=True, tag=15):
+    """Any node → any: what time of day is it there? `at` is the asker's monotonic clock, in seconds."""
+
+    at: float
+
+
+class ClockTell(Message, frozen=True, tag=16):
+    """The answer, in milliseconds since the epoch; `at` comes back as it was."""
+
+    at: float
+    wall_ms: int
 
 
 class WriteCall(Message, frozen=True, tag=20):
@@ -350,10 +367,12 @@ RaftMessage = (
     | Removed
 )
 SnapshotMessage = SnapshotOffer | SnapshotChunk | SnapshotReply
+ClockMessage = ClockAsk | ClockTell
 CallMessage = WriteCall | ReadCall | TransferCall | TargetCall | ScanCall | BulkWriteCall | BulkReadCall | WatchCall
 ReturnMessage = WriteReturn | ReadReturn | FailureReturn | ScanReturn | BulkWriteReturn | BulkReadReturn | WatchReturn
-AnyMessage = RaftMessage | SnapshotMessage | Placement | CallMessage | ReturnMessage
+AnyMessage = RaftMessage | SnapshotMessage | Placement | ClockMessage | CallMessage | ReturnMessage
 
+CLOCK_KINDS = frozenset(get_args(ClockMessage))
 CALL_KINDS = frozenset(get_args(CallMessage))
 WRITE_KINDS = frozenset((WriteCall, BulkWriteCall))
 RETURN_KINDS = frozenset(get_args(ReturnMessage))

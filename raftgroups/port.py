@@ -48,8 +48,14 @@ class Port(Protocol):
     def apply(self, index: LogIndex, term: Term, payload: bytes) -> None:
         """The entry is committed."""
 
-    def no_op(self) -> bytes:
-        """The payload of an entry without commands."""
+    def no_op(self, absence: float | None) -> bytes:
+        """The payload of a reign's first entry; there was no leader for so many seconds, None if nobody knows."""
+
+    def due_ms(self) -> int:
+        """State-machine time, as the leader that this replica is tells it, if something is due; else 0."""
+
+    def has_told(self, until_ms: int) -> bool:
+        """Whether all that was due by `until_ms` has been applied."""
 
     def may_serve(self, reads: Sequence[LocalRead], index: LogIndex) -> None:
         """Answer `reads` once `index` is applied."""

@@ -43,6 +43,7 @@ class ReadIndex(Generic[ReadT]):
         self._echoed = dict.fromkeys(self._voters, 0)
         self._waiting: list[ReadT] = []
         self._rounds: dict[int, tuple[LogIndex, tuple[ReadT, ...]]] = {}
+        self._held: list[tuple[int, Serve[ReadT]]] = []
         self.round = 0
 
     @property
@@ -81,6 +82,25 @@ class ReadIndex(Generic[ReadT]):
             taken.append(self._rounds.pop(number))
         return taken
 
+    @property
+    def has_held(self) -> bool:
+        return bool(self._held)
+
+    def hold(self, until_ms: int, serve: Serve[ReadT]) -> None:
+        """These are confirmed, but must see what is due by `until_ms`, in state-machine time."""
+        self._held.append((until_ms, serve))
+
+    def release(self, has_told: Callable[[int], bool]) -> list[Serve[ReadT]]:
+        """Those that see it now: `has_told` says whether what is due by a time has been applied."""
+        held, self._held = self._held, []
+        ready: list[Serve[ReadT]] = []
+        for until_ms, serve in held:
+            if has_told(until_ms):
+                ready.append(serve)
+            else:
+                self._held.append((until_ms, serve))
+        return ready
+
     def next_round(self) -> int:
         """A round without reads of its own; its echo confirms those before it, and dates a lease."""
         self.round += 1
@@ -103,13 +123,18 @@ class ReadIndex(Generic[ReadT]):
             number: (index, tuple(read for read in reads if not is_gone(read)))
             for number, (index, reads) in self._rounds.items()
         }
+        self._held = [
+            (until_ms, Serve(tuple(read for read in held.reads if not is_gone(read)), held.index))
+            for until_ms, held in self._held
+        ]
 
     def abandon(self) -> tuple[ReadT, ...]:
         """The reign is over: every read that was not served."""
-        reads = tuple(read for _, waiting in self._rounds.values() for read in waiting)
+        reads = tuple(read for _, held in self._held for read in held.reads)
+        reads += tuple(read for _, waiting in self._rounds.values() for read in waiting)
         reads += tuple(self._waiting)
         self._rounds.clear()
-        self._waiting = []
+        self._held, self._waiting = [], []
         return reads
 
 

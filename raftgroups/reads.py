@@ -33,6 +33,17 @@ class Reads(Core):
         elif self._questions.has_waiting and self.leader is not None:
             self._send(self.leader, ReadIndexRequest(self._group, self.term, self._questions.ask()))
 
+    @property
+    def owes_reads(self) -> bool:
+        """Whether reads are confirmed here that wait for something that is due."""
+        return self._reign is not None and self._reign.reads.has_held
+
+    def release_reads(self) -> None:
+        """Something was applied: serve what waited for that."""
+        if self._reign is not None:
+            for serve in self._reign.reads.release(self._port.has_told):
+                self._hand_out(serve.reads, max(serve.index, self.applied_index))
+
     def give_up_reads(self) -> None:
         """This replica stops: no read that waits here will be served."""
         if self._reign is not None:
@@ -49,16 +60,22 @@ class Reads(Core):
                 self._serve(effect)
 
     def _serve(self, effect: Serve[Read]) -> None:
+        """Reads are confirmed. What is due by now has happened for them, and an entry has to say so first."""
+        due_ms = self._port.due_ms()
+        if due_ms and self._reign is not None:
+            self._reign.reads.hold(due_ms, effect)
+        else:
+            self._hand_out(effect.reads, effect.index)
+
+    def _hand_out(self, reads: Sequence[Read], index: LogIndex) -> None:
         local = []
-        for read in effect.reads:
+        for read in reads:
             if isinstance(read, LocalRead):
                 local.append(read)
             else:
-                self._send(
-                    read.node, ReadIndexReply(self._group, self.term, read.read, effect.index, self.commit_index)
-                )
+                self._send(read.node, ReadIndexReply(self._group, self.term, read.read, index, self.commit_index))
         if local:
-            self._port.may_serve(local, effect.index)
+            self._port.may_serve(local, index)
 
     def _on_read_index_request(self, sender: str, request: ReadIndexRequest) -> None:
         """A follower's question is itself an echo: it had this term after its reads arrived.

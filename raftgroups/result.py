@@ -1,14 +1,14 @@
 """Results: what became of a command that was applied. A condition that does not hold is one, too.
 
-result := [1, revision]                                  Written
-        | [2, revision, value, content_type, expires_ms] Changed
-        | [3, revision]                                  Unmet
-        | [4]                                            Missing
-        | [5, reason, text]                              Rejected
-        | [6, item | nil]                                Found
-        | [7, succeeded, [result, …]]                    Decided
-        | [8]                                            Reused
-        | [9, revision, deleted, reached | nil]          Cleared
+result := [1, revision]                                               Written
+        | [2, revision, value, content_type, expires_ms, clock_ms]    Changed
+        | [3, revision]                                               Unmet
+        | [4]                                                         Missing
+        | [5, reason, text]                                           Rejected
+        | [6, item | nil]                                             Found
+        | [7, succeeded, [result, …], revision, clock_ms]             Decided
+        | [8]                                                         Reused
+        | [9, revision, deleted, reached | nil]                       Cleared
 """
 
 from enum import StrEnum
@@ -25,12 +25,16 @@ class Written(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class Changed(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """The command made of what was there what is there now."""
+    """The command made of what was there what is there now.
+
+    clock_ms    state-machine time then, by which `expires_ms` is counted; 0 where nothing expires
+    """
 
     revision: int
     value: bytes
     content_type: str = ""
     expires_ms: int = 0
+    clock_ms: int = 0
 
 
 class Unmet(msgspec.Struct, frozen=True, array_like=True, tag=3):
@@ -72,11 +76,13 @@ class Decided(msgspec.Struct, frozen=True, array_like=True, tag=7):
     """A transaction: whether its comparisons held, and a result for each step of the branch that was taken.
 
     revision    of all that it wrote; 0: it wrote nothing
+    clock_ms    state-machine time then, by which is counted when what it found expires
     """
 
     succeeded: bool
     results: list[Written | Found]
     revision: int = 0
+    clock_ms: int = 0
 
 
 class Cleared(msgspec.Struct, frozen=True, array_like=True, tag=9):

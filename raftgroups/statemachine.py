@@ -2,6 +2,7 @@
 
     0x00 "configuration" := msgpack [index:int, configuration]    the newest applied one (membership.py)
     0x00 "applied" := index:u64 term:u64 clock_ms:u64    of the newest entry applied, little-endian
+    0x00 "behind" := decimal                             all the grace that was ever given, in ms (leaderclock.py)
     0x00 "tokens" := decimal                             how many idempotency tokens are kept (idempotency.py)
     0x00 "horizon" := decimal                            up to where changes may have been let go (history.py)
 
@@ -28,6 +29,7 @@ from raftgroups.schema import TOKENS_KEY, USER, Records
 from raftgroups.span import Piece, Span, take_piece
 
 APPLIED_KEY = b"\x00applied"
+BEHIND_KEY = b"\x00behind"
 CONFIGURATION_KEY = b"\x00configuration"
 
 _APPLIED = struct.Struct("<QQQ")
@@ -39,7 +41,8 @@ class StateMachine:
     """Applies committed entries to an engine without a log of its own.
 
     applied_index, applied_term   of the newest entry applied
-    clock_ms                      state-machine time: the maximum of the clocks in the log
+    clock_ms                      state-machine time, as of the newest entry that told it
+    behind_ms                     by so much it is behind the time of day: all the grace that was ever given
     configuration                 the newest one applied, and its LogIndex; None before the first
     agenda                        what time will do, without a command
     history                       what entries changed whose commands alone do not tell
@@ -52,6 +55,7 @@ class StateMachine:
         self.applied_index = LogIndex(index)
         self.applied_term = Term(term)
         self.clock_ms: int = clock_ms
+        self.behind_ms = int(engine.get(BEHIND_KEY) or b"0")
         configured = engine.get(CONFIGURATION_KEY)
         self.configuration = decode_configured(configured) if configured is not None else None
         self.agenda = agenda_of(engine)
@@ -62,12 +66,16 @@ class StateMachine:
         if index <= self.applied_index:
             return []
         entry = decode_entry(payload)
+        # An entry of an earlier version may tell an earlier time than the one before it.
         clock_ms = max(self.clock_ms, entry.clock_ms)
         effects = write_of(self.engine, self.agenda, index, term, entry, clock_ms)
         if effects.changes:
             self.history.keep(effects.batch, index, effects.changes)
         if entry.configuration is not None:
             self.configuration = (index, entry.configuration)
+        if entry.grace_ms:
+            self.behind_ms += entry.grace_ms
+            effects.batch.put(BEHIND_KEY, b"%d" % self.behind_ms)
         self.engine.write(effects.batch, sequence=SequenceNumber(index))
         self.applied_index, self.applied_term, self.clock_ms = index, term, clock_ms
         if effects.changes is not None:

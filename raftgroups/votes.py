@@ -66,6 +66,7 @@ class Tally:
 
     request    what the voters are asked
     begun      when, on this node's clock
+    absence    for how many seconds nobody has led, as far as those know who granted it; None: nobody knows
     """
 
     def __init__(self, request: VoteRequest, voters: Iterable[str], begun: float) -> None:
@@ -73,10 +74,13 @@ class Tally:
         self.begun = begun
         self._voters = frozenset(voters)
         self._granted: set[str] = set()
+        self.absence: float | None = None
 
-    def grant(self, voter: str) -> None:
+    def grant(self, voter: str, absence: float | None = None) -> None:
         if voter in self._voters:
             self._granted.add(voter)
+            if absence is not None:
+                self.absence = absence if self.absence is None else min(absence, self.absence)
 
     def is_for(self, reply: VoteReply) -> bool:
         """Whether the reply is to this candidacy, and not to an older one."""

@@ -1,7 +1,6 @@
 """GET and DELETE /v1/kv: keys in order, over all partitions, page by page; and all of them away."""
 
 import asyncio
-import time
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -45,7 +44,7 @@ async def scan(request: Request) -> Response:
     if wanted.keys_only:
         body = encode_page(key_entries_of(page.pairs), cursor)
     else:
-        body = encode_page(entries_of(page.pairs, time.time_ns() // 1_000_000), cursor)
+        body = encode_page(entries_of(page.pairs, page.clock_ms_of), cursor)
     return response_of(Answer(200, _HEAD + receipt_lines(page, wanted.session), body))
 
 

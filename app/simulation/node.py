@@ -142,6 +142,7 @@ class SimulatedNode:
             disk.files,
             rng,
             lambda: self.clock.wall_ms(self._scheduler.now),
+            loop.time,
             loop.executor,
             loop.executor,
             lambda sync, synced, _: SimulatedSyncer(disk, loop, rng, sync, synced),

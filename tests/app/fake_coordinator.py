@@ -59,6 +59,7 @@ class FakeCoordinator:
     waiting: list[Callable[[], None]] = field(default_factory=list)
     deadlines: list[float] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
     targets: dict[int, tuple[str, ...]] = field(default_factory=dict)
     leaders: dict[int, str] = field(default_factory=lambda: dict.fromkeys(range(4), "n1"))
     revision: int = 0
@@ -74,7 +75,7 @@ class FakeCoordinator:
 
     def read(self, key: bytes, fresh: Freshness, deadline: float, done: ReadDone) -> None:
         self.deadlines.append(deadline)
-        self._answer(lambda: done(self.error or Reading(self.items.get(key), Receipt(fresh.level, 0, "n1", "leader"))))
+        self._answer(lambda: done(self.error or Reading(self.items.get(key), self._receipt(fresh.level))))
 
     def scan(self, partition: PartitionId, span: Span, fresh: Freshness, deadline: float, done: ScanDone) -> None:
         self.deadlines.append(deadline)
@@ -84,7 +85,7 @@ class FakeCoordinator:
         }
         start, end = span.stored()
         inside = sorted((pair for pair in stored.items() if start <= pair[0] < end), reverse=span.reverse)
-        receipt = Receipt(fresh.level, 0, "n1", "leader", self.revision >> 12)
+        receipt = self._receipt(fresh.level, index_of(self.revision))
         self._answer(lambda: done(self.error or Scanned(take_piece(iter(inside), span, self.clock_ms), receipt)))
 
     def partitions_of(self, prefix: bytes) -> Sequence[PartitionId]:
@@ -111,7 +112,7 @@ class FakeCoordinator:
     ) -> None:
         self.bulks.append((partition, len(keys)))
         self.deadlines.append(deadline)
-        receipt = Receipt(fresh.level, 0, "n1", "leader", index_of(self.revision))
+        receipt = self._receipt(fresh.level, index_of(self.revision))
         self._answer(lambda: done(self.error or Readings([self.items.get(key) for key in keys], receipt)))
 
     def newest(self, partition: int, deadline: float, done: ReadDone) -> None:
@@ -141,6 +142,12 @@ class FakeCoordinator:
     def unready(self) -> list[str]:
         return self.reasons
 
+    def warnings(self) -> list[str]:
+        return self.complaints
+
+    def clock_offsets(self) -> Mapping[str, float]:
+        return {"n2": 86_400.0}
+
     async def transfer(self, partition: int, node: str) -> None:
         if self.error is not None:
             raise self.error
@@ -162,6 +169,9 @@ class FakeCoordinator:
         waiting, self.waiting = self.waiting, []
         for answer in waiting:
             answer()
+
+    def _receipt(self, level: Level, index: int = 0) -> Receipt:
+        return Receipt(level, 0, "n1", "leader", index, self.clock_ms)
 
     def _answer(self, answer: Callable[[], None]) -> None:
         if self.is_patient:

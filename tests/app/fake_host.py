@@ -103,6 +103,9 @@ class FakeGroup:
             self.log.append("read")
             self._end(lambda error: serve(Level.LINEARIZABLE, 0) if error is None else refuse(error))
 
+    def time_ms(self) -> int:
+        return 1_000
+
     def read_applied(self, key: bytes, done: ReadDone) -> None:
         done(self._find(key))
 

@@ -24,6 +24,7 @@ from raftgroups import (
     Placement,
     Put,
     RaftGroupError,
+    Receipt,
     Refusal,
     Written,
 )
@@ -261,7 +262,7 @@ def test_an_answer_of_another_length_is_none(play: Play) -> None:
         client.read()
         coordinator = wire.coordinators["n4"]
         coordinator.returned("n1", BulkWriteReturn(1, [7]))
-        receipt = wire.coordinators["n1"]._receipt(wire.hosts["n1"].groups[P0], Level.STALE, 0)  # type: ignore[arg-type]  # has what is used
+        receipt = Receipt(Level.STALE, 0, "n1", "leader")
         coordinator.returned("n1", BulkReadReturn(2, [], receipt))
 
         assert client.kinds == [OutcomeUnknownError] * 3

@@ -30,6 +30,10 @@ def line(**members: Any) -> bytes:
     return json.dumps({"key": "k", "value": "v", **members}).encode()
 
 
+def now_ms_of(key: bytes) -> int:
+    return NOW_MS
+
+
 @given(
     st.binary(min_size=1, max_size=30) | st.text(min_size=1, max_size=20).map(str.encode),
     st.binary(max_size=30) | st.text(max_size=20).map(str.encode),
@@ -40,7 +44,7 @@ def test_what_goes_out_comes_back(key: bytes, value: bytes, kind: str, lifetime_
     """Bytes, content type and lifetime: in one line, within its bound."""
     item = Item(7, value, kind, NOW_MS + lifetime_ms if lifetime_ms else 0)
 
-    encoded = encode_lines(entries_of([(key, encode_item(item))], NOW_MS))
+    encoded = encode_lines(entries_of([(key, encode_item(item))], now_ms_of))
 
     assert encoded.endswith(b"\n") and encoded.count(b"\n") == 1 and len(encoded) <= line_bytes_max(LIMITS)
     wanted = ConditionalPut(key, value, kind, lifetime_ms, None) if lifetime_ms else Put(key, value, kind)
@@ -50,7 +54,7 @@ def test_what_goes_out_comes_back(key: bytes, value: bytes, kind: str, lifetime_
 def test_the_longest_pair_has_a_line() -> None:
     pair = (b"\x01" * 1_024, encode_item(Item(2**62, b"\x02" * 9_216, "a/" + "\x7e" * 253, NOW_MS + 123_456_789)))
 
-    (entry,) = entries_of([pair], NOW_MS)
+    (entry,) = entries_of([pair], now_ms_of)
 
     encoded = encode_lines([entry])
     assert 60_000 < len(encoded) <= line_bytes_max(LIMITS)
@@ -58,7 +62,7 @@ def test_the_longest_pair_has_a_line() -> None:
 
 
 def test_the_simple_case_is_simple() -> None:
-    page = encode_page(entries_of([(b"a", encode_item(Item(8_193, b"1")))], NOW_MS), None)
+    page = encode_page(entries_of([(b"a", encode_item(Item(8_193, b"1")))], now_ms_of), None)
 
     assert page == b'{"items":[{"key":"a","value":"1","encoding":"utf8","revision":8193}],"cursor":null}'
 
@@ -66,7 +70,7 @@ def test_the_simple_case_is_simple() -> None:
 def test_everything_else_is_said() -> None:
     pairs = [(b"\xff", encode_item(Item(7, b"\xfe", "image/png", NOW_MS + 59_500)))]
 
-    assert json.loads(encode_page(entries_of(pairs, NOW_MS), "abc")) == {
+    assert json.loads(encode_page(entries_of(pairs, now_ms_of), "abc")) == {
         "items": [
             {
                 "key": "/w==",
@@ -86,7 +90,7 @@ def test_everything_else_is_said() -> None:
 
 
 def test_what_is_about_to_go_has_some_time_left() -> None:
-    (entry,) = entries_of([(b"k", encode_item(Item(1, b"", "", NOW_MS - 5)))], NOW_MS)
+    (entry,) = entries_of([(b"k", encode_item(Item(1, b"", "", NOW_MS - 5)))], now_ms_of)
 
     assert entry.expires_in == 0.001
 

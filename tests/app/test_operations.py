@@ -267,12 +267,13 @@ def test_what_came_of_a_write(outcome: CommandOutcome, expected: dict[str, Any])
 def test_a_value_is_spelled_as_asked(
     value: bytes, in_base64: bool, is_raw: bool, spelled: str | bytes, encoding: str | None
 ) -> None:
-    result = result_of_item(Item(7, value, "text/x"), in_base64=in_base64, is_raw=is_raw)
+    result = result_of_item(Item(7, value, "text/x"), 1_000, in_base64=in_base64, is_raw=is_raw)
 
     assert (result.status, result.revision, result.content_type) == (200, 7, "text/x")
     assert (result.value, result.encoding, result.expires_in) == (spelled, encoding, None)
 
 
 def test_what_expires_says_when() -> None:
-    assert result_of_item(Item(7, b"", "", 1), in_base64=False, is_raw=False).expires_in == 0
-    assert result_of_item(None, in_base64=False, is_raw=False).status == 404
+    assert result_of_item(Item(7, b"", "", 1), 1_000, in_base64=False, is_raw=False).expires_in == 0
+    assert result_of_item(Item(7, b"", "", 2_001), 1_000, in_base64=False, is_raw=False).expires_in == 2
+    assert result_of_item(None, 1_000, in_base64=False, is_raw=False).status == 404

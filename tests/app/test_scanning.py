@@ -175,13 +175,28 @@ def test_pages_under_way_are_bounded() -> None:
     asyncio.run(scenario())
 
 
+def partition_of(key: bytes) -> PartitionId:
+    return PartitionId(key[0])
+
+
+def test_when_a_key_expires_is_counted_by_the_time_of_its_partition() -> None:
+    receipts = {
+        P1: Receipt(Level.STALE, 0, "n2", "leader", 5, 1_000),
+        P2: Receipt(Level.STALE, 0, "n1", "leader", 6, 9),
+    }
+
+    page = Page(partition_of, receipts=receipts)
+
+    assert [page.clock_ms_of(key) for key in (b"\1a", b"\2a")] == [1_000, 9]
+
+
 def test_the_receipt_is_that_of_the_weakest_part() -> None:
     receipts = {
         P1: Receipt(Level.LINEARIZABLE, 0, "n2", "leader", 5),
         P2: Receipt(Level.BOUNDED, 70, "n1", "follower", 6),
     }
 
-    lines = receipt_lines(Page(receipts=receipts), {1: 1}).decode().split("\r\n")
+    lines = receipt_lines(Page(partition_of, receipts=receipts), {1: 1}).decode().split("\r\n")
 
     assert lines[:3] == [
         "kv-consistency: bounded",
@@ -191,7 +206,7 @@ def test_the_receipt_is_that_of_the_weakest_part() -> None:
     marks = decode_session(lines[3].removeprefix("kv-session: ").encode())
     assert marks is not None
     assert {partition: index_of(mark) for partition, mark in marks.items()} == {P1: 5, P2: 6}
-    assert b"kv-session" not in receipt_lines(Page(receipts=receipts), None)
+    assert b"kv-session" not in receipt_lines(Page(partition_of, receipts=receipts), None)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +222,7 @@ def test_the_receipt_is_that_of_the_weakest_part() -> None:
 def test_the_weakest_level(levels: list[Level], weakest: Level) -> None:
     receipts = {PartitionId(number): Receipt(level, 0, "n1", "leader") for number, level in enumerate(levels)}
 
-    assert Page(receipts=receipts).level() is weakest
+    assert Page(partition_of, receipts=receipts).level() is weakest
 
 
 def test_two_pieces_of_a_partition_are_worth_the_weaker() -> None:

@@ -7,6 +7,7 @@ from engine import Engine, InlineExecutor, MemoryFileSystem, Options
 from raftgroups.command import Command, Put, decode_entry, encode_command
 from raftgroups.errors import RaftGroupError
 from raftgroups.group import RaftGroup, ResultT
+from raftgroups.grouptime import GroupTime
 from raftgroups.ids import LogIndex, PartitionId
 from raftgroups.journal import GroupLog
 from raftgroups.level import NEWEST, Level
@@ -16,6 +17,7 @@ from raftgroups.nodelog import NodeLog
 from raftgroups.result import Result
 from raftgroups.statemachine import StateMachine
 from raftgroups.timing import Timing
+from raftgroups.wallclocks import WallClocks
 
 P0 = PartitionId(0)
 LATER = 1000.0
@@ -36,11 +38,11 @@ class Bench:
         disk: MemoryFileSystem | None = None,
         engine_path: str = "/p0",
         log_path: str = "/log",
+        timing: Timing | None = None,
     ) -> None:
         self.disk = disk or MemoryFileSystem()
         self.now = 0.0
         self.is_full = self.is_exhausted = False
-        self.clock_ms = 5_000
         self.sent: list[tuple[str, RaftMessage]] = []
         self.outcomes: list[Outcome] = []
         self.items: list[bytes | RaftGroupError | None] = []
@@ -49,6 +51,7 @@ class Bench:
         self.is_removed = False
         self.snapshots_needed: list[str] = []
         self.node_log = NodeLog(self.disk, log_path)
+        self.clocks = WallClocks(name, lambda: self.now, lambda: 5_000 + int(self.now * 1000))
         machine = open_machine(self.disk, engine_path)
         self.log = GroupLog(self.node_log, P0, machine.applied_index, machine.applied_term)
         self.group = RaftGroup(
@@ -58,10 +61,10 @@ class Bench:
             self.log,
             machine,
             self,
-            timing=Timing(),
+            timing=timing or Timing(),
             rng=random.Random(0),
             now=0.0,
-            clock_ms=lambda: self.clock_ms,
+            time=GroupTime(self.clocks, grace_seconds=60.0),
             send=lambda peer, message, generation: self.sent.append((peer, message)),
         )
 

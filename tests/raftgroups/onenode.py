@@ -10,6 +10,7 @@ from engine import Engine, InlineExecutor, MemoryFileSystem, Options, PowerLostE
 from raftgroups.command import Delete, Put, encode_command, encode_entry
 from raftgroups.directory import DataDirectory
 from raftgroups.group import RaftGroup
+from raftgroups.grouptime import GroupTime
 from raftgroups.host import HostOptions
 from raftgroups.ids import LogIndex, PartitionId, Term
 from raftgroups.journal import GroupLog
@@ -19,6 +20,7 @@ from raftgroups.nodelog import NodeLog
 from raftgroups.snapshot import Snapshots
 from raftgroups.statemachine import StateMachine
 from raftgroups.timing import Timing
+from raftgroups.wallclocks import WallClocks
 
 P0 = PartitionId(0)
 NAMES = {name: f"127.0.0.1:{port}" for port, name in enumerate("abc", 9001)}
@@ -89,7 +91,7 @@ class OneNode:
             timing=Timing(),
             rng=random.Random(0),
             now=0.0,
-            clock_ms=lambda: 0,
+            time=GroupTime(WallClocks("b", lambda: self.now, lambda: 0), grace_seconds=0.0),
             send=self._send,
         )
         self.snapshots = Snapshots(

@@ -145,7 +145,7 @@ def test_a_command_sees_what_those_before_it_have_written(partition: Partition) 
 def test_a_counter_starts_at_nothing_and_keeps_its_type_and_end(partition: Partition) -> None:
     assert partition.do(Increment(b"k", 5)) == Changed(partition.at(), b"5", "application/json")
     partition.do(ConditionalPut(b"k", b"-7", "text/plain", 500))
-    assert partition.do(Increment(b"k", 10)) == Changed(partition.at(), b"3", "text/plain", 1_500)
+    assert partition.do(Increment(b"k", 10)) == Changed(partition.at(), b"3", "text/plain", 1_500, 1_000)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_the_end_of_an_older_value_is_not_that_of_a_newer(partition: Partition, 
 def test_touch_needs_a_key(partition: Partition) -> None:
     assert partition.do(Touch(b"k", 5)) == Missing()
     partition.do(Put(b"k", b"v", "t"))
-    assert partition.do(Touch(b"k", 5)) == Changed(partition.at(), b"v", "t", 1_005)
+    assert partition.do(Touch(b"k", 5)) == Changed(partition.at(), b"v", "t", 1_005, 1_000)
     assert partition.do(Touch(b"k", 0)) == Changed(partition.at(), b"v", "t")
 
 
@@ -247,11 +247,12 @@ def test_a_transaction_takes_one_branch_whole(partition: Partition) -> None:
         True,
         [Found(Item(4096, b"1")), Written(partition.at()), Found(Item(partition.at(), b"2")), Written(partition.at())],
         partition.at(),
+        1_000,
     )
     second = partition.do(command)
-    assert second == Decided(False, [Written(partition.at())], partition.at())
+    assert second == Decided(False, [Written(partition.at())], partition.at(), 1_000)
     assert partition.item(b"c") == Item(partition.at(), b"3", "", 1_009)
-    assert partition.do(Transaction([], [Get(b"x")], [])) == Decided(True, [Found(None)], 0)
+    assert partition.do(Transaction([], [Get(b"x")], [])) == Decided(True, [Found(None)], 0, 1_000)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +277,7 @@ def test_a_transaction_takes_one_branch_whole(partition: Partition) -> None:
 def test_a_comparison_holds_or_not(partition: Partition, comparison: Comparison, holds: bool) -> None:
     partition.do(Put(b"k", b"m"))
 
-    assert partition.do(Transaction([comparison], [], [])) == Decided(holds, [])
+    assert partition.do(Transaction([comparison], [], [])) == Decided(holds, [], 0, 1_000)
 
 
 # A range.

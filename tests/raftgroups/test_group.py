@@ -243,7 +243,7 @@ def test_a_proposal_that_another_entry_replaced_was_not_applied() -> None:
     bench.put(b"key")
     bench.group.turn(bench.now, may_propose=True)
     bench.depose()
-    other = bench.group.no_op()
+    other = bench.group.no_op(None)
     bench.group.consensus.receive("b", Append(0, 2, 1, 1, [(2, other), (2, other)], 3, 1), bench.now)
 
     bench.group.turn(bench.now, may_propose=True)
@@ -260,7 +260,7 @@ def test_a_proposal_that_survives_its_leader_is_answered() -> None:
     bench.group.turn(bench.now, may_propose=True)
     bench.depose()
 
-    bench.group.consensus.receive("b", Append(0, 2, 2, 1, [(2, bench.group.no_op())], 3, 1), bench.now)
+    bench.group.consensus.receive("b", Append(0, 2, 2, 1, [(2, bench.group.no_op(None))], 3, 1), bench.now)
     bench.group.turn(bench.now, may_propose=True)
 
     assert bench.outcomes == [Written(revision_of(LogIndex(2), 0))]
@@ -385,7 +385,7 @@ def test_a_restored_replica_cannot_tell_what_became_of_its_proposals() -> None:
     bench.depose()
     other = Bench()
     for index in range(1, 6):
-        other.group.machine.apply(LogIndex(index), Term(2), other.group.no_op())
+        other.group.machine.apply(LogIndex(index), Term(2), other.group.no_op(None))
 
     bench.group.restored(other.group.machine, bench.now)
 
@@ -474,7 +474,7 @@ def test_what_expires_does_so_without_a_write() -> None:
 
     bench.turn()
     assert bench.log.last_index == before
-    bench.clock_ms += 500
+    bench.now += 0.5
     bench.turn()
     bench.turn()
 
@@ -492,7 +492,7 @@ def test_only_a_leader_with_room_says_so(leads: bool) -> None:
         bench.depose()
     before = bench.log.last_index
 
-    bench.clock_ms += 500
+    bench.now += 0.5
     bench.turn()
 
     assert bench.log.last_index == before

@@ -154,3 +154,26 @@ def test_every_read_is_served_once_by_a_majority_that_echoed_after_it_came(size:
     for read in left:
         was_probed = arrived[read] <= reads.round
         assert not (was_probed and 2 * sum(echo >= arrived[read] for echo in echoes.values()) > size)
+
+
+def test_confirmed_reads_are_held_until_what_was_due_is_told() -> None:
+    reads = reads_of("a")
+    one, other = Serve(("x",), LogIndex(7)), Serve(("y",), LogIndex(7))
+    reads.hold(500, one)
+    reads.hold(600, other)
+
+    assert reads.has_held
+    assert reads.release(lambda until_ms: until_ms <= 500) == [one]
+    assert reads.release(lambda until_ms: until_ms <= 500) == []
+    assert reads.release(lambda until_ms: True) == [other]
+    assert not reads.has_held
+
+
+def test_held_reads_are_forgotten_and_abandoned_like_others() -> None:
+    reads = reads_of("a")
+    reads.hold(500, Serve(("x", "y"), LogIndex(7)))
+
+    reads.forget(lambda read: read == "x")
+
+    assert reads.abandon() == ("y",)
+    assert not reads.has_held

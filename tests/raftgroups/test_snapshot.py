@@ -204,7 +204,7 @@ def test_a_replica_that_went_ahead_meanwhile_keeps_its_state(steps: int) -> None
     if follower.group.consensus.applied_index >= taken:
         return
     newer = LogIndex(taken + 1)
-    follower.group.machine.apply(newer, transfer.leader.group.consensus.term, follower.group.no_op())
+    follower.group.machine.apply(newer, transfer.leader.group.consensus.term, follower.group.no_op(None))
     follower.group.consensus._SyncObj__raftLastApplied = newer
     follower.group.consensus._SyncObj__raftCommitIndex = newer
 
@@ -428,7 +428,7 @@ def test_power_may_fail_at_any_change_of_the_followers_disk(seed: int) -> None:
     transfer = Transfer(disk, commands=3)
     for index in range(1, 3):
         machine = transfer.follower.group.machine
-        machine.apply(LogIndex(index), transfer.leader.group.consensus.term, transfer.leader.group.no_op())
+        machine.apply(LogIndex(index), transfer.leader.group.consensus.term, transfer.leader.group.no_op(None))
     transfer.follower.group.machine.engine.flush()
     before = transfer.follower.keys()
     transfer.offer()

@@ -29,7 +29,7 @@ def play(bench: Bench) -> None:
         for command in commands:
             bench.propose(command)
         bench.turn()
-    bench.clock_ms += 1_000
+    bench.now += 1.0
     bench.put(b"z")
     bench.turn()
 

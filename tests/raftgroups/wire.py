@@ -292,8 +292,14 @@ class Node(Port):
         if self._proposed.pop(index, None) == (term, payload):
             self._wire.acknowledged[index] = payload
 
-    def no_op(self) -> bytes:
+    def no_op(self, absence: float | None) -> bytes:
         return NO_OP
+
+    def due_ms(self) -> int:
+        return 0
+
+    def has_told(self, until_ms: int) -> bool:
+        return True
 
     def may_serve(self, reads: Sequence[LocalRead], index: LogIndex) -> None:
         self._waiting.append((index, reads))

@@ -512,7 +512,7 @@ def expire_by_the_clock_of_a_replica(stack: ExitStack) -> None:
     def make(read_applied: Any) -> Any:
         def wrong(self: RaftGroup, key: bytes, done: Any) -> None:
             def found(item: bytes | RaftGroupError | None) -> None:
-                is_past = isinstance(item, bytes) and is_absent(item, self._clock_ms())
+                is_past = isinstance(item, bytes) and is_absent(item, self._time._clocks.wall_ms())
                 done(None if is_past else item)
 
             read_applied(self, key, found)

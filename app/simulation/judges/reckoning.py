@@ -191,7 +191,8 @@ class Reckoning:
                 return Rejected(Reason.OVERFLOW, "")
             self._store(command.key, str(number).encode(), before.content_type, before.expires_ms)
         made = self.items[command.key]
-        return Changed(made.revision, made.value, made.content_type, made.expires_ms)
+        clock_ms = self.clock_ms if made.expires_ms else 0
+        return Changed(made.revision, made.value, made.content_type, made.expires_ms, clock_ms)
 
     def _do_transaction(self, command: Transaction) -> Result:
         succeeded = all(_holds(self._seen(one.key), one) for one in command.comparisons)
@@ -206,7 +207,7 @@ class Reckoning:
                 self._remove(step.key)
             results.append(Written(self._revision))
         has_written = any(isinstance(result, Written) for result in results)
-        return Decided(succeeded, results, self._revision if has_written else 0)
+        return Decided(succeeded, results, self._revision if has_written else 0, self.clock_ms)
 
     def _clear(self, command: DeleteRange) -> Result:
         end = command.end

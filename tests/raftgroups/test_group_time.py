@@ -1,0 +1,174 @@
+"""A RaftGroup and time: what is due is told before it is read, and a reign begins with grace."""
+
+import pytest
+
+from raftgroups.command import ConditionalPut
+from raftgroups.errors import NotLeaderError
+from raftgroups.level import LEASE, LINEARIZABLE, Freshness, Level
+from raftgroups.messages import Heartbeat, HeartbeatReply, ReadIndexReply, ReadIndexRequest, VoteReply
+from raftgroups.timing import Timing
+from tests.raftgroups.bench import LATER, Bench
+
+
+def lending(replicas: str = "a", *, timing: Timing | None = None) -> Bench:
+    """A leader with a key that will be due in half a second."""
+    bench = Bench(replicas, timing=timing).lead()
+    bench.propose(ConditionalPut(b"key", b"value", "", 500))
+    bench.turn()
+    return bench
+
+
+def confirm(bench: Bench) -> None:
+    """A follower answers the newest heartbeat."""
+    heartbeats = [message for _, message in bench.sent if isinstance(message, Heartbeat)]
+    reply = HeartbeatReply(0, bench.group.consensus.term, heartbeats[-1].round, promise=True)
+    bench.group.consensus.receive("b", reply, bench.now)
+
+
+def test_a_read_sees_that_what_is_due_has_expired() -> None:
+    """An entry says so first, and the read waits for it."""
+    bench = lending()
+    before = bench.log.last_index
+    bench.now += 0.5
+
+    bench.read(b"key")
+    bench.turn()
+    bench.turn()
+
+    assert bench.items == [None]
+    assert bench.log.last_index == before + 1
+
+
+def test_a_read_whose_leader_stood_still_sees_what_was_due_when_it_was_confirmed() -> None:
+    bench = lending("abc")
+    bench.read(b"key")
+    bench.group.turn(bench.now, may_propose=True)
+
+    bench.now += 0.9
+    confirm(bench)
+    assert bench.items == []
+    bench.turn()
+
+    assert bench.items == [None]
+
+
+def test_a_read_that_waits_for_an_entry_on_its_way_does_not_pass_what_fell_due_since() -> None:
+    bench = lending("abc")
+    bench.put(b"other")
+    bench.group.turn(bench.now, may_propose=True)
+    bench.now += 0.5
+    bench.read(b"key")
+    bench.group.turn(bench.now, may_propose=True)
+
+    confirm(bench)
+    bench.group.turn(bench.now, may_propose=True)
+    assert bench.items == []
+    for _ in range(2):
+        bench.turn()
+
+    assert bench.items == [None]
+
+
+def test_a_read_waits_for_nothing_where_nothing_is_due() -> None:
+    bench = lending("abc")
+    bench.now += 0.4
+    before = bench.log.last_index
+
+    bench.read(b"key")
+    bench.group.turn(bench.now, may_propose=True)
+    confirm(bench)
+
+    assert isinstance(bench.items[0], bytes)
+    assert bench.log.last_index == before
+
+
+def test_a_follower_is_told_an_index_that_covers_what_is_due() -> None:
+    bench = lending("abc")
+    before = bench.log.last_index
+    bench.now += 0.5
+
+    bench.group.consensus.receive("c", ReadIndexRequest(0, bench.group.consensus.term, 7), bench.now)
+    assert bench.sent == []
+    bench.turn()
+
+    [reply] = [message for _, message in bench.sent if isinstance(message, ReadIndexReply)]
+    assert (reply.read, reply.index) == (7, before + 1)
+
+
+def test_a_lease_shows_nothing_that_is_due() -> None:
+    """It asks for a round instead, as any other read."""
+    bench = lending("abc", timing=Timing(lease_seconds=0.8))
+    levels: list[Level] = []
+
+    def read() -> None:
+        bench.group.admit(Freshness(LEASE), bench.now, LATER, lambda level, _: levels.append(level), bench.items.append)
+
+    bench.now += 0.3
+    bench.group.tick(bench.now)
+    confirm(bench)
+    read()
+    assert levels == [LEASE]
+
+    bench.now += 0.3
+    read()
+    assert levels == [LEASE]
+    bench.group.turn(bench.now, may_propose=True)
+    confirm(bench)
+    bench.turn()
+    bench.turn()
+    assert levels == [LEASE, LINEARIZABLE]
+    assert bench.group.machine.get(b"key", wait=True) is None
+
+
+def test_reads_that_wait_for_what_is_due_are_given_up_with_the_reign() -> None:
+    bench = lending("abc")
+    bench.now += 0.5
+    bench.read(b"key")
+    bench.group.turn(bench.now, may_propose=False)
+    confirm(bench)
+    assert bench.items == []
+
+    bench.depose()
+
+    assert [type(item) for item in bench.items] == [NotLeaderError]
+
+
+def test_on_a_full_disk_what_is_due_is_told_to_who_reads_and_without_any_room_reads_go_on() -> None:
+    bench = lending()
+    bench.now += 0.5
+    bench.is_full = True
+    bench.read(b"key")
+    bench.turn()
+    bench.turn()
+    assert bench.items == [None]
+
+    bench.is_full = False
+    bench.propose(ConditionalPut(b"key", b"value", "", 500))
+    bench.turn()
+    bench.now += 0.5
+    bench.is_full = bench.is_exhausted = True
+    bench.read(b"key")
+    bench.turn()
+    assert isinstance(bench.items[1], bytes)
+
+
+def test_who_leads_after_a_time_without_a_leader_gives_that_as_grace() -> None:
+    """The followers knew of their leader last when it spoke last; one that was started since knows nothing."""
+    bench = lending("abc")
+    bench.now += 0.4
+    bench.depose("b")
+    bench.turn()
+    before = bench.group.machine.clock_ms
+    bench.now += 30.0
+    consensus = bench.group.consensus
+    consensus.tick(bench.now)
+    for probe in (True, False):
+        absence_ms = None if probe else 30_000
+        reply = VoteReply(0, consensus.term + probe, probe, granted=True, absence_ms=absence_ms)
+        consensus.receive("c", reply, bench.now)
+    bench.turn()
+
+    assert bench.group.is_leader
+    assert bench.group.machine.clock_ms == pytest.approx(before + 400, abs=2)
+    assert bench.group.machine.behind_ms == pytest.approx(30_000, abs=2)
+    assert bench.group.machine.get(b"key", wait=True) is not None
