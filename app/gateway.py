@@ -6,15 +6,12 @@ from app.batch import BatchHandler
 from app.deletion import Deleter
 from app.kv import KvHandler
 from app.metrics import Metrics
-from app.originpolicy import OriginPolicy
 from app.patrol import Patrol
 from app.problems import NOT_READY, Problem
 from app.scanning import Pager
 from app.settings import Settings
 from app.txn import TxnHandler
-from app.views import ClusterView
 from app.watch import Watches
-from raftgroups import split_address
 
 if TYPE_CHECKING:
     from app.coordinator import Coordinator
@@ -33,8 +30,7 @@ class Gateway:
         self.kv = KvHandler(settings.limits, settings.consistency, settings.idempotency_seconds)
         self.batch = BatchHandler(settings.limits, settings.consistency, settings.idempotency_seconds)
         self.txn = TxnHandler(settings.limits, settings.idempotency_seconds)
-        self.origins = OriginPolicy(settings)
-        self.patrol = Patrol(settings.limits, self.kv, self.metrics, self.origins)
+        self.patrol = Patrol(settings.limits, self.kv, self.metrics)
         self.watches = Watches(settings.limits)
         self.coordinator: Coordinator | None = None
         self.pager: Pager | None = None
@@ -52,7 +48,7 @@ class Gateway:
         self.batch.open(coordinator)
         self.txn.open(coordinator)
         self.watches.open(coordinator)
-        self.origins.members = lambda: hosts_of(coordinator.cluster())
+        self.metrics.clock_offsets = coordinator.clock_offsets
         self.metrics.statistics = lambda: {**coordinator.statistics(), **self.watches.statistics()}
 
     def drain(self) -> None:
@@ -71,11 +67,9 @@ class Gateway:
         draining = ["the node is shutting down"] if self.is_draining else []
         return draining + self.coordinator.unready()
 
+    def warnings(self) -> list[str]:
+        """What is not as it should be, though this node serves; a sentence each."""
+        return [] if self.coordinator is None else self.coordinator.warnings()
+
     def starting(self) -> Problem:
         return Problem(NOT_READY, "the node is still starting")
-
-
-def hosts_of(cluster: ClusterView) -> set[str]:
-    """What the nodes are called in the addresses that they tell."""
-    addresses = {address for node in cluster.nodes for address in (node.http, node.peer) if address}
-    return {split_address(address)[0] for address in addresses}

@@ -39,6 +39,7 @@ class Metrics:
         self.refused: defaultdict[str, int] = defaultdict(int)
         self.connections: Callable[[], int] = lambda: 0
         self.statistics: Statistics = dict
+        self.clock_offsets: Statistics = dict
         self._tallies: dict[tuple[bytes, int], Tally] = {}
         self._registry = CollectorRegistry()
         self._registry.register(_Collector(self))
@@ -99,6 +100,12 @@ class _Collector:
             refused.add_metric((code,), count)
         yield refused
         yield GaugeMetricFamily("ringkv_http_connections", "Open client connections.", value=metrics.connections())
+        clocks = GaugeMetricFamily(
+            "ringkv_clock_offset_seconds", "By how much a peer's clock is ahead of this node's.", labels=("peer",)
+        )
+        for peer, seconds in sorted(metrics.clock_offsets().items()):
+            clocks.add_metric((peer,), seconds)
+        yield clocks
         yield from _families(metrics.statistics())
 
 

@@ -21,6 +21,7 @@ class Ready(BaseModel):
     """The node can serve."""
 
     status: str = "ready"
+    warnings: list[str] | None = None
 
 
 @router.get("/livez", summary="Whether the node listens")
@@ -30,16 +31,23 @@ async def livez() -> Live:
 
 
 @router.get(
-    "/readyz", summary="Whether the node should get requests", response_model=Ready, responses=problems(400, 503)
+    "/readyz",
+    summary="Whether the node should get requests",
+    response_model=Ready,
+    response_model_exclude_none=True,
+    responses=problems(400, 503),
 )
 async def readyz(
     request: Request,
-    verbose: Annotated[str | None, Query(description="Say every reason why not")] = None,
+    verbose: Annotated[
+        str | None, Query(description="Say every reason why not, and what else is not as it should be")
+    ] = None,
 ) -> Any:
     """200 once every partition held here has a known leader, and the node is not shutting down."""
-    reasons = gateway_of(request).unready()
+    gateway = gateway_of(request)
+    reasons = gateway.unready()
     if not reasons:
-        return Ready()
+        return Ready() if verbose is None else Ready(warnings=gateway.warnings())
     detail = reasons[0] if len(reasons) == 1 else f"{reasons[0]}, and {len(reasons) - 1} more reasons"
-    members = {} if verbose is None else {"reasons": reasons}
+    members = {} if verbose is None else {"reasons": reasons, "warnings": gateway.warnings()}
     return problem_response(Problem(NOT_READY, detail, members))

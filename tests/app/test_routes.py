@@ -269,6 +269,26 @@ def test_health(gateway: Running, client: httpx.Client) -> None:
     assert verbose.json()["reasons"] == ["partition 1 has no known leader", "partition 2 has no known leader"]
 
 
+def test_what_is_not_as_it_should_be_is_said_to_whoever_wants_to_know_more(
+    gateway: Running, client: httpx.Client
+) -> None:
+    assert client.get("/readyz?verbose").json() == {"status": "ready", "warnings": []}
+
+    gateway.fake.complaints = ["the clock of node n2 is 86400.0 s ahead of the others"]
+    brief, ready = client.get("/readyz"), client.get("/readyz?verbose")
+    gateway.fake.reasons = ["partition 1 has no known leader"]
+    unready = client.get("/readyz?verbose")
+    gateway.fake.reasons, gateway.fake.complaints = [], []
+
+    assert (brief.status_code, ready.status_code, unready.status_code) == (200, 200, 503)
+    assert brief.json() == {"status": "ready"}
+    assert ready.json()["warnings"] == unready.json()["warnings"] != []
+
+
+def test_metrics_have_the_clock_of_each_peer(client: httpx.Client) -> None:
+    assert 'ringkv_clock_offset_seconds{peer="n2"} 86400.0' in client.get("/metrics").text
+
+
 def test_a_draining_node_is_not_ready(gateway: Running, client: httpx.Client) -> None:
     gateway.app.state.gateway.is_draining = True
     answer = client.get("/readyz?verbose")
