@@ -30,9 +30,10 @@ class Exchange(Request):
     prepared    the answer of a request that is not served: a refusal, mostly
     answer      the answer, while it waits for those before it to leave
     cycle       of an ASGI request; None on the fast door
+    grant       header lines for the page that a browser sends it for (OriginPolicy.grant)
     """
 
-    __slots__ = ("_key", "_line", "answer", "cycle", "keep_alive", "prepared")
+    __slots__ = ("_key", "_line", "answer", "cycle", "grant", "keep_alive", "prepared")
 
     def __init__(self, line: Line, method: bytes, target: bytes, keep_alive: bool) -> None:
         self._line = line
@@ -45,11 +46,12 @@ class Exchange(Request):
         self.prepared: Answer | None = None
         self.answer: Answer | None = None
         self.cycle: RequestResponseCycle | None = None
+        self.grant = b""
 
     def reply(self, answer: Answer) -> None:
         line = self._line
         line.metrics.observe(self.method, answer.status, monotonic() - self.received)
-        self.answer = answer
+        self.answer = Answer(answer.status, answer.head + self.grant, answer.body) if self.grant else answer
         line.answered()
 
     def may_join(self, other: "Exchange") -> bool:

@@ -10,6 +10,7 @@ who has enough for now waits for it, and nobody else does: how far a slow reader
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -137,7 +138,7 @@ class Feeds:
         self._call_count = 0
         self._stirred: dict[PartitionId, None] = {}
         self._pump_is_due = False
-        self._pumped_at = 0.0
+        self._pumped_at = -math.inf  # never: a machine that has just booted counts its time from zero
 
     def open(self, watcher: Watcher, partition: int, pattern: Pattern, start: Position) -> Seat:
         """Tell `watcher` of every change from `start` on whose key matches; nothing of it before this returns."""

@@ -52,7 +52,8 @@ _STREAMED = frozenset(((b"POST", b"/v1/import"),))
 _UNBOUNDED = 1 << 62
 _AHEAD_BYTES_MAX = 65_536
 
-_FRAMING = frozenset((b"connection", b"expect", b"transfer-encoding"))
+# Header fields that most requests lack: of these each is looked at.
+_UNCOMMON = frozenset((b"connection", b"expect", b"origin", b"sec-fetch-site", b"transfer-encoding"))
 _BATCHES = frozenset((BATCH, TXN))
 _AUTHORITY = re.compile(rb"[^/?#]*")
 
@@ -70,8 +71,10 @@ class FrontProtocol(LineProtocol):
     """The bounding half of a connection: a request passes through _HEAD and _BODY, then joins the line."""
 
     __slots__ = (
-        *("_body_bytes", "_body_bytes_max", "_deadline", "_deaf", "_held", "_incoming", "_owes_continue", "_phase"),
+        *("_body_bytes", "_body_bytes_max", "_deadline", "_deaf", "_held", "_hosts", "_incoming", "_phase"),
         *(
+            "_origins",
+            "_owes_continue",
             "_phase_bytes",
             "_phase_is_new",
             "_pieces",
@@ -92,6 +95,8 @@ class FrontProtocol(LineProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._origins = self.patrol.origins
+        self._hosts = self._origins.known
         self._slice_bytes = self._limits.head_bytes_max
         self._deaf = False  # what comes in from now on is not a request
         self._unfinished = False  # the client is still sending what was refused
@@ -308,8 +313,8 @@ class FrontProtocol(LineProtocol):
                 self._body_bytes_max = limits.pair_bytes_max
             else:
                 self._route(exchange, headers)
-            if b"host" not in fields or not exchange.keep_alive or not _FRAMING.isdisjoint(fields):
-                self._check_framing(exchange, fields)
+            if fields.get(b"host") not in self._hosts or not exchange.keep_alive or not _UNCOMMON.isdisjoint(fields):
+                self._check_uncommon(exchange, fields)
             length = fields.get(b"content-length")
             if length is not None and int(length) > self._body_bytes_max:
                 self._too_large(exchange, int(length))
@@ -360,8 +365,14 @@ class FrontProtocol(LineProtocol):
 
     def _route(self, exchange: Exchange, headers: list[tuple[bytes, bytes]]) -> None:
         """Choose the door, and with it the bound of the body."""
-        target = exchange.target = _origin_form(exchange.target)
-        if b"#" in target:
+        target = _origin_form(exchange.target)
+        misdirected = None
+        if target is not exchange.target:
+            misdirected = self._origins.host_refusal(_authority(exchange.target))
+            exchange.target = target
+        if misdirected is not None:
+            self._decline(misdirected)
+        elif b"#" in target:
             self._decline(Problem(BAD_REQUEST, "a '#' in the request target must be sent as %23"))
         elif target.startswith(PREFIX):
             self._body_bytes_max = self._limits.pair_bytes_max
@@ -399,27 +410,33 @@ class FrontProtocol(LineProtocol):
     def _should_upgrade(self) -> bool:
         return False
 
-    def _check_framing(self, exchange: Exchange, fields: dict[bytes, bytes]) -> None:
-        """Look at what most requests lack: another version, an expectation, a transfer coding."""
+    def _check_uncommon(self, exchange: Exchange, fields: dict[bytes, bytes]) -> None:
+        """Look at what most requests lack: another version or host, an origin, an expectation, a transfer coding."""
         version = self.parser.get_http_version()
         coding = fields.get(b"transfer-encoding")
         self.headers = []  # trailers may come, and are nobody's
         expectation = fields.get(b"expect")
+        exchange.grant = self._origins.grant(fields)
         if version not in {"1.0", "1.1"}:
             self._stop(Problem(BAD_REQUEST, f"HTTP/{version} is not spoken here"))
         if coding is not None and (coding.strip().lower() != b"chunked" or version == "1.0"):
             self._stop(Problem(BAD_REQUEST, "no transfer coding but chunked is understood"))
+        refused = self._origins.refusal(exchange.method, fields)
         if version == "1.0":
             exchange.keep_alive = False
         elif b"host" not in fields:
-            self._decline(Problem(BAD_REQUEST, "header Host is missing", {"header": "Host"}))
+            refused = Problem(BAD_REQUEST, "header Host is missing", {"header": "Host"})
         elif expectation is not None and expectation.lower() != b"100-continue":
-            self._decline(Problem(BAD_HEADER, "header Expect may ask for 100-continue only", {"header": "Expect"}))
-        elif expectation is not None and exchange.prepared is None:
+            refused = Problem(BAD_HEADER, "header Expect may ask for 100-continue only", {"header": "Expect"})
+        if refused is not None:
+            self._decline(refused)
+        elif exchange.prepared is None:
+            exchange.prepared = self._origins.preflight(exchange.method, fields)
+        if expectation is not None and version != "1.0":
+            if exchange.prepared is not None:
+                self._refuse(None)  # told so now, the client may never send the body that it announced
+                raise _StopParsingError
             self._owes_continue = True
-        if expectation is not None and exchange.prepared is not None:
-            self._refuse(None)  # told so now, the client may never send the body that it announced
-            raise _StopParsingError
 
     def _too_large(self, exchange: Exchange, size: int) -> None:
         """Refuse a body of `size` bytes, announced or counted so far, and read to its end where that is near."""
@@ -449,6 +466,7 @@ class FrontProtocol(LineProtocol):
         """Answer the incoming request with `problem`; what comes of its body is thrown away."""
         assert self._incoming is not None, "nothing to decline"
         self.metrics.refused[problem.kind.code] += 1
+        self._incoming.grant = self._incoming.grant or self._origins.grant(dict(self.headers))
         self._incoming.prepared = problem.answer()
         self._body_bytes_max = self._limits.drain_bytes_max
 
@@ -555,7 +573,12 @@ def _origin_form(target: bytes) -> bytes:
     scheme, mark, rest = target.partition(b"://")
     if not mark or scheme.lower() not in {b"http", b"https"}:
         return target
-    authority = _AUTHORITY.match(rest)
-    assert authority is not None, "it matches anything"
-    path = rest[authority.end() :]
+    path = rest[len(_authority(target)) :]
     return path if path.startswith(b"/") else b"/" + path
+
+
+def _authority(target: bytes) -> bytes:
+    """The host and port of an absolute target."""
+    found = _AUTHORITY.match(target.partition(b"://")[2])
+    assert found is not None, "it matches anything"
+    return found.group()

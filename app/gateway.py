@@ -6,12 +6,15 @@ from app.batch import BatchHandler
 from app.deletion import Deleter
 from app.kv import KvHandler
 from app.metrics import Metrics
+from app.originpolicy import OriginPolicy
 from app.patrol import Patrol
 from app.problems import NOT_READY, Problem
 from app.scanning import Pager
 from app.settings import Settings
 from app.txn import TxnHandler
+from app.views import ClusterView
 from app.watch import Watches
+from raftgroups import split_address
 
 if TYPE_CHECKING:
     from app.coordinator import Coordinator
@@ -30,7 +33,8 @@ class Gateway:
         self.kv = KvHandler(settings.limits, settings.consistency, settings.idempotency_seconds)
         self.batch = BatchHandler(settings.limits, settings.consistency, settings.idempotency_seconds)
         self.txn = TxnHandler(settings.limits, settings.idempotency_seconds)
-        self.patrol = Patrol(settings.limits, self.kv, self.metrics)
+        self.origins = OriginPolicy(settings)
+        self.patrol = Patrol(settings.limits, self.kv, self.metrics, self.origins)
         self.watches = Watches(settings.limits)
         self.coordinator: Coordinator | None = None
         self.pager: Pager | None = None
@@ -49,6 +53,7 @@ class Gateway:
         self.txn.open(coordinator)
         self.watches.open(coordinator)
         self.metrics.clock_offsets = coordinator.clock_offsets
+        self.origins.members = lambda: hosts_of(coordinator.cluster())
         self.metrics.statistics = lambda: {**coordinator.statistics(), **self.watches.statistics()}
 
     def drain(self) -> None:
@@ -73,3 +78,9 @@ class Gateway:
 
     def starting(self) -> Problem:
         return Problem(NOT_READY, "the node is still starting")
+
+
+def hosts_of(cluster: ClusterView) -> set[str]:
+    """What the nodes are called in the addresses that they tell."""
+    addresses = {address for node in cluster.nodes for address in (node.http, node.peer) if address}
+    return {split_address(address)[0] for address in addresses}

@@ -7,6 +7,7 @@ from typing import Protocol
 from app.answers import encode_starts
 from app.kv import KvHandler
 from app.metrics import Metrics
+from app.originpolicy import OriginPolicy
 from app.settings import Limits
 
 
@@ -27,8 +28,9 @@ class Patrol:
     A timer per request would cost more than the request; here one looks at everybody, about once a second.
     """
 
-    def __init__(self, limits: Limits, kv: KvHandler, metrics: Metrics) -> None:
+    def __init__(self, limits: Limits, kv: KvHandler, metrics: Metrics, origins: OriginPolicy) -> None:
         self.limits = limits
+        self.origins = origins
         self.kv = kv
         self.metrics = metrics
         self._open: set[Watched] = set()

@@ -28,6 +28,7 @@ class Setting:
     required   there is no default
     least, most  bounds of a number, both included
     choices    the only values of a text
+    is_list    of texts: separated by commas, or given as an option several times
     is_secret  its value is never shown, nor taken from an argument list or a configuration file
     """
 
@@ -39,6 +40,7 @@ class Setting:
     least: float | None = None
     most: float | None = None
     choices: tuple[str, ...] = ()
+    is_list: bool = False
     is_secret: bool = False
 
     @property
@@ -74,6 +76,8 @@ class Setting:
             return self._number(value)
         if isinstance(self.kind, type) and isinstance(value, self.kind) and not isinstance(value, str):
             return value
+        if self.is_list and isinstance(value, list) and all(isinstance(part, str) for part in value):
+            value = ",".join(value)
         if not isinstance(value, str):
             raise SettingsError(f"{self.name}: expected a text, not {value!r}")
         if self.choices:
@@ -100,11 +104,13 @@ def setting(
     most: float | None = None,
     choices: tuple[str, ...] = (),
     factory: Callable[[], Any] | None = None,
+    is_list: bool = False,
     is_secret: bool = False,
 ) -> Any:
     """Declare a field: what Setting says, beside its name and type."""
     assert (least is None) == (most is None), "a number has both bounds or none"
-    metadata = {_KEY: {"text": text, "least": least, "most": most, "choices": choices, "is_secret": is_secret}}
+    facts = {"text": text, "least": least, "most": most, "choices": choices, "is_list": is_list, "is_secret": is_secret}
+    metadata = {_KEY: facts}
     if factory is not None:
         return dataclasses.field(default_factory=factory, metadata=metadata, repr=not is_secret)
     return dataclasses.field(default=default, metadata=metadata, repr=not is_secret)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from app.origins import parse_hosts, parse_origins
 from app.setting import Setting, SettingsError, nearest, setting, settings_of
 from raftgroups import (
     CONTENT_TYPE_LENGTH_MAX,
@@ -185,6 +186,19 @@ class Settings:
         text="While a partition has no leader nobody can renew what is about to expire. So when it has one again, keys"
         " with a TTL live longer by that time, but by no more than this; 0 is not at all. Give it to all nodes alike.",
     )
+    allow_host: str = setting(
+        "",
+        is_list=True,
+        text="Names that the node is asked by, beside its addresses, localhost, the name that http binds, names without"
+        " a dot, and those of the nodes; where it listens everywhere, also names in .local, .internal, .svc and"
+        " .home.arpa. Any other Host is refused with 421. *.example.com is all below it, * is any.",
+    )
+    allow_origin: str = setting(
+        "",
+        is_list=True,
+        text="Origins of web pages, as https://example.com:8443, that may use this node as its own pages do; * is any."
+        " What pages of any other origin would change is refused with 403.",
+    )
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
@@ -199,6 +213,8 @@ class Settings:
             item.check(getattr(self, item.name))
         if self.partitions & (self.partitions - 1):
             raise SettingsError(f"partitions must be a power of two up to {PARTITIONS_MAX}, not {self.partitions}")
+        parse_hosts(self.allow_host)
+        parse_origins(self.allow_origin)
         self._check_secret()
 
     def _check_seeds(self) -> None:

@@ -45,11 +45,25 @@ def option_of(item: Setting) -> click.Option:
     elif item.default not in (None, "", b""):
         facts = [f"default: {item.default:g}" if item.kind is float else f"default: {item.default}", *facts]
     help_text = f"{item.text}  [{'; '.join(facts)}]" if facts else item.text
-    return click.Option([item.option, item.name], metavar=_metavar(item), help=help_text, type=str)
+    names = [item.option, item.name]
+    if item.is_list:
+        return click.Option(names, metavar=_metavar(item), help=help_text, type=str, multiple=True, callback=_joined)
+    return click.Option(names, metavar=_metavar(item), help=help_text, type=str)
+
+
+def _joined(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> str | None:
+    return ",".join(values) if values else None
 
 
 def _metavar(item: Setting) -> str:
-    known = {"http": "HOST:PORT", "peer": "HOST:PORT", "seeds": "NAME=HOST:PORT,...", "data": "DIR"}
+    known = {
+        "http": "HOST:PORT",
+        "peer": "HOST:PORT",
+        "seeds": "NAME=HOST:PORT,...",
+        "data": "DIR",
+        "allow_host": "NAME,...",
+        "allow_origin": "ORIGIN,...",
+    }
     if item.name.endswith(("file", "config")):
         return "FILE"
     if item.choices:

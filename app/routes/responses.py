@@ -7,10 +7,12 @@ from typing import Any, cast
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import ASGIApp
 
 from app.answers import Answer, header_pairs
 from app.fields import read_query
 from app.gateway import Gateway
+from app.middleware import CheckOrigin
 from app.problems import (
     CHANGE_REFUSED,
     HISTORY_GONE,
@@ -117,6 +119,10 @@ class Api(FastAPI):
         schema = ProblemModel.model_json_schema(ref_template="#/components/schemas/{model}")
         document.setdefault("components", {}).setdefault("schemas", {}).update(self.schemas, ProblemModel=schema)
         return document
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The check of the origin comes first, and last: the framework's own answer to a failure passes it, too."""
+        return CheckOrigin(super().build_middleware_stack(), self.state.gateway.origins)
 
 
 def gateway_of(request: Request) -> Gateway:

@@ -6,8 +6,10 @@ from typing import cast
 
 from app.kv import KvHandler
 from app.metrics import Metrics
+from app.originpolicy import OriginPolicy
 from app.patrol import Patrol
 from app.settings import Limits
+from tests.app.running import SETTINGS
 
 
 class Loop:
@@ -44,7 +46,7 @@ class Connection:
 def test_one_timer_looks_after_everybody_while_there_is_anybody() -> None:
     limits = Limits(head_seconds=2.0, connections_max=2)
     metrics = Metrics()
-    patrol = Patrol(limits, KvHandler(limits), metrics)
+    patrol = Patrol(limits, KvHandler(limits), metrics, OriginPolicy(SETTINGS))
     loop = Loop()
     one, two, three = (Connection(patrol) for _ in range(3))
 
@@ -63,7 +65,7 @@ def test_one_timer_looks_after_everybody_while_there_is_anybody() -> None:
 
 
 def test_the_start_of_an_answer_follows_the_common_headers() -> None:
-    patrol = Patrol(Limits(), KvHandler(Limits()), Metrics())
+    patrol = Patrol(Limits(), KvHandler(Limits()), Metrics(), OriginPolicy(SETTINGS))
 
     patrol.renew([(b"date", b"now")])
 
