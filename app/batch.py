@@ -28,7 +28,7 @@ from app.operations import (
     result_of_problem,
 )
 from app.problems import DEADLINE, NOT_READY, TOKEN_BUSY, TOKEN_REUSED, Problem, problem_of
-from app.reading import of_session, read_freshness
+from app.reading import of_session, read_freshness, weakest
 from app.requests import CommandOutcome, Readings
 from app.session import encode_session
 from app.settings import IDEMPOTENCY_SECONDS, Limits
@@ -56,9 +56,6 @@ PATH = b"/v1/batch"
 # Tokens of a batch, beside those of keys: no key is empty, and no Idempotency-Key holds a zero byte.
 SCOPE = hashlib.blake2b(b"", digest_size=DIGEST_BYTES).digest()
 _END = b"\x00"
-
-# From the strongest level to the weakest.
-_LEVELS = tuple(Level)
 
 
 class Store(Protocol):
@@ -278,7 +275,7 @@ def _receipt_lines(receipts: Sequence[Receipt]) -> bytes:
     """What holds for all reads together: the weakest level, the greatest age, and everybody who served."""
     if not receipts:
         return b""
-    level = max((receipt.level for receipt in receipts), key=_LEVELS.index)
+    level = weakest(receipt.level for receipt in receipts)
     age = max(receipt.staleness_ms for receipt in receipts)
     served = dict.fromkeys(f"{receipt.served_by};role={receipt.role}" for receipt in receipts)
     return f"kv-consistency: {level}\r\nkv-staleness-ms: {age}\r\nkv-served-by: {', '.join(served)}\r\n".encode()

@@ -10,12 +10,13 @@ from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote_from_bytes, urlencode
 from uuid import uuid4
 
+from app import rules
 from app.clienterrors import ClientError, NotAGatewayError, OutcomeUnknownError, Response, error_of
 
 T_co = TypeVar("T_co", covariant=True)
 
 Text = bytes | str  # a str stands for its UTF-8
-Level = Literal["linearizable", "lease", "session", "bounded", "stale"]
+Level = rules.LevelName
 IfMatch = int | Literal["*"] | None
 
 _JSON = {"Content-Type": "application/json"}
@@ -234,7 +235,7 @@ def query_of(**parameters: str | bytes | None) -> str:
 
 def takes_session(consistency: Level | None) -> bool | None:
     """Whether a session's token means anything to a read at this level; None: the cluster's default decides."""
-    return None if consistency is None else consistency not in {"bounded", "stale"}
+    return None if consistency is None else rules.takes_session(consistency)
 
 
 def expect(response: Response, *statuses: int, is_write: bool) -> None:

@@ -6,11 +6,11 @@
 The encoding is that of key and value: base64, unless both are UTF-8.
 """
 
-from base64 import b64encode
 from dataclasses import dataclass
 
 import msgspec
 
+from app.spelling import spell_together
 from raftgroups import Change, Told
 
 _OCTETS = "application/octet-stream"
@@ -45,10 +45,7 @@ def render_change(change: Change) -> Rendering:
     item = change.item
     event = "put" if item is not None else "expire" if change.has_expired else "delete"
     value = item.value if item is not None else b""
-    try:
-        key_text, value_text, encoding = change.key.decode(), value.decode(), "utf8"
-    except UnicodeDecodeError:
-        key_text, value_text, encoding = b64encode(change.key).decode(), b64encode(value).decode(), "base64"
+    (key_text, value_text), encoding = spell_together(change.key, value)
     document: dict[str, str | int] = {"event": event, "key": key_text}
     if item is not None:
         document["value"] = value_text

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from app.calls import stranger
+from app.spelling import Encoding, unspell
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
@@ -22,3 +25,11 @@ class Item(Key):
     value: bytes
     content_type: str
     expires_in: float | None
+
+
+def read_spelled(text: str, encoding: Encoding) -> bytes:
+    """The bytes that an answer spells. Raises: NotAGatewayError, if it spells none."""
+    try:
+        return unspell(text, encoding)
+    except ValueError as error:
+        raise stranger(is_write=False) from error

@@ -3,7 +3,6 @@
 They travel as MessagePack, in which keys and values are bytes.
 """
 
-import binascii
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ import msgspec
 from app.calls import Changed, Number, Text, Written, content_type_of, encode, stranger
 from app.clienterrors import ClientError, Response, error_in
 from app.clientitem import Item
+from app.spelling import unspell
 
 MSGPACK = {"Content-Type": "application/msgpack", "Accept": "application/msgpack"}
 
@@ -198,7 +198,7 @@ def _spelled_key(document: Mapping[str, Any]) -> bytes:
     if not isinstance(key, str):
         return b""
     try:
-        return binascii.a2b_base64(key, strict_mode=True) if document.get("encoding") == "base64" else key.encode()
+        return unspell(key, "base64" if document.get("encoding") == "base64" else "utf8")
     except ValueError:
         return b""
 

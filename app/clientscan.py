@@ -6,8 +6,8 @@ import msgspec
 
 from app.calls import Call, Level, Text, encode, expect, query_of, stranger, takes_session
 from app.clienterrors import Response
-from app.clientitem import Item, Key
-from app.spelling import Encoding, read_spelled
+from app.clientitem import Item, Key, read_spelled
+from app.spelling import Encoding
 
 PAGE_KEYS = 1_000
 

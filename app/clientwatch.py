@@ -13,8 +13,9 @@ import msgspec
 from app.attempts import PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN
 from app.calls import Call, Text, encode, expect, query_of, stranger
 from app.clienterrors import CompactedError, NotAGatewayError, ProblemError, Response, error_of
+from app.clientitem import read_spelled
 from app.events import EventParser
-from app.spelling import Encoding, read_spelled
+from app.spelling import Encoding
 
 Kind = Literal["put", "delete", "expire"]
 

@@ -8,19 +8,18 @@ seldom not, so its encoding is left out when it is utf8; and so are a content ty
     export := entry "\n" … end "\n"        end := {"complete":true,"count":N} | {"complete":false,"count":N,"error":{…}}
 """
 
-import base64
-import binascii
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 
 from app.fields import is_media_type
+from app.operations import Ttl
+from app.pairs import pair_problem
+from app.rules import left_ms, ttl_ms_of
 from app.settings import Limits
-from app.writing import TTL_SECONDS_MAX
+from app.spelling import Encoding, spell, unspell
 from raftgroups import ConditionalPut, Pair, Put, decode_item
-
-Encoding = Literal["utf8", "base64"]
 
 END_PREFIX = b'{"complete":'
 # A control character of one byte takes six, and a name or a number of an entry never more than this.
@@ -60,7 +59,7 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key_encoding: Encoding = "utf8"
     revision: int = 0
     content_type: str = ""
-    expires_in: Annotated[float, msgspec.Meta(gt=0, le=TTL_SECONDS_MAX)] | None = None
+    expires_in: Ttl | None = None
 
 
 class End(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -88,10 +87,9 @@ def entries_of(pairs: Iterable[Pair], clock_ms_of: Callable[[bytes], int]) -> li
     entries = []
     for raw_key, stored in pairs:
         item = decode_item(stored)
-        key, key_encoding = _text(raw_key)
-        value, encoding = _text(item.value)
-        # What is over by now, but was there, is about to be gone.
-        expires_in = max(1, item.expires_ms - clock_ms_of(raw_key)) / 1_000 if item.expires_ms else None
+        key, key_encoding = spell(raw_key)
+        value, encoding = spell(item.value)
+        expires_in = left_ms(item.expires_ms, clock_ms_of(raw_key)) / 1_000 if item.expires_ms else None
         entries.append(Entry(key, value, encoding, item.revision, key_encoding, item.content_type, expires_in))
     return entries
 
@@ -100,7 +98,7 @@ def key_entries_of(pairs: Iterable[Pair]) -> list[KeyEntry]:
     """The same without values."""
     entries = []
     for raw_key, stored in pairs:
-        key, key_encoding = _text(raw_key)
+        key, key_encoding = spell(raw_key)
         entries.append(KeyEntry(key, decode_item(stored).revision, key_encoding))
     return entries
 
@@ -140,17 +138,15 @@ def command_of(line: bytes, limits: Limits) -> Put | ConditionalPut:
     value = _bytes("value", entry.value, entry.encoding)
     if not key:
         raise BadEntryError("the key is empty")
-    if len(key) > limits.key_bytes_max:
-        raise BadEntryError(f"the key has {len(key)} bytes; at most {limits.key_bytes_max} are allowed")
-    if len(key) + len(value) > limits.pair_bytes_max:
-        size = len(key) + len(value)
-        raise BadEntryError(f"key and value have {size} bytes; together they may have {limits.pair_bytes_max}")
+    refused = pair_problem(key, value, limits)
+    if refused is not None:
+        raise BadEntryError(refused.detail)
     kind = entry.content_type
     if not is_media_type(kind, limits.content_type_bytes_max):
         raise BadEntryError(f"content_type is no media type of at most {limits.content_type_bytes_max} bytes")
     if entry.expires_in is None:
         return Put(key, value, kind)
-    return ConditionalPut(key, value, kind, max(1, round(entry.expires_in * 1_000)), None)
+    return ConditionalPut(key, value, kind, ttl_ms_of(entry.expires_in), None)
 
 
 def line_bytes_max(limits: Limits) -> int:
@@ -158,17 +154,8 @@ def line_bytes_max(limits: Limits) -> int:
     return _ESCAPED_BYTES * limits.pair_bytes_max + limits.content_type_bytes_max + _OTHER_BYTES
 
 
-def _text(data: bytes) -> tuple[str, Encoding]:
-    try:
-        return data.decode(), "utf8"
-    except UnicodeDecodeError:
-        return base64.b64encode(data).decode(), "base64"
-
-
 def _bytes(name: str, text: str, encoding: Encoding) -> bytes:
-    if encoding == "utf8":
-        return text.encode()
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise BadEntryError(f"{name} is not base64: {error}") from error
+        return unspell(text, encoding)
+    except ValueError as error:
+        raise BadEntryError(f"{name} {error}") from error

@@ -11,16 +11,17 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
+from app.pairs import key_problem
 from app.problems import (
     BAD_HEADER,
     BAD_KEY,
     BAD_PARAMETER,
     DUPLICATE_PARAMETER,
-    KEY_TOO_LONG,
     UNKNOWN_PARAMETER,
     UNSUPPORTED,
     Problem,
 )
+from app.rules import whole_number
 from app.settings import Limits
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
@@ -61,13 +62,7 @@ def read_key(raw: bytes, key_bytes_max: int) -> bytes | Problem:
         raw = unquote_to_bytes(raw)
     if not raw:
         return Problem(BAD_KEY, "the key is empty")
-    if len(raw) > key_bytes_max:
-        return Problem(
-            KEY_TOO_LONG,
-            f"the key has {len(raw)} bytes; at most {key_bytes_max} are allowed",
-            {"limit": key_bytes_max, "size": len(raw)},
-        )
-    return raw
+    return key_problem(raw, key_bytes_max) or raw
 
 
 def read_query(query: bytes, known: Collection[str], planned: Collection[str] = ()) -> Mapping[str, str] | Problem:
@@ -109,8 +104,9 @@ def read_raw_query(
 
 def read_number(header: str, value: bytes, low: int, high: int) -> int | Problem:
     """A decimal header value from `low` to `high`."""
-    if value.isdigit() and len(value) <= 18 and low <= int(value) <= high:
-        return int(value)
+    number = whole_number(value, low, high)
+    if number is not None:
+        return number
     return Problem(BAD_HEADER, f"header {header} must be a whole number from {low} to {high}", {"header": header})
 
 

@@ -10,15 +10,8 @@ from typing import Protocol
 
 from app.answers import Answer
 from app.fields import read_entity_tags, read_key, read_timeout
-from app.problems import (
-    METHOD_NOT_ALLOWED,
-    NO_SUCH_KEY,
-    NOT_READY,
-    PAIR_TOO_LARGE,
-    UNSUPPORTED,
-    Problem,
-    problem_of,
-)
+from app.pairs import pair_problem, pair_too_large
+from app.problems import METHOD_NOT_ALLOWED, NO_SUCH_KEY, NOT_READY, UNSUPPORTED, Problem, problem_of
 from app.reading import Receipts, expiry_line, of_session, read_freshness, read_session
 from app.session import extend_session
 from app.settings import IDEMPOTENCY_SECONDS, Limits
@@ -135,9 +128,7 @@ class KvHandler:
 
     def too_large(self, size: int) -> Problem:
         """The refusal of a pair, or of a value alone, of `size` bytes."""
-        limit = self._limits.pair_bytes_max
-        detail = f"{size} bytes were sent; key and value together may have {limit}"
-        return Problem(PAIR_TOO_LARGE, detail, {"limit": limit, "size": size})
+        return pair_too_large(size, self._limits)
 
     def _get(self, request: Request, key: bytes, query: bytes) -> Problem | None:
         fresh = read_freshness(query, self._level)
@@ -200,12 +191,11 @@ class KvHandler:
         return Answer(200, b'%betag: "%d"\r\n%b%b' % (kind, item.revision, receipt, _GUARDS), item.value)
 
     def _store_body(self, request: Request, key: bytes, query: bytes) -> Problem | None:
-        body = request.body
-        size = len(key) + len(body)
-        if size > self._limits.pair_bytes_max:
-            return self.too_large(size)
+        refused = pair_problem(key, request.body, self._limits)
+        if refused is not None:
+            return refused
         read = read_put if request.method == b"PUT" else read_operation
-        return self._write(request, key, read(key, query, request.fields, body, self._limits))
+        return self._write(request, key, read(key, query, request.fields, request.body, self._limits))
 
     def _write(self, request: Request, key: bytes, read: Repeatable | Problem) -> Problem | None:
         if isinstance(read, Problem):

@@ -13,9 +13,6 @@ As JSON, or as MessagePack, where keys and values may be bytes as well, which ar
 read is a Problem that names the place: `ops[3].key`. A pair or a key that is too large is the failure of its operation.
 """
 
-import base64
-import binascii
-import math
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
@@ -23,25 +20,23 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from app.expectation import expected_of
 from app.fields import is_media_type
+from app.pairs import key_problem, pair_problem
 from app.problems import (
     BAD_BODY,
-    KEY_TOO_LONG,
     NOT_TOGETHER,
-    PAIR_TOO_LARGE,
     TOO_MANY_OPERATIONS,
     Kind,
     Problem,
     problem_of,
 )
-from app.reading import seconds_left
 from app.requests import CommandOutcome
+from app.rules import EXPECTED_MAX, INTEGER_MAX, INTEGER_MIN, TTL_SECONDS_MAX, TTL_SECONDS_MIN, left_seconds, ttl_ms_of
 from app.settings import Limits
-from app.writing import TTL_SECONDS_MAX, refusal
+from app.spelling import Encoding, spell, spell_base64, unspell
+from app.writing import refusal
 from raftgroups import (
-    EXPECTED_MAX,
-    INTEGER_MAX,
-    INTEGER_MIN,
     AppendTo,
     Changed,
     ConditionalDelete,
@@ -69,10 +64,7 @@ Key = Annotated[
 Value = Annotated[
     Any, Meta(description="Spelled as `encoding` says", examples=["hello"], extra_json_schema={"type": "string"})
 ]
-Encoding = Annotated[
-    Literal["utf8", "base64"],
-    Meta(description="How key and value are spelled, and how a value is answered"),
-]
+Spelled = Annotated[Encoding, Meta(description="How key and value are spelled, and how a value is answered")]
 ContentType = Annotated[
     str,
     Meta(
@@ -81,7 +73,10 @@ ContentType = Annotated[
         extra_json_schema={"pattern": "^[a-z]{1,20}/[a-z0-9.+-]{1,40}$", "maxLength": 61},
     ),
 ]
-Ttl = Annotated[float, Meta(ge=0.001, le=TTL_SECONDS_MAX, description="Seconds until the key is gone", examples=[60])]
+Ttl = Annotated[
+    float,
+    Meta(ge=TTL_SECONDS_MIN, le=TTL_SECONDS_MAX, description="Seconds until the key is gone", examples=[60]),
+]
 _Revision = Annotated[int, Meta(ge=1, le=INTEGER_MAX)]
 IfMatch = (
     Annotated[_Revision, Meta(description="Only if the key is at this revision")]
@@ -94,7 +89,7 @@ By = Annotated[int, Meta(ge=INTEGER_MIN, le=INTEGER_MAX, description="What to ad
 
 class _Operation(msgspec.Struct, tag_field="op", forbid_unknown_fields=True, kw_only=True):
     key: Key
-    encoding: Encoding = "utf8"
+    encoding: Spelled = "utf8"
 
 
 class PutOperation(_Operation, tag="put"):
@@ -163,7 +158,7 @@ class OperationResult(msgspec.Struct, omit_defaults=True, kw_only=True):
     status: Annotated[int, Meta(examples=[204])]
     revision: Annotated[int, Meta(description="Of the key; of the one there, where a condition failed")] | None = None
     value: Annotated[Any, Meta(description="As MessagePack: its bytes", extra_json_schema={"type": "string"})] = None
-    encoding: Annotated[Literal["utf8", "base64"], Meta(description="Of the value; not in MessagePack")] | None = None
+    encoding: Annotated[Encoding, Meta(description="Of the value; not in MessagePack")] | None = None
     content_type: str | None = None
     expires_in: Annotated[int, Meta(description="Seconds until the key is gone")] | None = None
     code: Annotated[str, Meta(description="Of the problem, as are all members that follow")] | None = None
@@ -280,19 +275,19 @@ def bad_member(name: str, place: int, error: MemberError) -> Problem:
     return Problem(error.kind, detail, {"operation": place, "member": error.member})
 
 
-def read_bytes(member: str, given: object, encoding: str) -> bytes:
+def read_bytes(member: str, given: object, encoding: Encoding) -> bytes:
     """A key or a value. Raises: MemberError."""
     if isinstance(given, bytes):
         return given
     if not isinstance(given, str):
         raise MemberError(member, "must be a string")
     try:
-        return given.encode() if encoding == "utf8" else binascii.a2b_base64(given, strict_mode=True)
-    except ValueError:
-        raise MemberError(member, f"is not {'UTF-8' if encoding == 'utf8' else 'base64'}") from None
+        return unspell(given, encoding)
+    except ValueError as error:
+        raise MemberError(member, str(error)) from None
 
 
-def read_key(given: object, encoding: str) -> bytes:
+def read_key(given: object, encoding: Encoding) -> bytes:
     """A key of any length but none. Raises: MemberError."""
     key = read_bytes("key", given, encoding)
     if not key:
@@ -308,48 +303,32 @@ def read_content_type(given: str, limits: Limits) -> str:
     return given
 
 
-def ttl_ms_of(ttl: float | UnsetType) -> int:
-    """A lifetime in whole milliseconds, at least one; 0 where none was given. Raises: MemberError."""
+def read_ttl(ttl: float | UnsetType) -> int:
+    """A lifetime in whole milliseconds; 0 where none was given. Raises: MemberError."""
     if isinstance(ttl, UnsetType):
         return 0
-    if not 0.001 <= ttl <= TTL_SECONDS_MAX:  # what is no number is not
-        raise MemberError("ttl", f"must be seconds from 0.001 to {TTL_SECONDS_MAX}")
-    return math.ceil(round(ttl * 1_000, 3))
-
-
-def pair_problem(key: bytes, value: bytes, limits: Limits) -> Problem | None:
-    """Why a pair is too large, if it is."""
-    size = len(key) + len(value)
-    if len(key) <= limits.key_bytes_max and size <= limits.pair_bytes_max:
-        return None
-    if len(key) > limits.key_bytes_max:
-        limit, size = limits.key_bytes_max, len(key)
-        return Problem(
-            KEY_TOO_LONG, f"the key has {size} bytes; at most {limit} are allowed", {"limit": limit, "size": size}
-        )
-    limit = limits.pair_bytes_max
-    detail = f"key and value have {size} bytes; together they may have {limit}"
-    return Problem(PAIR_TOO_LARGE, detail, {"limit": limit, "size": size})
+    try:
+        return ttl_ms_of(ttl)
+    except ValueError as error:
+        raise MemberError("ttl", str(error)) from None
 
 
 def _read_operation(operation: Operation, limits: Limits) -> Step:
     """Raises: MemberError."""
     encoding = operation.encoding
     key = read_key(operation.key, encoding)
-    value = b""
-    task: Repeatable | Lookup | Problem
+    task: Repeatable | Lookup
     if isinstance(operation, PutOperation):
         value = read_bytes("value", operation.value, encoding)
-        task = _put(operation, key, value, limits)
-    elif isinstance(operation, GetOperation):
-        task = Lookup(key)
+        refused, task = pair_problem(key, value, limits), _put(operation, key, value, limits)
     elif isinstance(operation, AppendOperation):
         value = read_bytes("value", operation.value, encoding)
         expected = _expected(operation.if_match, operation.if_none_match)
-        task = AppendTo(key, value, limits.pair_bytes_max, expected)
+        refused, task = pair_problem(key, value, limits), AppendTo(key, value, limits.pair_bytes_max, expected)
     else:
-        task = _command(operation, key)
-    return Step(pair_problem(key, value, limits) or task, encoding == "base64")
+        refused = key_problem(key, limits.key_bytes_max)
+        task = Lookup(key) if isinstance(operation, GetOperation) else _command(operation, key)
+    return Step(refused or task, encoding == "base64")
 
 
 def _put(operation: PutOperation, key: bytes, value: bytes, limits: Limits) -> Repeatable:
@@ -358,7 +337,7 @@ def _put(operation: PutOperation, key: bytes, value: bytes, limits: Limits) -> R
     if operation.ttl is UNSET and operation.if_match is UNSET and operation.if_none_match is UNSET:
         return Put(key, value, content_type)
     expected = _expected(operation.if_match, operation.if_none_match)
-    return ConditionalPut(key, value, content_type, ttl_ms_of(operation.ttl), expected)
+    return ConditionalPut(key, value, content_type, read_ttl(operation.ttl), expected)
 
 
 def _command(operation: DeleteOperation | IncrOperation | TouchOperation | PersistOperation, key: bytes) -> Repeatable:
@@ -368,10 +347,10 @@ def _command(operation: DeleteOperation | IncrOperation | TouchOperation | Persi
     expected = _expected(operation.if_match, UNSET)
     if isinstance(operation, DeleteOperation):
         return Delete(key) if expected is None else ConditionalDelete(key, expected)
-    return Touch(key, ttl_ms_of(operation.ttl) if isinstance(operation, TouchOperation) else 0, expected)
+    return Touch(key, read_ttl(operation.ttl) if isinstance(operation, TouchOperation) else 0, expected)
 
 
-def _expected(match: object, none_match: object) -> Expected:
+def _expected(match: IfMatch | UnsetType, none_match: object) -> Expected:
     """What the conditions expect to be there. Raises: MemberError."""
     if none_match is not UNSET:
         if match is not UNSET:
@@ -379,9 +358,12 @@ def _expected(match: object, none_match: object) -> Expected:
         return False
     if match is UNSET:
         return None
-    if isinstance(match, int):
-        return (match,)
-    return tuple(sorted(set(match))) if isinstance(match, list) else True
+    if match == "*":
+        return True
+    try:
+        return expected_of(match if isinstance(match, list) else (match,))
+    except ValueError as error:
+        raise MemberError("if_match", str(error)) from None
 
 
 # What came of them.
@@ -417,7 +399,7 @@ def result_of_item(item: Item | None, clock_ms: int, *, in_base64: bool, is_raw:
         value=value,
         encoding=encoding,
         content_type=item.content_type or None,
-        expires_in=seconds_left(item.expires_ms, clock_ms) if item.expires_ms and clock_ms else None,
+        expires_in=left_seconds(item.expires_ms, clock_ms) if item.expires_ms and clock_ms else None,
     )
 
 
@@ -430,15 +412,10 @@ def result_of_problem(problem: Problem) -> OperationResult:
     )
 
 
-def _spell(value: bytes, *, in_base64: bool, is_raw: bool) -> tuple[str | bytes, Literal["utf8", "base64"] | None]:
+def _spell(value: bytes, *, in_base64: bool, is_raw: bool) -> tuple[str | bytes, Encoding | None]:
     if is_raw:
         return value, None
-    if not in_base64:
-        try:
-            return value.decode(), "utf8"
-        except UnicodeDecodeError:
-            pass
-    return base64.b64encode(value).decode(), "base64"
+    return (spell_base64(value), "base64") if in_base64 else spell(value)
 
 
 _PLACE = re.compile(r"\.(\w+)\[(\d+)\](?:\.(\w+))?")

@@ -1,18 +1,17 @@
 """Reading: how fresh a read must be, from a request's query and token, and what an answer says of it."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from app.fields import read_query
 from app.problems import BAD_PARAMETER, NOT_TOGETHER, UNSUPPORTED, Problem
+from app.rules import STALENESS_MS, STALENESS_MS_MAX, left_seconds, takes_session, whole_number
 from app.session import decode_session
 from raftgroups import NEWEST, Freshness, Level, Receipt, index_of
 
 PARAMETERS = ("consistency", "max_staleness")
-STALENESS_MS = 10_000
-STALENESS_MS_MAX = 86_400_000
 
 _LEVELS = {level.value: level for level in Level}
+_FROM_STRONGEST = tuple(Level)
 _CACHED_LINES_MAX = 256
 _FRESH = {level: Freshness(level) for level in Level}
 
@@ -42,8 +41,9 @@ def freshness_of(parameters: Mapping[str, str], default: Level) -> Freshness | P
         return _FRESH[level]
     if limit is None:
         return Freshness(level, 0, STALENESS_MS)
-    if limit.isascii() and limit.isdigit() and len(limit) <= 9 and int(limit) <= STALENESS_MS_MAX:
-        return Freshness(level, 0, int(limit))
+    staleness_ms = whole_number(limit, 0, STALENESS_MS_MAX)
+    if staleness_ms is not None:
+        return Freshness(level, 0, staleness_ms)
     detail = f"query parameter 'max_staleness' must be milliseconds, 0 to {STALENESS_MS_MAX}, not {limit!r}"
     return Problem(BAD_PARAMETER, detail, {"parameter": "max_staleness"})
 
@@ -55,7 +55,7 @@ def read_session(token: bytes, level: Level) -> dict[int, int] | Problem:
         return Problem(
             UNSUPPORTED, "header KV-Session is not a token that this store gave out", {"header": "KV-Session"}
         )
-    if level is Level.STALE or level is Level.BOUNDED:
+    if not takes_session(level):
         detail = f"header KV-Session is not honoured by consistency={level}"
         return Problem(NOT_TOGETHER, detail, {"header": "KV-Session"})
     return marks
@@ -66,6 +66,11 @@ def of_session(fresh: Freshness, marks: Mapping[int, int], partition: int) -> Fr
     if fresh.level is not Level.SESSION:
         return fresh
     return Freshness(Level.SESSION, index_of(marks.get(partition, 0)))
+
+
+def weakest(levels: Iterable[Level]) -> Level:
+    """The level that holds for all that was read at these."""
+    return max(levels, key=_FROM_STRONGEST.index)
 
 
 class Receipts:
@@ -86,14 +91,9 @@ class Receipts:
         return lines
 
 
-def seconds_left(expires_ms: int, clock_ms: int) -> int:
-    """Whole seconds until what expires at `expires_ms` is gone; `clock_ms` is state-machine time now."""
-    return max(0, math.ceil((expires_ms - clock_ms) / 1_000))
-
-
 def expiry_line(expires_ms: int, clock_ms: int) -> bytes:
-    """The header line of what has a TTL."""
-    return b"kv-expires-in: %d\r\n" % seconds_left(expires_ms, clock_ms)
+    """The header line of what has a TTL, in state-machine time."""
+    return b"kv-expires-in: %d\r\n" % left_seconds(expires_ms, clock_ms)
 
 
 assert _FRESH[Level.LINEARIZABLE] == NEWEST

@@ -16,7 +16,8 @@ from app.fields import read_raw_query, read_timeout
 from app.keyrange import KeyRange
 from app.merging import Merge
 from app.problems import BAD_PARAMETER, Problem
-from app.reading import freshness_of, of_session, read_session
+from app.reading import freshness_of, of_session, read_session, weakest
+from app.rules import whole_number
 from app.session import encode_session
 from app.settings import Limits
 from raftgroups import (
@@ -42,7 +43,6 @@ LIMIT = 100
 PAGES_OPEN_MAX = 64
 
 _SWITCH = {b"true": True, b"false": False}
-_WEAKEST = (Level.STALE, Level.BOUNDED, Level.SESSION, Level.LEASE, Level.LINEARIZABLE)
 
 
 class ScanStore(Protocol):
@@ -99,8 +99,7 @@ class Page:
 
     def level(self) -> Level:
         """The weakest of the levels that were served."""
-        levels = {receipt.level for receipt in self.receipts.values()}
-        return next((level for level in _WEAKEST if level in levels), Level.LINEARIZABLE)
+        return weakest((Level.LINEARIZABLE, *(receipt.level for receipt in self.receipts.values())))
 
 
 def read_scan(
@@ -220,7 +219,7 @@ def weaker(one: Receipt | None, other: Receipt) -> Receipt:
     """What both are worth together, by who answered last."""
     if one is None:
         return other
-    level = min(one.level, other.level, key=_WEAKEST.index)
+    level = weakest((one.level, other.level))
     index = max(one.index, other.index)  # whatever was seen of it counts
     staleness_ms = max(one.staleness_ms, other.staleness_ms)
     return Receipt(level, staleness_ms, other.served_by, other.role, index, other.clock_ms)
@@ -236,9 +235,10 @@ def _read_count(raw: Mapping[str, bytes], name: str, high: int, default: int) ->
     text = raw.get(name)
     if text is None:
         return default
-    if not (text.isdigit() and len(text) <= 9 and 1 <= int(text) <= high):
+    number = whole_number(text, 1, high)
+    if number is None:
         raise _BadParameterError(name, f"must be a whole number from 1 to {high}, not {_shown(text)}")
-    return int(text)
+    return number
 
 
 def _read_switch(raw: Mapping[str, bytes], name: str) -> bool:

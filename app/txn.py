@@ -22,22 +22,22 @@ from app.kv import Request
 from app.operations import (
     Codec,
     ContentType,
-    Encoding,
     Key,
     MemberError,
     OperationResult,
+    Spelled,
     Ttl,
     Value,
     bad_member,
-    pair_problem,
     read_bytes,
     read_content_type,
     read_key,
+    read_ttl,
     result_of,
     result_of_item,
     too_many,
-    ttl_ms_of,
 )
+from app.pairs import key_problem, pair_problem
 from app.problems import NOT_ONE_PARTITION, NOT_READY, NOT_TOGETHER, Problem, problem_of
 from app.settings import IDEMPOTENCY_SECONDS, Limits
 from app.writing import once, refusal
@@ -73,7 +73,7 @@ class Condition(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """
 
     key: Key
-    encoding: Encoding = "utf8"
+    encoding: Spelled = "utf8"
     revision: Annotated[int, Meta(ge=0, le=INTEGER_MAX)] | UnsetType = UNSET
     value: Annotated[Value, Meta()] | UnsetType = UNSET
     exists: bool | UnsetType = UNSET
@@ -82,7 +82,7 @@ class Condition(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 class _Step(msgspec.Struct, tag_field="op", forbid_unknown_fields=True, kw_only=True):
     key: Key
-    encoding: Encoding = "utf8"
+    encoding: Spelled = "utf8"
 
 
 class PutStep(_Step, tag="put"):
@@ -171,9 +171,10 @@ def _add(read: Read, name: str, member: Condition | _Step, limits: Limits) -> Pr
     """Raises: MemberError."""
     key = read_key(member.key, member.encoding)
     value = b""
+    refused = key_problem(key, limits.key_bytes_max)
     if isinstance(member, PutStep) or (isinstance(member, Condition) and member.value is not UNSET):
         value = read_bytes("value", member.value, member.encoding)
-    refused = pair_problem(key, value, limits)
+        refused = pair_problem(key, value, limits)
     if refused is not None:
         return refused
     read.keys.append(key)
@@ -184,7 +185,7 @@ def _add(read: Read, name: str, member: Condition | _Step, limits: Limits) -> Pr
     read.in_base64[name == "then"].append(member.encoding == "base64")
     if isinstance(member, PutStep):
         content_type = read_content_type(member.content_type, limits)
-        steps.append(ConditionalPut(key, value, content_type, ttl_ms_of(member.ttl)))
+        steps.append(ConditionalPut(key, value, content_type, read_ttl(member.ttl)))
     else:
         steps.append(Get(key) if isinstance(member, GetStep) else ConditionalDelete(key))
     return None

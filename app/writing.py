@@ -6,13 +6,12 @@ POST    ?op=incr[&by=N]  append  touch&ttl=SECONDS  persist      the same
 """
 
 import hashlib
-import math
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 
 from app.answers import Answer
-from app.fields import read_content_type, read_entity_tags, read_query
+from app.expectation import read_expectation
+from app.fields import read_content_type, read_query
 from app.problems import (
     BAD_HEADER,
     BAD_PARAMETER,
@@ -28,11 +27,9 @@ from app.problems import (
     Kind,
     Problem,
 )
+from app.rules import IDEMPOTENCY_KEY_BYTES_MAX, INTEGER_MAX, INTEGER_MIN, ttl_ms_of
 from app.settings import Limits
 from raftgroups import (
-    EXPECTED_MAX,
-    INTEGER_MAX,
-    INTEGER_MIN,
     AppendTo,
     Changed,
     ConditionalDelete,
@@ -53,11 +50,10 @@ from raftgroups import (
     encode_command,
 )
 
-TTL_SECONDS_MAX = 100 * 365 * 86_400
-IDEMPOTENCY_KEY_BYTES_MAX = 255
 DIGEST_BYTES = 16
 
 _TTL = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,24})?")
+_NO_NUMBER = float("nan")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _TOKEN = re.compile(rb"[\x21-\x7e]+")
 _OPERATIONS = ("incr", "append", "touch", "persist")
@@ -147,11 +143,10 @@ def read_operation(
 
 def read_ttl(text: str) -> int | Problem:
     """A lifetime given in seconds, in milliseconds."""
-    if _TTL.fullmatch(text):
-        ttl_ms = Decimal(text) * 1_000
-        if 1 <= ttl_ms <= TTL_SECONDS_MAX * 1_000:
-            return math.ceil(ttl_ms)
-    return _bad_parameter("ttl", f"must be seconds from 0.001 to {TTL_SECONDS_MAX}, not {text!r}")
+    try:
+        return ttl_ms_of(float(text) if _TTL.fullmatch(text) else _NO_NUMBER)
+    except ValueError as error:
+        return _bad_parameter("ttl", f"{error}, not {text!r}")
 
 
 def read_integer(name: str, text: str) -> int | Problem:
@@ -177,30 +172,8 @@ def once(key: bytes, token: bytes, command: Repeatable, keep_seconds: float) -> 
 
 
 def _read_condition(fields: Mapping[bytes, bytes], *, may_be_absent: bool) -> Expected | Problem:
-    """What If-Match and If-None-Match expect to be there."""
-    refused = _refuse_content_fields(fields)
-    if refused is not None:
-        return refused
-    match, none_match = fields.get(b"if-match"), fields.get(b"if-none-match")
-    if none_match is not None:
-        if none_match.strip() != b"*" or not may_be_absent:
-            only = "only * is supported by a write" if may_be_absent else "it is not supported by DELETE"
-            return Problem(UNSUPPORTED, f"header If-None-Match: {only}", {"header": "If-None-Match"})
-        if match is not None:
-            detail = "header If-None-Match: * and If-Match contradict each other"
-            return Problem(NOT_TOGETHER, detail, {"header": "If-None-Match"})
-        return False
-    if match is None:
-        return None
-    tags = read_entity_tags("If-Match", match, is_strong=True)
-    if isinstance(tags, Problem):
-        return tags
-    if tags is None:
-        return True
-    revisions = sorted({int(tag) for tag in tags if tag.isdigit() and len(tag) <= 18})
-    if len(revisions) > EXPECTED_MAX:
-        return Problem(BAD_HEADER, f"header If-Match may have {EXPECTED_MAX} entity tags", {"header": "If-Match"})
-    return tuple(revisions)
+    """What must be there, of a request whose body can be kept as it came."""
+    return _refuse_content_fields(fields) or read_expectation(fields, may_be_absent=may_be_absent)
 
 
 def _refuse_content_fields(fields: Mapping[bytes, bytes]) -> Problem | None:

@@ -9,10 +9,11 @@ import click
 import msgspec
 
 from app.calls import Changed, Number, Written
-from app.cli.keys import LEVELS, asking, idempotency_option, show_bytes
+from app.cli.keys import asking, idempotency_option, show_bytes
 from app.cli.talking import Command, failing_in_one_line, note, printable, urls_of
 from app.client import Batch, Client, ClientError, ConditionFailedError, Item, Transaction
 from app.clientoperations import Operations, Results
+from app.rules import LEVEL_NAMES, STALENESS_MS, STALENESS_MS_MAX
 
 DOCUMENT_BYTES_MAX = 16 << 20  # of what is read; a cluster takes far less and says so
 
@@ -29,12 +30,12 @@ def sending(command: Command) -> Command:
 
 @click.command()
 @sending
-@click.option("--consistency", type=click.Choice(LEVELS), help="Of its gets.  [default: as the cluster is set]")
+@click.option("--consistency", type=click.Choice(LEVEL_NAMES), help="Of its gets.  [default: as the cluster is set]")
 @click.option(
     "--max-staleness",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, STALENESS_MS_MAX),
     metavar="MS",
-    help="How old they may be, with --consistency bounded.  [default: 10000]",
+    help=f"How old they may be, with --consistency bounded.  [default: {STALENESS_MS}]",
 )
 def batch(
     *, file: BinaryIO, consistency: Any, max_staleness: int | None, idempotency_key: str | None, **where: Any

@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, BinaryIO, TypeVar
@@ -13,9 +12,20 @@ import click
 from app.calls import Changed, Entry, Number, Value, Written
 from app.cli.talking import Command, encode_key, failing_in_one_line, gateway_options, urls_of
 from app.client import Client, IfMatch
+from app.rules import (
+    INTEGER_MAX,
+    INTEGER_MIN,
+    LEVEL_NAMES,
+    STALENESS_MS,
+    STALENESS_MS_MAX,
+    TTL_SECONDS_MAX,
+    TTL_SECONDS_MIN,
+    whole_number,
+)
+from app.spelling import spell
 
 VALUE_BYTES_MAX = 16 << 20  # of what is read from stdin or a file; a cluster takes far less and says so
-LEVELS = ("linearizable", "lease", "session", "bounded", "stale")
+TTL = click.FloatRange(TTL_SECONDS_MIN, TTL_SECONDS_MAX)
 
 R = TypeVar("R", Written, Number, Changed, Entry | None)
 
@@ -37,8 +47,9 @@ class Revision(click.ParamType[int]):
     name = "REV"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "*" or (value.isascii() and value.isdigit() and len(value) < 19):
-            return value if value == "*" else int(value)
+        revision = value if value == "*" else whole_number(value, 0, INTEGER_MAX)
+        if revision is not None:
+            return revision
         return self.fail(f"{value!r} is neither a revision nor *", param, ctx)
 
 
@@ -70,7 +81,7 @@ def changing(command: Command) -> Command:
 @click.argument("value", required=False)
 @file_option
 @click.option("--content-type", default="application/octet-stream", show_default=True, help="Given back with it.")
-@click.option("--ttl", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Until the key is gone.")
+@click.option("--ttl", type=TTL, metavar="SECONDS", help="Until the key is gone.")
 @click.option("--if-absent", is_flag=True, help="Only if there is no such key.")
 def put(
     *,
@@ -110,16 +121,16 @@ def put(
 @click.argument("key")
 @click.option(
     "--consistency",
-    type=click.Choice(LEVELS),
+    type=click.Choice(LEVEL_NAMES),
     help="lease: from the leader alone, if leases are on. session: at least what --session has seen. bounded: from any"
     " replica that can show how old it is. stale: from any replica, even without a quorum, perhaps old.  [default: as"
     " the cluster is set]",
 )
 @click.option(
     "--max-staleness",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, STALENESS_MS_MAX),
     metavar="MS",
-    help="How old it may be, with --consistency bounded.  [default: 10000]",
+    help=f"How old it may be, with --consistency bounded.  [default: {STALENESS_MS}]",
 )
 def get(*, key: str, consistency: Any, max_staleness: int | None, **where: Any) -> None:
     """Write the value of KEY to stdout, byte for byte; exit 1 when there is none."""
@@ -146,7 +157,7 @@ def delete(*, key: str, if_match: IfMatch, idempotency_key: str | None, **where:
 @click.command(context_settings={"ignore_unknown_options": True})
 @changing
 @click.argument("key")
-@click.argument("by", type=click.IntRange(-(1 << 63), (1 << 63) - 1), default=1)
+@click.argument("by", type=click.IntRange(INTEGER_MIN, INTEGER_MAX), default=1)
 def incr(*, key: str, by: int, if_match: IfMatch, idempotency_key: str | None, **where: Any) -> None:
     """Add BY, 1 if it is not given, to the number under KEY, and print the sum; an absent key counts as 0."""
     number = _ask(
@@ -178,7 +189,7 @@ def append(
 @click.command()
 @changing
 @click.argument("key")
-@click.argument("ttl", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS")
+@click.argument("ttl", type=TTL, metavar="SECONDS")
 def touch(*, key: str, ttl: float, if_match: IfMatch, idempotency_key: str | None, **where: Any) -> None:
     """Have KEY, which must exist, gone after SECONDS."""
     _ask(where, key, lambda client, name: client.touch(name, ttl, if_match=if_match, idempotency_key=idempotency_key))
@@ -213,10 +224,9 @@ def _ask(where: dict[str, Any], key: str, action: Callable[[Client, bytes], R]) 
 
 def show_bytes(name: str, raw: bytes) -> dict[str, str]:
     """Bytes inside JSON: as text where they are UTF-8, else in base64, and then `encoding` says so."""
-    try:
-        return {name: raw.decode()}
-    except UnicodeDecodeError:
-        return {name: b64encode(raw).decode(), "encoding" if name == "value" else f"{name}_encoding": "base64"}
+    text, encoding = spell(raw)
+    told = {} if encoding == "utf8" else {"encoding" if name == "value" else f"{name}_encoding": encoding}
+    return {name: text, **told}
 
 
 def _body(value: str | None, file: BinaryIO | None) -> bytes:

@@ -1,7 +1,6 @@
 """`ringkv watch`: changes as they happen."""
 
 import json
-from base64 import b64encode
 from itertools import islice
 from typing import Any
 
@@ -9,6 +8,7 @@ import click
 
 from app.cli.talking import encode_key, failing_in_one_line, gateway_options, note, printable, urls_of
 from app.client import Change, Client
+from app.spelling import spell_together
 
 
 @click.command()
@@ -60,9 +60,7 @@ def _line(change: Change, *, as_json: bool) -> str:
 def _show(change: Change) -> dict[str, Any]:
     """A change as the gateway tells it: key and value have one encoding."""
     told = {"key": change.key} if change.value is None else {"key": change.key, "value": change.value}
-    try:
-        spelled, encoding = {name: raw.decode() for name, raw in told.items()}, "utf8"
-    except UnicodeDecodeError:
-        spelled, encoding = {name: b64encode(raw).decode() for name, raw in told.items()}, "base64"
+    texts, encoding = spell_together(*told.values())
+    spelled = dict(zip(told, texts, strict=True))
     shown: dict[str, Any] = {"event": change.event, **spelled, "encoding": encoding, "revision": change.revision}
     return shown if change.content_type is None else {**shown, "content_type": change.content_type}

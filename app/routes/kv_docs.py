@@ -3,7 +3,7 @@
 from typing import Any
 
 from app.routes.responses import problems
-from app.writing import TTL_SECONDS_MAX
+from app.rules import IDEMPOTENCY_KEY_BYTES_MAX, TTL_SECONDS_MAX, TTL_SECONDS_MIN
 from raftgroups import INTEGER_MAX, INTEGER_MIN
 
 # An example of its own would be sent by who tries the page out; those in the schemas are only shown.
@@ -70,8 +70,8 @@ _BY = {
 _TTL = {
     "name": "ttl",
     "in": "query",
-    "description": "Seconds until the key is gone, at least 0.001; a part of a millisecond counts as one",
-    "schema": {"type": "number", "minimum": 0.001, "maximum": TTL_SECONDS_MAX, "examples": [60]},
+    "description": f"Seconds until the key is gone, at least {TTL_SECONDS_MIN}; a part of a millisecond counts as one",
+    "schema": {"type": "number", "minimum": TTL_SECONDS_MIN, "maximum": TTL_SECONDS_MAX, "examples": [60]},
 }
 _IF_MATCH = {
     "name": "If-Match",
@@ -93,7 +93,7 @@ IDEMPOTENCY_KEY = {
     "schema": {
         "type": "string",
         "minLength": 1,
-        "maxLength": 255,
+        "maxLength": IDEMPOTENCY_KEY_BYTES_MAX,
         "pattern": "^[!-~]+$",
         "examples": ["6f1c9c1e-9d0a-4b1e-8d2b-0f3f2f6a1c55"],
     },

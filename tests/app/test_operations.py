@@ -274,6 +274,6 @@ def test_a_value_is_spelled_as_asked(
 
 
 def test_what_expires_says_when() -> None:
-    assert result_of_item(Item(7, b"", "", 1), 1_000, in_base64=False, is_raw=False).expires_in == 0
+    assert result_of_item(Item(7, b"", "", 1), 1_000, in_base64=False, is_raw=False).expires_in == 1
     assert result_of_item(Item(7, b"", "", 2_001), 1_000, in_base64=False, is_raw=False).expires_in == 2
     assert result_of_item(None, 1_000, in_base64=False, is_raw=False).status == 404

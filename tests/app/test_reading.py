@@ -74,5 +74,5 @@ def test_what_expires_says_in_how_many_seconds() -> None:
     assert [expiry_line(ms, 100_000) for ms in (102_500, 101_000, 99_000)] == [
         b"kv-expires-in: 3\r\n",
         b"kv-expires-in: 1\r\n",
-        b"kv-expires-in: 0\r\n",
+        b"kv-expires-in: 1\r\n",
     ]
