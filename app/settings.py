@@ -170,6 +170,13 @@ class Settings:
         " may be old; others never are. Give it to all nodes alike. While it is set, a leader that fails is replaced"
         " only after a second or two.",
     )
+    quiet_seconds: float = setting(
+        2.0,
+        least=0,
+        most=_HOUR_SECONDS,
+        text="A partition sleeps once nothing has been asked of it for so long: it costs nothing then, and wakes with"
+        " the next request. 0 is never.",
+    )
     consistency: Level = setting(
         Level.LINEARIZABLE, choices=tuple(Level), text="The level of a read that does not ask for one."
     )
@@ -286,7 +293,7 @@ class Settings:
             partitions=self.partitions,
             replication_factor=self.replication_factor,
             secret=self.secret,
-            timing=Timing(lease_seconds=self.lease_seconds),
+            timing=Timing(lease_seconds=self.lease_seconds, quiet_seconds=self.quiet_seconds),
             ttl_grace_seconds=self.ttl_grace_seconds,
         )
 

@@ -178,6 +178,8 @@ class Consensus(Driving, SyncObj):  # type: ignore[misc]  # pysyncobj has no typ
 
     def receive(self, sender: str, message: RaftMessage, now: float) -> None:
         """A message came. Raises: DivergedError; the replica must not be used any more."""
+        if self.is_asleep and self._disturbs(message):
+            self.wake(now)
         self._now = now
         self._SyncObj__onMessageReceived(sender, message)
 

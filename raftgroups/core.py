@@ -1,8 +1,9 @@
 """Core: what the parts of a replica's consensus share.
 
     Core ─┬─ Elections                      votes, PreVote, removal                 (elections.py)
-          └─ Reads ── Configuring ─┬─ Following     appends, heartbeats             (following.py)
-                                   └─ Leading       replication, commit, transfer   (leading.py)
+          └─ Rest                           sleep while nothing happens             (rest.py)
+              └─ Reads ── Configuring ─┬─ Following     appends, heartbeats         (following.py)
+                                       └─ Leading       replication, commit, transfer (leading.py)
 
 Each part answers the messages of its kind. Together they are Driving, which is told of time, links
 and syncs (driving.py), and with PySyncObj's seams Consensus (consensus.py). None of them reads a
@@ -42,6 +43,7 @@ class Core(ABC):
     is_voter          the configuration in force counts this node in majorities
     is_settled        the configuration in force is the one that was wished for
     has_quorum_links  as many links are up as a majority needs
+    is_asleep         it is not told of time
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Core(ABC):
         self.is_voter = False
         self.is_settled = True
         self.has_quorum_links = False
+        self.is_asleep = False
 
     # What others may know.
 
@@ -152,6 +155,10 @@ class Core(ABC):
     @abstractmethod
     def _heartbeat(self, peer: str) -> None:
         """Leading: tell `peer` that this term is still ours."""
+
+    @abstractmethod
+    def _follow(self, leader: str, term: int) -> None:
+        """Following: a leader of this term, or a newer one, has spoken."""
 
     @abstractmethod
     def _resign(self, reign: Reign[Read]) -> None:

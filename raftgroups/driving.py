@@ -18,6 +18,8 @@ class Driving(Elections, Following, Leading):
             self._advance_leader_commit(self._reign)
 
     def link_up(self, peer: str, now: float) -> None:
+        if self._reign is not None and peer in self._peers:
+            self.wake(now)
         self._now = now
         self._connected.add(peer)
         self._count_links()
@@ -29,6 +31,8 @@ class Driving(Elections, Following, Leading):
             self._hurry()
 
     def link_lost(self, peer: str, now: float) -> None:
+        if peer in self._peers if self._reign is not None else peer == self.leader:
+            self.wake(now)
         self._now = now
         self._connected.discard(peer)
         self._count_links()
@@ -41,9 +45,12 @@ class Driving(Elections, Following, Leading):
             self._hurry()
 
     def _pass_time(self) -> None:
+        if self.is_asleep:
+            return
         if self._reign is not None:
             self._check_quorum(self._reign)
         if self._reign is not None:
             self._lead(self._reign)
+            self._sleep_if_quiet(self._reign)
         elif self._now >= self._deadline:
             self._stand()

@@ -42,6 +42,7 @@ from raftgroups.level import BOUNDED, LEASE, LINEARIZABLE, SESSION, STALE, Fresh
 from raftgroups.membership import Configuration
 from raftgroups.messages import RaftMessage
 from raftgroups.port import LocalRead, Port
+from raftgroups.pulse import Contact
 from raftgroups.result import Result
 from raftgroups.span import Piece, Span
 from raftgroups.statemachine import StateMachine
@@ -82,6 +83,15 @@ class Owner(Protocol):
 
     def touched(self, group: "RaftGroup") -> None:
         """The group has something to do at the turn's end."""
+
+    def rest(self, group: "RaftGroup", term: Term, index: LogIndex, followers: Sequence[str]) -> bool:
+        """As Port.rest."""
+
+    def woke(self, group: "RaftGroup") -> None:
+        """As Port.woke."""
+
+    def contact(self, group: "RaftGroup", peer: str) -> Contact | None:
+        """As Port.contact."""
 
     def elsewhere(self, job: Callable[[], ResultT], done: Callable[[ResultT | BaseException], None]) -> None:
         """Run `job` in a worker thread; `done` is told its result, or its exception."""
@@ -172,6 +182,11 @@ class RaftGroup(Port):
     @property
     def has_pending(self) -> bool:
         return bool(self._pending) or self.consensus.owes_reads
+
+    @property
+    def is_at_rest(self) -> bool:
+        """It sleeps, and nobody waits here: it need not be told of time."""
+        return self.consensus.is_asleep and not (self.has_pending or self._waiting or self._wish is not None)
 
     def propose(self, command: bytes, deadline: float, done: WriteDone) -> None:
         """Have an encoded command applied; `done` is told what became of it.
@@ -285,6 +300,7 @@ class RaftGroup(Port):
             refuse(NotLeaderError(self.partition, self.leader))
 
         self._reads_waiting += 1
+        self.consensus.wake(now)
         self.consensus.read(LocalRead(confirmed, abandon, deadline))
         self._owner.touched(self)
 
@@ -307,6 +323,7 @@ class RaftGroup(Port):
 
         self._reads_waiting += 1
         self._waiting.append((index, (LocalRead(reached, abandon, deadline),)))
+        self._owner.touched(self)
 
     def tick(self, now: float) -> None:
         """Time has passed."""
@@ -374,6 +391,7 @@ class RaftGroup(Port):
         What it heard may have been on its way for a while, by which it is older: BOUNDED alone proves an age. Until it
         has once held all that a leader had committed, it is the age of the newest entry, as far as clocks agree.
         """
+        self.consensus.refresh(now)
         fresh_at = self.consensus.fresh_at
         if fresh_at is None:
             return self._time.age_ms(self.machine.clock_ms, self.machine.behind_ms, self.replicas)
@@ -382,6 +400,8 @@ class RaftGroup(Port):
     def turn(self, now: float, *, may_propose: bool) -> None:
         """The end of a loop turn: apply what is committed, propose what gathered, ask for reads."""
         consensus = self.consensus
+        if consensus.is_asleep and self.is_leader and (self._pending or self._wish is not None or self._is_due()):
+            consensus.wake(now)
         consensus.apply_committed()
         consensus.release_reads()
         if not consensus.is_leader:
@@ -433,6 +453,11 @@ class RaftGroup(Port):
             return self._now_ms()
         return self._time.guess(machine.clock_ms, consensus.stored_at, machine.behind_ms, self.replicas)
 
+    def due_in(self) -> float:
+        """Seconds until something expires here, as far as clocks can tell; infinite, when nothing does."""
+        due_ms = self.machine.agenda.next_ms
+        return (due_ms - self._now_ms()) / 1000 if due_ms < NEVER else math.inf
+
     def hold_log(self) -> None:
         """Forget no entries: a follower will need those after the snapshot it is being sent."""
         self._holds += 1
@@ -458,6 +483,7 @@ class RaftGroup(Port):
     def stop(self, reason: BaseException) -> None:
         """Answer everybody who waits, and do nothing from now on."""
         self.failure = reason
+        self.consensus.withdraw()
         self._refuse_pending()
         for _, dones in self._proposed.values():
             for done in dones:
@@ -498,6 +524,20 @@ class RaftGroup(Port):
 
     def send(self, peer: str, message: RaftMessage, generation: int) -> None:
         self._send(peer, message, generation)
+
+    @property
+    def may_rest(self) -> bool:
+        is_waited_for = self.has_pending or self._proposed or self._waiting or self._wish is not None
+        return not (is_waited_for or self._holds or self.is_impaired or self._is_due())
+
+    def rest(self, term: Term, index: LogIndex, followers: Sequence[str]) -> bool:
+        return self._owner.rest(self, term, index, followers)
+
+    def woke(self) -> None:
+        self._owner.woke(self)
+
+    def contact(self, peer: str) -> Contact | None:
+        return self._owner.contact(self, peer)
 
     def apply(self, index: LogIndex, term: Term, payload: bytes) -> None:
         results = self.machine.apply(index, term, payload)

@@ -7,13 +7,15 @@ all of them wrote → when it is synced, what waited for it leaves, one frame a 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from engine import BlockCache, Engine, EngineError, Options, Reserve, StorageFullError
 from raftgroups.acquaintances import Acquaintances
+from raftgroups.alarms import Alarms
 from raftgroups.balance import Balance
 from raftgroups.clockwatch import ClockWatch
 from raftgroups.command import check_command
@@ -30,7 +32,7 @@ from raftgroups.errors import (
 )
 from raftgroups.group import RaftGroup
 from raftgroups.grouptime import GroupTime
-from raftgroups.ids import PartitionId, Term
+from raftgroups.ids import LogIndex, PartitionId, Term
 from raftgroups.journal import GroupLog
 from raftgroups.link import Self
 from raftgroups.machine import Machine
@@ -40,6 +42,7 @@ from raftgroups.messages import (
     CLOCK_KINDS,
     RETURN_KINDS,
     SNAPSHOT_KINDS,
+    VIGIL_KINDS,
     WRITE_KINDS,
     AnyMessage,
     Append,
@@ -48,12 +51,14 @@ from raftgroups.messages import (
     FailureReturn,
     Placement,
     ReturnMessage,
+    Sleep,
     SnapshotOffer,
     SnapshotReply,
     WriteCall,
 )
 from raftgroups.nodelog import HardState, NodeLog
 from raftgroups.placements import Placements
+from raftgroups.pulse import Contact
 from raftgroups.relief import Relief
 from raftgroups.replicas import Replicas
 from raftgroups.result import Result
@@ -62,6 +67,7 @@ from raftgroups.statemachine import StateMachine
 from raftgroups.timing import Timing
 from raftgroups.topology import Topology
 from raftgroups.transport import Transport
+from raftgroups.vigil import Vigil
 from raftgroups.wallclocks import WallClocks
 
 log = logging.getLogger("ringkv.host")
@@ -73,6 +79,8 @@ MAINTENANCE_SECONDS = 1.0
 DRAIN_SECONDS = 2.5
 DECISION_SECONDS = 5.0
 TTL_GRACE_SECONDS = 60.0
+# A group that sleeps is looked at so often while something of it is going to expire, whatever clocks do meanwhile.
+ALARM_SECONDS_MAX = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +170,13 @@ class Host:
             self.name, directory, node_log, self.placements, self._open_machine, self._make_group, self.elsewhere
         )
         self.groups = self._replicas.groups
+        self._vigil = Vigil(options.timing, self)
+        self._alarms = Alarms()
         self._is_looking_for_room = False
         self._touched_groups: dict[RaftGroup, None] = {}
+        # Those that a tick visits: all that do not sleep, or have somebody waiting.
+        self._active: dict[RaftGroup, None] = {}
+        self._visits = 0
         self._turn_is_due = False
         self._commit_is_due = False
         self._leadership_moved = asyncio.Event()
@@ -209,7 +222,7 @@ class Host:
     def _make_group(
         self, partition: PartitionId, base: Configuration, group_log: GroupLog, machine: StateMachine
     ) -> RaftGroup:
-        return RaftGroup(
+        group = RaftGroup(
             partition,
             self.name,
             base,
@@ -222,6 +235,8 @@ class Host:
             time=GroupTime(self.clocks, self.options.ttl_grace_seconds),
             send=self.transport.send,
         )
+        self._active[group] = None
+        return group
 
     def _open_machine(self, partition: PartitionId) -> StateMachine:
         # No rows are kept: what they save is nothing beside a request, and every replica would have its own.
@@ -264,6 +279,10 @@ class Host:
                     self._quarantine(group, error)
                 if group.has_pending:
                     self._touched_groups[group] = None
+            if group.is_at_rest or self.groups.get(group.partition) is not group:
+                self._active.pop(group, None)
+            else:
+                self._active[group] = None
         # Answers do not wait for a sync that is none of their business.
         self.transport.flush()
         if self._node_log.has_gathered and not self._node_log.is_syncing and not self._commit_is_due:
@@ -335,9 +354,10 @@ class Host:
         self._replicas.synced(generation)
         self.transport.synced(generation)
 
-    def _each_group(self, step: Callable[[RaftGroup], None]) -> None:
-        """Have every group take a step, and its turn after it."""
-        for group in list(self.groups.values()):
+    def _each_group(self, groups: Iterable[RaftGroup], step: Callable[[RaftGroup], None]) -> None:
+        """Have groups take a step, and their turn after it."""
+        for group in list(groups):
+            self._visits += 1
             if group.failure is None:
                 try:
                     step(group)
@@ -366,13 +386,15 @@ class Host:
         self._clock_watch.peer_up(name)
         for placement in self.placements.changed():
             self.transport.send(name, placement)
-        self._each_group(lambda group: group.consensus.link_up(name, now))
+        self._vigil.link_up(name, now)
+        self._each_group(self.groups.values(), lambda group: group.consensus.link_up(name, now))
 
     def peer_lost(self, name: str) -> None:
         now = self._loop.time()
         self._clock_watch.peer_lost(name)
         self.snapshots.peer_lost(name)
-        self._each_group(lambda group: group.consensus.link_lost(name, now))
+        self._each_group(self.groups.values(), lambda group: group.consensus.link_lost(name, now))
+        self._vigil.link_lost(name)
         if self.gateway is not None:
             self.gateway.peer_lost(name)
 
@@ -394,6 +416,9 @@ class Host:
                 continue
             if kind in CLOCK_KINDS:
                 self._clock_watch.received(name, message)  # type: ignore[arg-type]  # as just looked up
+                continue
+            if kind in VIGIL_KINDS:
+                self._vigil.received(name, message, now)  # type: ignore[arg-type]  # as just looked up
                 continue
             group = groups.get(message.group)  # type: ignore[union-attr, arg-type]  # all others have one
             if kind is Placement:
@@ -498,12 +523,62 @@ class Host:
         if isinstance(result, RaftGroupError):
             raise result
 
+    # Groups that sleep.
+
+    def rest(self, group: RaftGroup, term: Term, index: LogIndex, followers: Sequence[str]) -> bool:
+        self._vigil.offer(group.partition, term, index, followers)
+        self._set_alarm(group)
+        return True
+
+    def woke(self, group: RaftGroup) -> None:
+        self._alarms.clear(group.partition)
+        self._vigil.withdraw(group.partition)
+        self.touched(group)
+
+    def contact(self, group: RaftGroup, peer: str) -> Contact | None:
+        return self._vigil.contact(group.partition, peer)
+
+    def tell(self, peer: str, message: AnyMessage) -> None:
+        self.transport.send(peer, message)
+
+    def lie_down(self, leader: str, message: Sleep, now: float) -> bool:
+        group = self.groups.get(PartitionId(message.group))
+        if group is None or group.failure is not None:
+            return False
+        self.touched(group)
+        return group.consensus.lie_down(leader, Term(message.term), LogIndex(message.index), now)
+
+    def wake(self, partition: PartitionId, now: float) -> None:
+        group = self.groups.get(partition)
+        if group is not None and group.failure is None:
+            group.consensus.wake(now)
+
+    def distrust(self, peer: str, reason: str) -> None:
+        log.error("the link to %s is closed: %s", peer, reason)
+        self.transport.drop(peer)
+
+    def _set_alarm(self, group: RaftGroup) -> None:
+        """Have a leader that sleeps looked at when something of it expires."""
+        due_in = group.due_in()
+        if due_in < math.inf:
+            at = self._loop.time() + min(max(due_in, TICK_SECONDS), ALARM_SECONDS_MAX)
+            self._alarms.set(group.partition, at)
+
+    def _ring(self, now: float) -> None:
+        for partition in self._alarms.due(now):
+            group = self.groups.get(partition)
+            if group is not None and group.consensus.is_asleep:
+                self.touched(group)
+                self._set_alarm(group)
+
     # Time.
 
     def _tick(self) -> None:
         now = self._loop.time()
         self._clock_watch.tick()
-        self._each_group(lambda group: group.tick(now))
+        self._vigil.tick(now)
+        self._ring(now)
+        self._each_group(self._active, lambda group: group.tick(now))
         if self.is_full and not self.is_exhausted:
             self._look_for_room()
         if self.gateway is not None:
@@ -616,6 +691,8 @@ class Host:
         """Counters and gauges by name."""
         return {
             "partitions_held": len(self.groups),
+            "partitions_asleep": sum(group.consensus.is_asleep for group in self.groups.values()),
+            "partition_visits_total": self._visits,
             "partitions_led": sum(group.is_leader for group in self.groups.values()),
             "partitions_damaged": sum(group.damage is not None for group in self.groups.values()),
             "partitions_stopped": sum(group.failure is not None for group in self.groups.values()),

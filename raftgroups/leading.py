@@ -59,6 +59,7 @@ class Leading(Configuring):
     def has_lease(self, now: float) -> bool:
         """Whether all that is committed here is all that is committed anywhere, at `now` on this node's clock."""
         reign = self._reign
+        self.refresh(now)
         return (
             reign is not None
             and reign.lease.is_valid(self.configuration.voters, now)
@@ -69,6 +70,9 @@ class Leading(Configuring):
         """Append an entry and send it. Only on a leader that is not handing over."""
         assert self.is_leader, "only a leader proposes"
         assert not self.is_transferring, "not while it hands over"
+        assert not self.is_asleep, "whoever proposes wakes it"
+        if self._reign is not None:
+            self._reign.busy_at = self._now
         index = LogIndex(self._log.last_index + 1)
         self._log.write(index, [(self.term, payload)])
         self._stored_at = self._now
@@ -94,6 +98,7 @@ class Leading(Configuring):
 
     def transfer(self, target: str, now: float) -> None:
         """Hand leadership to `target` as soon as it has every entry; proposals wait meanwhile."""
+        self.wake(now)
         self._now = now
         reign = self._reign
         if reign is None or reign.successor is not None or target == self._name:
@@ -107,6 +112,7 @@ class Leading(Configuring):
         reign = self._reign
         if reign is None:
             return []
+        self.refresh(now)
         answering = reign.heard_since(now - self._timing.election_seconds_max) & self._connected
         return [voter for voter in reign.successors() if voter in answering]
 

@@ -41,7 +41,10 @@ class Lease:
 
     def promised(self, voter: str, heartbeat_round: int) -> None:
         """`voter` promised when it met the heartbeat of a round; it counts from when that was sent."""
-        at = self._sent_at.get(heartbeat_round, NEVER)
+        self.promised_since(voter, self._sent_at.get(heartbeat_round, NEVER))
+
+    def promised_since(self, voter: str, at: float) -> None:
+        """`voter` promised when it met what was sent to it at a time."""
         self._promised[voter] = max(self._promised.get(voter, NEVER), at)
 
     def is_valid(self, voters: Sequence[str], now: float) -> bool:

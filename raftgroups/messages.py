@@ -203,6 +203,40 @@ class ClockTell(Message, frozen=True, tag=16):
     wall_ms: int
 
 
+class Beat(Message, frozen=True, tag=17, forbid_unknown_fields=False):
+    """Any node → any, once a heartbeat: I live, and what I have told of sleeping groups stands (vigil.py).
+
+    number     grows with each Beat over a link
+    echo       the newest Beat of the other side that had come, 0 if none had
+    held_us    how long ago that came, in microseconds
+    told       how many Sleep and Awake have left over this link before it
+    heard      how many of the other side's had come
+    promises   groups that sleep here under a leader over there promise what HeartbeatReply.promise says
+    """
+
+    number: int
+    echo: int = 0
+    held_us: int = 0
+    told: int = 0
+    heard: int = 0
+    promises: bool = False
+
+
+class Sleep(Message, frozen=True, tag=18):
+    """Leader → follower: all is done, up to `index`; from now on Beats tell that it is so still."""
+
+    group: int
+    term: int
+    index: int
+
+
+class Awake(Message, frozen=True, tag=19):
+    """Leader → follower, or follower → leader: what Beats told of this group counts no more."""
+
+    group: int
+    term: int
+
+
 class WriteCall(Message, frozen=True, tag=20):
     """Gateway → leader: propose `command` (encoded) for `partition`."""
 
@@ -366,16 +400,18 @@ RaftMessage = (
     | ReadIndexReply
     | Removed
 )
+VigilMessage = Beat | Sleep | Awake
 SnapshotMessage = SnapshotOffer | SnapshotChunk | SnapshotReply
 ClockMessage = ClockAsk | ClockTell
 CallMessage = WriteCall | ReadCall | TransferCall | TargetCall | ScanCall | BulkWriteCall | BulkReadCall | WatchCall
 ReturnMessage = WriteReturn | ReadReturn | FailureReturn | ScanReturn | BulkWriteReturn | BulkReadReturn | WatchReturn
-AnyMessage = RaftMessage | SnapshotMessage | Placement | ClockMessage | CallMessage | ReturnMessage
+AnyMessage = RaftMessage | SnapshotMessage | VigilMessage | Placement | ClockMessage | CallMessage | ReturnMessage
 
 CLOCK_KINDS = frozenset(get_args(ClockMessage))
 CALL_KINDS = frozenset(get_args(CallMessage))
 WRITE_KINDS = frozenset((WriteCall, BulkWriteCall))
 RETURN_KINDS = frozenset(get_args(ReturnMessage))
+VIGIL_KINDS = frozenset(get_args(VigilMessage))
 SNAPSHOT_KINDS = frozenset(get_args(SnapshotMessage))
 
 encode_messages = msgspec.msgpack.Encoder().encode

@@ -8,6 +8,7 @@ import msgspec
 
 from raftgroups.ids import LogIndex, Term
 from raftgroups.messages import RaftMessage
+from raftgroups.pulse import Contact
 
 
 class LocalRead(msgspec.Struct, frozen=True, eq=False):
@@ -41,6 +42,19 @@ class Port(Protocol):
     @property
     def has_room(self) -> bool:
         """The disk takes entries and votes. Without it what was added to the log last may never be sent to anybody."""
+
+    @property
+    def may_rest(self) -> bool:
+        """Nothing waits here, and nothing has to be looked after."""
+
+    def rest(self, term: Term, index: LogIndex, followers: Sequence[str]) -> bool:
+        """This leader sleeps from now on, if it is woken when need be: have `followers` do so."""
+
+    def woke(self) -> None:
+        """This replica sleeps no more, and wants to be told of time."""
+
+    def contact(self, peer: str) -> Contact | None:
+        """What was heard lately of the replica at `peer`, while both sleep."""
 
     def send(self, peer: str, message: RaftMessage, generation: int) -> None:
         """Send once the node log has synced `generation`."""

@@ -50,6 +50,11 @@ class ReadIndex(Generic[ReadT]):
     def has_waiting(self) -> bool:
         return bool(self._waiting)
 
+    @property
+    def is_busy(self) -> bool:
+        """Reads wait, for a round or in one."""
+        return bool(self._waiting or self._rounds)
+
     def arrived(self, read: ReadT) -> None:
         self._waiting.append(read)
 

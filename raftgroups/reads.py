@@ -5,19 +5,20 @@ Source: Ongaro 2014, section 6.4.
 
 from collections.abc import Sequence
 
-from raftgroups.core import Core
 from raftgroups.ids import LogIndex, Term
 from raftgroups.messages import ReadIndexReply, ReadIndexRequest
 from raftgroups.port import LocalRead, Read, RemoteRead
 from raftgroups.readindex import Probe, Serve
+from raftgroups.rest import Rest
 
 
-class Reads(Core):
+class Reads(Rest):
     """A replica that has reads waiting."""
 
     def read(self, read: LocalRead) -> None:
         """Have `read` served with the newest acknowledged write in sight; it leaves with the next launch."""
         if self._reign is not None:
+            self._reign.busy_at = self._now
             self._reign.reads.arrived(read)
         elif self.leader is None:
             read.abandon()
@@ -85,6 +86,8 @@ class Reads(Core):
         self._step_down(Term(request.term))
         read = RemoteRead(sender, request.read)
         reign = self._reign
+        if reign is not None:
+            reign.busy_at = self._now
         if reign is None or request.term != self.term:
             self._refuse(read)
         elif reign.may_be_sole(sender):

@@ -4,6 +4,7 @@ Pure bookkeeping: whom it has heard, what each follower has, which reads wait, w
 over. Source: Ongaro 2014, sections 3.6.2 (commit), 3.10 (transfer), 6.2 (CheckQuorum).
 """
 
+import math
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -24,6 +25,7 @@ class Reign(Generic[ReadT]):
     progress         what each other member has of the log
     no_op_index      of the entry that opened the reign; nothing is known to be committed before it is
     announced        the commit index that the last heartbeats carried
+    busy_at          when somebody last asked for something, or the group woke
     successor        who shall lead next, and until when to wait for it
     """
 
@@ -44,6 +46,7 @@ class Reign(Generic[ReadT]):
         self.lease = Lease(leader, lease_seconds)
         self.heartbeat_due = now
         self.announced = LogIndex(0)
+        self.busy_at = now
         self.successor: tuple[str, float] | None = None
         self._leader = leader
         self._heard: dict[str, float] = {}
@@ -62,7 +65,7 @@ class Reign(Generic[ReadT]):
             self.successor = None
 
     def heard(self, member: str, now: float) -> None:
-        if member in self._heard:
+        if now > self._heard.get(member, math.inf):
             self._heard[member] = now
 
     def told_of_room(self, member: str, has_room: bool) -> None:

@@ -12,6 +12,7 @@ class Timing:
     heartbeat   between two heartbeats of a leader
     lease       how long a majority's promises let a leader answer `lease` reads without asking
                 (lease.py); 0 is never, and then the loss of a link makes an election at once
+    quiet       how long nothing must have happened in a group before it sleeps (vigil.py); 0 is never
     """
 
     election_seconds_min: float = 1.0
@@ -20,3 +21,4 @@ class Timing:
     failover_seconds_max: float = 0.15
     heartbeat_seconds: float = 0.15
     lease_seconds: float = 0.0
+    quiet_seconds: float = 0.0

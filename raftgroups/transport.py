@@ -176,6 +176,12 @@ class Transport:
 
         return send
 
+    def drop(self, name: str) -> None:
+        """Close the link that is up; it is made anew."""
+        link = self.peers[name].link
+        if link is not None:
+            link.close()
+
     def synced(self, generation: int) -> None:
         """Release what waited for `generation`."""
         self._synced = generation
