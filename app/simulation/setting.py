@@ -15,14 +15,17 @@ class Setting:
     replicas        of each partition, as founded
     lease_seconds   0: no leases. With leases clocks drift no further than these allow for
     memtable_bytes  of a replica's engine, beyond which it flushes
+    quiet_seconds   after which a group sleeps that nobody asks for anything; 0: never
     """
 
     replicas: int = 3
     lease_seconds: float = 0.0
     memtable_bytes: int = 4 << 10
+    quiet_seconds: float = 0.0
 
     def __str__(self) -> str:
-        return f"replicas {self.replicas}, lease {self.lease_seconds:g} s, memtable {self.memtable_bytes} bytes"
+        sizes = f"replicas {self.replicas}, memtable {self.memtable_bytes} bytes"
+        return f"{sizes}, lease {self.lease_seconds:g} s, quiet {self.quiet_seconds:g} s"
 
 
 def draw_setting(rng: random.Random, nodes: int) -> Setting:
@@ -31,4 +34,5 @@ def draw_setting(rng: random.Random, nodes: int) -> Setting:
         replicas=min(rng.choice((3, 3, 3, 5)), nodes),
         lease_seconds=rng.choice((0.0, 0.0, 0.0, LONGEST_LEASE_SECONDS)),
         memtable_bytes=rng.choice((4 << 10, 4 << 10, 8 << 10, 16 << 10)),
+        quiet_seconds=rng.choice((0.05, 0.05, 0.2, 0.5, 2.0)),
     )

@@ -138,7 +138,7 @@ class Simulation:
             log_segment_bytes=8 << 10,
             log_retained_bytes=16 << 10,
             replication_factor=self.setting.replicas,
-            timing=Timing(lease_seconds=self.setting.lease_seconds),
+            timing=Timing(lease_seconds=self.setting.lease_seconds, quiet_seconds=self.setting.quiet_seconds),
         )
         return SimulatedNode(options, self._scheduler, self.network, self.rng(f"node {name}"), self._turned, self.trace)
 

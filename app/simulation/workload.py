@@ -5,12 +5,13 @@ enough to know that none will come. Then nobody knows what became of a write. If
 it through another node until it knows; else it goes on under a new name.
 
 Few keys are hot, so that their histories are full of races; many are cold and their values long,
-so that engines flush and compact.
+so that engines flush and compact. Now and then all of them leave the cluster alone, so that groups sleep.
 """
 
 from collections import Counter
 
 from app.simulation.judges import Bench
+from app.simulation.lulls import Lulls
 from app.simulation.node import SimulatedNode
 from app.simulation.requests import Requests
 from app.simulation.session import Session
@@ -40,6 +41,7 @@ class Workload:
         self._requests = Requests(simulation, bench, habits.patience_seconds)
         self._wishes = Wishes(habits, self._rng, has_leases=simulation.setting.lease_seconds > 0)
         self._sweep: Sweep | None = None
+        self._lulls = Lulls(simulation.rng("lulls"))
         self._busy = 0
         self._is_calm = False
 
@@ -94,7 +96,8 @@ class Workload:
     def _go_on(self, client: int, session: Session) -> None:
         simulation = self._simulation
         delay = self._rng.expovariate(1 / self._habits.think_seconds)
-        simulation.call_at(simulation.now + delay, lambda: self._act(client, session))
+        begin = simulation.now if simulation.has_healed else self._lulls.after(simulation.now)
+        simulation.call_at(begin + delay, lambda: self._act(client, session))
 
     def _act(self, client: int, session: Session) -> None:
         if self._is_calm:
