@@ -52,8 +52,8 @@ class ReadIndex(Generic[ReadT]):
 
     @property
     def is_busy(self) -> bool:
-        """Reads wait, for a round or in one."""
-        return bool(self._waiting or self._rounds)
+        """Reads wait: for a round, in one, or for what is due."""
+        return bool(self._waiting or self._rounds or self._held)
 
     def arrived(self, read: ReadT) -> None:
         self._waiting.append(read)

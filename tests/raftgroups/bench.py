@@ -1,19 +1,20 @@
 """One RaftGroup, with all that surrounds it laid open."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from engine import Engine, InlineExecutor, MemoryFileSystem, Options
 from raftgroups.command import Command, Put, decode_entry, encode_command
 from raftgroups.errors import RaftGroupError
 from raftgroups.group import RaftGroup, ResultT
 from raftgroups.grouptime import GroupTime
-from raftgroups.ids import LogIndex, PartitionId
+from raftgroups.ids import LogIndex, PartitionId, Term
 from raftgroups.journal import GroupLog
 from raftgroups.level import NEWEST, Level
 from raftgroups.membership import Configuration
 from raftgroups.messages import Append, AppendReply, Heartbeat, RaftMessage, VoteReply
 from raftgroups.nodelog import NodeLog
+from raftgroups.pulse import Contact
 from raftgroups.result import Result
 from raftgroups.statemachine import StateMachine
 from raftgroups.timing import Timing
@@ -49,6 +50,9 @@ class Bench:
         self.jobs: list[Callable[[], None]] = []
         self.configurations: list[tuple[LogIndex, Configuration]] = []
         self.is_removed = False
+        self.resting: list[tuple[LogIndex, tuple[str, ...]]] = []
+        self.woken = 0
+        self.contacts: dict[str, Contact] = {}
         self.snapshots_needed: list[str] = []
         self.node_log = NodeLog(self.disk, log_path)
         self.clocks = WallClocks(name, lambda: self.now, lambda: 5_000 + int(self.now * 1000))
@@ -70,6 +74,16 @@ class Bench:
 
     def touched(self, group: RaftGroup) -> None:
         """Every test takes the turns itself."""
+
+    def rest(self, group: RaftGroup, term: Term, index: LogIndex, followers: Sequence[str]) -> bool:
+        self.resting.append((index, tuple(followers)))
+        return True
+
+    def woke(self, group: RaftGroup) -> None:
+        self.woken += 1
+
+    def contact(self, group: RaftGroup, peer: str) -> Contact | None:
+        return self.contacts.get(peer)
 
     def leader_changed(self, group: RaftGroup) -> None:
         """Nobody else wants to know."""

@@ -2,7 +2,7 @@
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from raftgroups.journal import GroupLog
 from raftgroups.membership import Configuration
 from raftgroups.messages import AnyMessage, Append, AppendReply, Heartbeat, VoteReply, VoteRequest
 from raftgroups.nodelog import NodeLog
+from raftgroups.pulse import Contact
 from raftgroups.snapshot import Snapshots
 from raftgroups.statemachine import StateMachine
 from raftgroups.timing import Timing
@@ -104,6 +105,11 @@ class OneNode:
     is_exhausted = False
 
     def touched(self, group: RaftGroup) -> None: ...
+    def rest(self, group: RaftGroup, term: Term, index: LogIndex, followers: Sequence[str]) -> bool:
+        return False
+
+    def woke(self, group: RaftGroup) -> None: ...
+    def contact(self, group: RaftGroup, peer: str) -> Contact | None: ...
     def leader_changed(self, group: RaftGroup) -> None: ...
     def snapshot_needed(self, group: RaftGroup, peer: str) -> None: ...
     def configured(self, group: RaftGroup) -> None: ...

@@ -1,4 +1,4 @@
-"""Chance drives a group: broken links, partitions, torn disks, slow nodes, compaction, snapshots, transfers.
+"""Chance drives a group: broken links, partitions, torn disks, slow nodes, compaction, snapshots, transfers, lulls.
 
 Always: one leader a term, one entry at an index, no read behind an acknowledged write, matching
 logs, no replica that stops. After healing: all replicas equal, and every acknowledged write is there.
@@ -21,7 +21,10 @@ class World:
 
     def __init__(self, seed: int, names: str, joiners: str = "") -> None:
         self.rng = random.Random(seed)
-        timing = Timing(heartbeat_seconds=self.rng.choice([0.05, 0.15]))
+        timing = Timing(
+            heartbeat_seconds=self.rng.choice([0.05, 0.15]), quiet_seconds=self.rng.choice([0.0, 0.05, 0.2])
+        )
+        self.lull = 0
         self.wire = Wire(names, seed, timing, segment_bytes=self.rng.choice([200, 2000]), joiners=joiners)
         names += joiners
         self.harm = self.rng.choice([0.3, 1.0, 3.0])
@@ -44,7 +47,12 @@ class World:
                     node.end_sync()
                 else:
                     node.begin_sync()
-        self.use()
+        if self.lull:
+            self.lull -= 1
+        elif rng.random() < 0.01:
+            self.lull = rng.randrange(20, 150)
+        else:
+            self.use()
         self.harm_something()
         wire.check_logs_match()
         assert not [node.failure for node in wire.nodes.values() if node.failure]

@@ -6,6 +6,7 @@ leader answers lease reads whenever it believes that it may.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.raftgroups.wire import Node, Wire
 STEP_SECONDS = 0.005
 TIMING = Timing()
 LEASED = Timing(lease_seconds=LEASE_SHARE_MAX * TIMING.election_seconds_min)
+SLEEPING = replace(LEASED, quiet_seconds=0.2)
 
 EQUAL = {"a": 1.0, "b": 1.0, "c": 1.0}
 
@@ -34,21 +36,22 @@ def pass_time(wire: Wire, rates: Mapping[str, float]) -> None:
     wire.settle()
 
 
-def led_by_a() -> Wire:
+def led_by_a(timing: Timing) -> Wire:
     """Once the promises are over that may have been made before the nodes were started."""
-    wire = Wire("abc", timing=LEASED)
+    wire = Wire("abc", timing=timing)
     for node in wire.nodes.values():
         node.now += LEASED.election_seconds_min
     wire.elect("a")
     return wire
 
 
-def old_reads(rates: Mapping[str, float], lost_after: int = 0) -> int:
+def old_reads(rates: Mapping[str, float], lost_after: int = 0, timing: Timing = LEASED) -> int:
     """How many lease reads lack an acknowledged write, when the leader is cut off after so many steps."""
-    wire = led_by_a()
+    wire = led_by_a(timing)
     for _ in range(100 + lost_after):
         pass_time(wire, EQUAL)
     assert leased_read(wire["a"]) == []
+    assert all(node.consensus.is_asleep == (timing is SLEEPING) for node in wire.nodes.values())
     wire.cut("a")
     old = 0
     for _ in range(int(2 * TIMING.election_seconds_max / STEP_SECONDS)):
@@ -63,11 +66,14 @@ def old_reads(rates: Mapping[str, float], lost_after: int = 0) -> int:
     return old
 
 
+@pytest.mark.parametrize("timing", [LEASED, SLEEPING], ids=["awake", "asleep"])
 @pytest.mark.parametrize("lost_after", range(0, 30, 6))
 @pytest.mark.parametrize("rates", [EQUAL, {"a": 0.95, "b": 1.045, "c": 0.95}, {"a": 1.045, "b": 0.95, "c": 0.95}])
-def test_no_lease_read_is_old_while_clocks_keep_to_what_is_assumed(rates: Mapping[str, float], lost_after: int) -> None:
+def test_no_lease_read_is_old_while_clocks_keep_to_what_is_assumed(
+    rates: Mapping[str, float], lost_after: int, timing: Timing
+) -> None:
     """Their rates differ by less than 10 %. Source: Ongaro 2014, section 6.4.1."""
-    assert old_reads(rates, lost_after) == 0
+    assert old_reads(rates, lost_after, timing) == 0
 
 
 @pytest.mark.parametrize(
@@ -80,7 +86,7 @@ def test_a_lease_read_is_old_where_a_clock_breaks_the_assumption(rates: Mapping[
 
 def test_who_has_no_lease_is_not_served_old_data_by_any_clock() -> None:
     """With the same broken clocks: an ordinary read of the old leader waits, and is given up."""
-    wire = led_by_a()
+    wire = led_by_a(LEASED)
     wire.run(0.5)
     wire.cut("a")
     wire.elect_by("b", "c")

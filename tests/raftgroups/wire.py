@@ -19,8 +19,10 @@ from raftgroups.ids import LogIndex, PartitionId, Term
 from raftgroups.journal import GroupLog, StoredEntry
 from raftgroups.membership import NOBODY, Configuration
 from raftgroups.messages import (
+    VIGIL_KINDS,
     AnyMessage,
     RaftMessage,
+    Sleep,
     SnapshotChunk,
     SnapshotOffer,
     SnapshotReply,
@@ -29,7 +31,9 @@ from raftgroups.messages import (
 )
 from raftgroups.nodelog import NodeLog, Reset
 from raftgroups.port import LocalRead, Port
+from raftgroups.pulse import Contact
 from raftgroups.timing import Timing
+from raftgroups.vigil import Vigil
 
 GROUP = PartitionId(0)
 TICK_SECONDS = 0.05
@@ -96,6 +100,7 @@ class Node(Port):
         self._proposed: dict[LogIndex, tuple[Term, bytes]] = {}
         self._waiting: list[tuple[LogIndex, Sequence[LocalRead]]] = []
         self._generation = 0
+        self.vigil = Vigil(wire.timing, self)
         self.is_up = True
         rng = random.Random(wire.rng.random())
         self.consensus = Consensus(
@@ -125,6 +130,7 @@ class Node(Port):
         return self.configure(Configuration(tuple(voters), tuple(learners)))
 
     def configure(self, configuration: Configuration) -> LogIndex:
+        self.consensus.wake(self.now)
         payload = encode_configuration(0, configuration)
         index = self.consensus.change(payload)
         self._proposed[index] = (self.consensus.term, payload)
@@ -150,10 +156,13 @@ class Node(Port):
         """The node's own clock moves on, and its timer strikes."""
         self.now += seconds
         if self.is_running:
+            if self._wire.timing.quiet_seconds:
+                self.vigil.tick(self.now)
             self.consensus.tick(self.now)
             self.turn()
 
     def propose(self, payload: bytes) -> LogIndex:
+        self.consensus.wake(self.now)
         index = self.consensus.propose(payload)
         self._proposed[index] = (self.consensus.term, payload)
         self.turn()
@@ -171,6 +180,7 @@ class Node(Port):
             assert attempt.fate == "waiting", "a read is answered once"
             attempt.fate = "abandoned"
 
+        self.consensus.wake(self.now)
         self.consensus.read(LocalRead(serve, abandon))
         self.turn()
         return attempt
@@ -249,6 +259,7 @@ class Node(Port):
 
     def link_up(self, peer: str) -> None:
         if self.is_running:
+            self.vigil.link_up(peer, self.now)
             self.consensus.link_up(peer, self.now)
             self.turn()
 
@@ -261,6 +272,7 @@ class Node(Port):
                 self.snapshots_needed.remove(peer)
                 self.consensus.snapshot_failed(peer)
             self.consensus.link_lost(peer, self.now)
+            self.vigil.link_lost(peer)
             self.turn()
 
     def receive(self, sender: str, message: AnyMessage) -> None:
@@ -269,6 +281,8 @@ class Node(Port):
         try:
             if isinstance(message, SnapshotOffer | SnapshotChunk | SnapshotReply):
                 self._receive_snapshot(sender, message)
+            elif type(message) in VIGIL_KINDS:
+                self.vigil.received(sender, message, self.now)  # type: ignore[arg-type]  # as just looked up
             else:
                 assert isinstance(message, RaftMessage)
                 self.consensus.receive(sender, message, self.now)
@@ -276,7 +290,35 @@ class Node(Port):
             self.failure = error
         self.turn()
 
+    # What Vigil asks for.
+
+    def tell(self, peer: str, message: AnyMessage) -> None:
+        self.send(peer, message)
+
+    def lie_down(self, leader: str, message: Sleep, now: float) -> bool:
+        return self.consensus.lie_down(leader, Term(message.term), LogIndex(message.index), now)
+
+    def wake(self, group: PartitionId, now: float) -> None:
+        self.consensus.wake(now)
+
+    def distrust(self, peer: str, reason: str) -> None:
+        raise AssertionError(f"{peer} is not trusted: {reason}")
+
     # What Consensus asks for.
+
+    @property
+    def may_rest(self) -> bool:
+        return not (self._waiting or self._proposed or self.snapshots_needed)
+
+    def rest(self, term: Term, index: LogIndex, followers: Sequence[str]) -> bool:
+        self.vigil.offer(GROUP, term, index, followers)
+        return True
+
+    def woke(self) -> None:
+        self.vigil.withdraw(GROUP)
+
+    def contact(self, peer: str) -> Contact | None:
+        return self.vigil.contact(GROUP, peer)
 
     def send(self, peer: str, message: AnyMessage, generation: int = 0) -> None:
         if not self._wire.is_linked(self.name, peer):

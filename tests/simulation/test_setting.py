@@ -13,6 +13,7 @@ def test_many_seeds_try_many_ways() -> None:
     assert {setting.replicas for setting in drawn} == {3, 5}
     assert {setting.lease_seconds for setting in drawn} == {0.0, LONGEST_LEASE_SECONDS}
     assert len({setting.memtable_bytes for setting in drawn}) > 1
+    assert {setting.quiet_seconds for setting in drawn} == {0.05, 0.2, 0.5, 2.0}
 
 
 def test_no_partition_has_more_replicas_than_there_are_nodes() -> None:
@@ -20,4 +21,4 @@ def test_no_partition_has_more_replicas_than_there_are_nodes() -> None:
 
 
 def test_a_setting_says_what_it_is() -> None:
-    assert str(Setting(5, 0.8, 8192)) == "replicas 5, lease 0.8 s, memtable 8192 bytes"
+    assert str(Setting(5, 0.8, 8192, 0.2)) == "replicas 5, memtable 8192 bytes, lease 0.8 s, quiet 0.2 s"

@@ -14,6 +14,7 @@ from raftgroups import (
     ConditionalDelete,
     ConditionalPut,
     Delete,
+    DeleteRange,
     Increment,
     Once,
     Put,
@@ -30,6 +31,8 @@ ANSWERED = "requests are answered once, and all of them when all is well"
 def keys_of(command: object) -> set[bytes]:
     """What a command speaks of."""
     command = command.command if isinstance(command, Once) else command
+    if isinstance(command, DeleteRange):
+        return set()
     if isinstance(command, Transaction):
         return {step.key for step in command.then}
     assert isinstance(command, Put | Delete | ConditionalPut | ConditionalDelete | Increment | AppendTo | Touch)
