@@ -5,7 +5,8 @@ r"""Entries: what a key holds as a JSON object, as scans and exports give it and
 `encoding` is of the value, `key_encoding` of the key: "base64" where the bytes are not UTF-8, else "utf8". A key is
 seldom not, so its encoding is left out when it is utf8; and so are a content type and an end that the key has not.
 
-    export := entry "\n" … end "\n"        end := {"complete":true,"count":N} | {"complete":false,"count":N,"error":{…}}
+    export := entry "\n" … end "\n"        end := {"complete":true,"count":N}
+                                         | {"complete":false,"count":N,"error":{…},"cursor":"…"}
 """
 
 from collections.abc import Callable, Iterable
@@ -21,7 +22,6 @@ from app.settings import Limits
 from app.spelling import Encoding, spell, unspell
 from raftgroups import ConditionalPut, Pair, Put, decode_item
 
-END_PREFIX = b'{"complete":'
 # A control character of one byte takes six, and a name or a number of an entry never more than this.
 _ESCAPED_BYTES = 6
 _OTHER_BYTES = 1_024
@@ -65,12 +65,14 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class End(msgspec.Struct, omit_defaults=True, frozen=True):
     """The last line of an export: without it, or with an error, something is missing.
 
-    count  how many entries came before it
+    count   how many entries came before it
+    cursor  another export with the same bounds goes on there
     """
 
     complete: bool
     count: int
     error: dict[str, Any] | None = None
+    cursor: str | None = None
 
 
 class BadEntryError(ValueError):
@@ -120,19 +122,20 @@ def encode_end(end: End) -> bytes:
 
 def decode_end(line: bytes) -> End | None:
     """The end of an export; None, if the line is something else."""
-    if not line.startswith(END_PREFIX):
-        return None
     try:
         return _end_decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
-def command_of(line: bytes, limits: Limits) -> Put | ConditionalPut:
-    """What puts an entry back. Raises: BadEntryError."""
+def decode_line(line: bytes, limits: Limits) -> Put | ConditionalPut | End:
+    """What puts an entry back, or the end of an export. Raises: BadEntryError."""
     try:
         entry = _line_decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        end = decode_end(line)
+        if end is not None:
+            return end
         raise BadEntryError(f"not an entry: {error}") from error
     key = _bytes("key", entry.key, entry.key_encoding)
     value = _bytes("value", entry.value, entry.encoding)

@@ -29,7 +29,7 @@ class Export:
 
     async def begin(self) -> Page:
         """The first page. Raises: RaftGroupError, while a failure can still be the whole answer."""
-        return await self._page(None)
+        return await self._page(self._request.after)
 
     async def lines(self, page: Page) -> AsyncIterator[bytes]:
         """All lines, the end included, from the first page on. A failure is in the end, which then is not complete."""
@@ -42,11 +42,12 @@ class Export:
                 yield encode_end(End(True, count))
                 return
             await asyncio.sleep(0)  # however quick pages are, whoever else waits has a turn between them
+            after = page.after
             try:
-                page = await self._patiently(page.after)
+                page = await self._patiently(after)
             except RaftGroupError as error:
                 document = json.loads(problem_of(error, writes=False).answer().body)
-                yield encode_end(End(False, count, document))
+                yield encode_end(End(False, count, document, self._request.keys.encode_cursor(after)))
                 return
 
     async def _patiently(self, after: bytes) -> Page:

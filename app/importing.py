@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from typing import Protocol
 
-from app.entries import BadEntryError, command_of, decode_end, line_bytes_max
+from app.entries import BadEntryError, End, decode_line, line_bytes_max
+from app.lines import LineReader
 from app.problems import BAD_BODY, DRAINING, INCOMPLETE_IMPORT, TOO_SLOW, Problem, problem_of
 from app.settings import Limits
 from app.writing import refusal
@@ -32,50 +33,13 @@ class WriteStore(Protocol):
     ) -> None: ...
 
 
-class LineReader:
-    """Cuts a stream into lines, of which none can outgrow its bound."""
-
-    def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = bytes_max
-        self._rest = bytearray()
-        self._skips = False
-
-    def feed(self, data: bytes) -> list[bytes | None]:
-        """The lines that end in this piece; None is one that was too long."""
-        first, newline, others = data.partition(b"\n")
-        self._add(first)
-        if not newline:
-            return []
-        lines: list[bytes | None] = [self._taken()]
-        *whole, rest = others.split(b"\n")
-        lines += [line if len(line) <= self._bytes_max else None for line in whole]
-        self._add(rest)
-        return lines
-
-    def end(self) -> list[bytes | None]:
-        """The last line, if nothing ended it."""
-        return [self._taken()] if self._rest or self._skips else []
-
-    def _add(self, data: bytes) -> None:
-        if not self._skips:
-            self._rest += data
-            if len(self._rest) > self._bytes_max:
-                self._skips = True
-                self._rest.clear()
-
-    def _taken(self) -> bytes | None:
-        line = None if self._skips else bytes(self._rest)
-        self._skips = False
-        self._rest.clear()
-        return line
-
-
 class Import:
     """One import under way.
 
     imported, failed  how many lines were written, and were not
     errors            the first of what went wrong
     failure           why no more lines were taken; None if they all were
+    next_line         all lines before it are done with: who goes on, goes on there
     """
 
     def __init__(
@@ -89,6 +53,7 @@ class Import:
         self._reader = LineReader(line_bytes_max(limits))
         self._number = 0
         self._open: set[bytes] = set()
+        self._not_done: int | None = None  # the first line that may be written another time
         self._some_ended = asyncio.Event()
         self._may_have_applied = False
         self.imported = 0
@@ -111,6 +76,10 @@ class Import:
         while self._open:
             await self._wait()
 
+    @property
+    def next_line(self) -> int:
+        return self._number + 1 if self._not_done is None else self._not_done
+
     def document(self) -> dict[str, object]:
         """What came of it."""
         return {"imported": self.imported, "failed": self.failed, "errors": self.errors}
@@ -119,23 +88,23 @@ class Import:
         """The refusal, where not all lines were taken; if anything may have been written, how far it came is in it."""
         if self.failure is None or not (self.imported or self._may_have_applied):
             return self.failure
-        counts = f"{self.imported} lines were imported and {self.failed} were not"
-        members = {"imported": self.imported, "failed": self.failed}
+        counts = f"{self.imported} lines were imported and {self.failed} were not: go on with line {self.next_line}"
+        members = {"imported": self.imported, "failed": self.failed, "next_line": self.next_line}
         return Problem(INCOMPLETE_IMPORT, f"{self.failure.detail}; {counts}", members)
 
     async def _next(self, pieces: AsyncIterator[bytes]) -> bytes | None:
         """The next piece; None at the end, or when it is not waited for any longer."""
         coming = asyncio.ensure_future(anext(pieces, None))
-        silent_at = self._loop.time() + self._limits.body_seconds
+        seconds = self._limits.import_pause_seconds
+        silent_at = self._loop.time() + seconds
         try:
             while True:
-                await asyncio.wait((coming,), timeout=min(LOOK_SECONDS, self._limits.body_seconds))
+                await asyncio.wait((coming,), timeout=min(LOOK_SECONDS, seconds))
                 if coming.done():
                     return coming.result()
                 if self._is_draining():
                     self._give_up(Problem(DRAINING, "this node is shutting down"))
                 elif self._loop.time() >= silent_at:
-                    seconds = self._limits.body_seconds
                     self._give_up(Problem(TOO_SLOW, f"nothing more of the body came for {seconds:g} s"))
                 if self.failure is not None:
                     return None
@@ -149,15 +118,16 @@ class Import:
         if line is None:
             self._refuse(self._number, Problem(BAD_BODY, f"a line may have {line_bytes_max(self._limits)} bytes"))
             return
-        end = decode_end(line)
-        if end is not None and not end.complete:
-            self._refuse(self._number, Problem(BAD_BODY, "the export that this comes from is not complete"))
-        if end is not None or not line.strip():
+        if not line.strip():
             return
         try:
-            command = command_of(line, self._limits)
+            command = decode_line(line, self._limits)
         except BadEntryError as error:
             self._refuse(self._number, Problem(BAD_BODY, str(error)))
+            return
+        if isinstance(command, End):
+            if not command.complete:
+                self._refuse(self._number, Problem(BAD_BODY, "the export that this comes from is not complete"))
             return
         while len(self._open) >= WRITES_OPEN_MAX or command.key in self._open:
             await self._wait()
@@ -180,6 +150,7 @@ class Import:
                 self._loop.call_later(PAUSE_SECONDS, self._write, number, command, give_up_at)
                 return
             self._may_have_applied |= result.may_have_applied
+            self._not_done = min(number, self.next_line)
             self._refuse(number, problem)
             self._give_up(Problem(problem.kind, f"line {number}: {problem.detail}", problem.members))
         else:

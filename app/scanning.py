@@ -37,6 +37,7 @@ from raftgroups import (
 RANGE_PARAMETERS = ("prefix", "start", "end")
 LEVEL_PARAMETERS = ("consistency", "max_staleness")
 PAGE_PARAMETERS = ("reverse", "limit", "max_bytes", "keys_only", "cursor")
+EXPORT_PARAMETERS = ("cursor",)
 LIMIT = 100
 
 # Pages being put together at once: each may hold some megabytes.
@@ -106,7 +107,7 @@ def read_scan(
     query: bytes, fields: Mapping[bytes, bytes], limits: Limits, default: Level, *, is_paged: bool = True
 ) -> ScanRequest | Problem:
     """A scan, or without `is_paged` an export, whose pages are as large as may be."""
-    known = RANGE_PARAMETERS + LEVEL_PARAMETERS + (PAGE_PARAMETERS if is_paged else ())
+    known = (*RANGE_PARAMETERS, *LEVEL_PARAMETERS, *(PAGE_PARAMETERS if is_paged else EXPORT_PARAMETERS))
     raw = read_raw_query(query, known)
     if isinstance(raw, Problem):
         return raw

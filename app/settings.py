@@ -110,6 +110,12 @@ class Limits:
     )
     head_seconds: float = setting(8.0, least=0.001, most=_HOUR_SECONDS, text="How long a head may take to arrive.")
     body_seconds: float = setting(8.0, least=0.001, most=_HOUR_SECONDS, text="How long a body may take to arrive.")
+    import_pause_seconds: float = setting(
+        300.0,
+        least=0.001,
+        most=24 * _HOUR_SECONDS,
+        text="How long the body of an import may pause before no more of it is waited for; what has come is kept.",
+    )
     send_seconds: float = setting(
         30.0, least=0.001, most=_HOUR_SECONDS, text="How long a client may leave its answers unread."
     )

@@ -24,6 +24,12 @@ _RANGE = [
     _query("end", "Only keys before this one", _BYTES),
 ]
 _LEVEL = [_OF_GET["consistency"], _OF_GET["max_staleness"], _OF_GET["KV-Timeout-Ms"], _OF_GET["KV-Session"]]
+_CURSOR = _query(
+    "cursor",
+    "The cursor of what came before, to go on after it, with the same prefix, start, end and reverse. Any node takes "
+    "it, whatever happened meanwhile",
+    {"type": "string"},
+)
 _PAGE = [
     _query("reverse", "The last key first; `start` and `end` mean the same", {"type": "boolean", "default": False}),
     _query(
@@ -35,12 +41,7 @@ _PAGE = [
         {"type": "integer", "minimum": 1, "maximum": 1 << 20, "default": 1 << 20},
     ),
     _query("keys_only", "Without the values", {"type": "boolean", "default": False}),
-    _query(
-        "cursor",
-        "The cursor of the page before, to go on after it, with the same prefix, start, end and reverse. Any node "
-        "takes it, whatever happened meanwhile",
-        {"type": "string"},
-    ),
+    _CURSOR,
 ]
 _ENCODING = {"type": "string", "enum": ["utf8", "base64"]}
 _ENTRY = {
@@ -131,8 +132,9 @@ _LINES = {
 EXPORT: dict[str, Any] = {
     "summary": "Read everything",
     "description": "Every key of the range and what it holds, in order, an object a line as in GET /v1/kv. The last "
-    'line is `{"complete":true,"count":N}`: without it, or where it says false and why, something is missing. It is '
-    "made as it is read, page by page: writes meanwhile are seen by the pages after them.",
+    'line is `{"complete":true,"count":N}`: without it, or where it says false and why, something is missing; with the '
+    "`cursor` that it then has, the same request goes on from there, at any node. It is made as it is read, page by "
+    "page: writes meanwhile are seen by the pages after them.",
     "responses": {
         200: {
             "description": "The lines; the level is that of the first page",
@@ -141,14 +143,16 @@ EXPORT: dict[str, Any] = {
         },
         **problems(400, 422, 503, 504),
     },
-    "openapi_extra": {"parameters": [*_RANGE, *_LEVEL]},
+    "openapi_extra": {"parameters": [*_RANGE, _CURSOR, *_LEVEL]},
 }
 
 IMPORT: dict[str, Any] = {
     "summary": "Write many entries",
     "description": "Puts the entry of every line, as GET /v1/export gives them; only `key` and `value` are needed. "
     "Each line is written for itself and many at once, those of one key in their order. Revisions are not kept; a "
-    "TTL begins anew with what was left of it. The body is read as it comes and may be of any length.",
+    "TTL begins anew with what was left of it. The body is read as it comes, may be of any length, and may pause for "
+    "`import_pause_seconds` of /v1/limits. When it ends early, a problem document says in `imported`, `failed` and "
+    "`next_line` how far it came: all lines before that one are done with.",
     "responses": {
         200: {
             "description": "All lines were taken in; the first twenty that failed are named",

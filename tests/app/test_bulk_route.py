@@ -62,6 +62,10 @@ def test_the_bounds_narrow_an_export(gateway: Running) -> None:
 
     assert [json.loads(each).get("key") for each in lines] == ["b", None]
     assert httpx.get(f"{gateway.url}/v1/export?limit=5").json()["parameter"] == "limit"
+    cursor = httpx.get(f"{gateway.url}/v1/kv?limit=2").json()["cursor"]
+    lines = httpx.get(f"{gateway.url}/v1/export?cursor={cursor}").text.splitlines()
+    assert [json.loads(each).get("key") for each in lines] == ["c", None]
+    assert httpx.get(f"{gateway.url}/v1/export?cursor={cursor}&start=b").json()["parameter"] == "cursor"
     assert httpx.head(f"{gateway.url}/v1/export").status_code == 200
 
 
@@ -171,13 +175,25 @@ def test_an_import_that_fails_early_is_answered_at_once(monkeypatch: pytest.Monk
 
 def test_a_silent_client_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importing, "LOOK_SECONDS", 0.01)
-    with running(settings_with(body_seconds=0.1)) as gateway, gateway.connect() as client:
+    with running(settings_with(import_pause_seconds=0.1)) as gateway, gateway.connect() as client:
         client.send(CHUNKED + chunk(line(1)))
 
         answer = client.read_answer()
 
-        assert json.loads(answer.body)["imported"] == 1
-        assert (answer.status, json.loads(answer.body)["outcome"]) == (504, "unknown")
+        problem = json.loads(answer.body)
+        assert (answer.status, problem["outcome"]) == (504, "unknown")
+        assert (problem["imported"], problem["failed"], problem["next_line"]) == (1, 0, 2)
+        assert problem["detail"].startswith("nothing more of the body came for 0.1 s; 1 lines were imported")
+
+
+def test_a_client_may_be_silent_for_longer_than_any_body() -> None:
+    with running(settings_with(body_seconds=0.05, head_seconds=0.05)) as gateway, gateway.connect() as client:
+        client.send(CHUNKED + chunk(line(1)))
+        begun = gateway.loop.time()
+        eventually(lambda: gateway.loop.time() > begun + 1.2)  # the door looks once a second
+        client.send(chunk(line(2)) + b"0\r\n\r\n")
+
+        assert json.loads(client.read_answer().body)["imported"] == 2
 
 
 def test_chunks_that_are_none_end_the_connection(gateway: Running) -> None:

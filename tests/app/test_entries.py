@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from app.entries import (
     BadEntryError,
     End,
-    command_of,
     decode_end,
+    decode_line,
     encode_end,
     encode_lines,
     encode_page,
@@ -48,7 +48,7 @@ def test_what_goes_out_comes_back(key: bytes, value: bytes, kind: str, lifetime_
 
     assert encoded.endswith(b"\n") and encoded.count(b"\n") == 1 and len(encoded) <= line_bytes_max(LIMITS)
     wanted = ConditionalPut(key, value, kind, lifetime_ms, None) if lifetime_ms else Put(key, value, kind)
-    assert command_of(encoded[:-1], LIMITS) == wanted
+    assert decode_line(encoded[:-1], LIMITS) == wanted
 
 
 def test_the_longest_pair_has_a_line() -> None:
@@ -58,7 +58,9 @@ def test_the_longest_pair_has_a_line() -> None:
 
     encoded = encode_lines([entry])
     assert 60_000 < len(encoded) <= line_bytes_max(LIMITS)
-    assert command_of(encoded, LIMITS).value == b"\x02" * 9_216
+    assert decode_line(encoded, LIMITS) == ConditionalPut(
+        b"\x01" * 1_024, b"\x02" * 9_216, "a/" + "\x7e" * 253, 123_456_789, None
+    )
 
 
 def test_the_simple_case_is_simple() -> None:
@@ -141,4 +143,4 @@ def test_what_is_no_end(text: bytes) -> None:
 )
 def test_what_is_no_entry_is_told_precisely(text: bytes, reason: str) -> None:
     with pytest.raises(BadEntryError, match=reason):
-        command_of(text, LIMITS)
+        decode_line(text, LIMITS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -77,6 +78,11 @@ def test_an_export_that_cannot_go_on_says_so_in_its_end(
     *entries, end = asyncio.run(scenario())
     assert len(entries) == 10
     assert (end["complete"], end["count"], end["error"]["code"]) == (False, 10, code)
+    after = REQUEST.keys.decode_cursor(end["cursor"])
+    fake.error = None
+    *rest, end = asyncio.run(lines_of(Export(Pager(fake), replace(REQUEST, after=after), lambda: False)))
+    assert [entry["key"].encode() for entry in (*entries, *rest)] == sorted(fake.items)
+    assert end == {"complete": True, "count": 85}
 
 
 def test_a_node_that_stops_ends_it() -> None:

@@ -1,38 +1,23 @@
 """Imports over a fake: lines out of any pieces, each written for itself, many at once."""
 
 import asyncio
-import itertools
 import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from app import importing
-from app.importing import ERRORS_SHOWN_MAX, WRITES_OPEN_MAX, Import, LineReader
+from app.importing import ERRORS_SHOWN_MAX, WRITES_OPEN_MAX, Import
 from app.settings import Limits
 from raftgroups import NoQuorumError, OutcomeUnknownError, PartitionId, StorageFullError
 from tests.app.fake_coordinator import FakeCoordinator
 
-LIMITS = Limits(body_seconds=0.2)
+LIMITS = Limits(import_pause_seconds=0.2)
 
 
 def line(key: str, value: str = "v", **more: Any) -> bytes:
     return json.dumps({"key": key, "value": value, **more}).encode() + b"\n"
-
-
-@given(st.binary(max_size=60) | st.text("ab\n", max_size=60).map(str.encode), st.lists(st.integers(0, 60), max_size=6))
-def test_lines_come_out_of_any_pieces(data: bytes, cuts: list[int]) -> None:
-    reader = LineReader(5)
-    ends = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
-    pieces = [data[start:end] for start, end in itertools.pairwise(ends)]
-
-    found = [line for piece in pieces for line in reader.feed(piece)] + reader.end()
-
-    *whole, rest = data.split(b"\n")
-    assert found == [line if len(line) <= 5 else None for line in (*whole, *([rest] if rest else []))]
 
 
 async def _pieces(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
@@ -75,14 +60,25 @@ def test_a_bad_line_is_named_and_the_others_are_kept() -> None:
     assert "2000 bytes" in str(made.errors[1]["detail"])
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_lines_end_as_they_do_anywhere(end: bytes) -> None:
+    """And a byte order mark is no part of the first."""
+    fake = FakeCoordinator()
+
+    made = imported(fake, b"\xef\xbb\xbf" + line("a").strip() + end, line("b").strip() + end + end)
+
+    assert (made.imported, made.failed, sorted(fake.items)) == (2, 0, [b"a", b"b"])
+
+
 def test_only_the_first_errors_are_told() -> None:
     made = imported(FakeCoordinator(), b"?\n" * 1_000)
 
     assert made.failed == 1_000 and len(made.errors) == ERRORS_SHOWN_MAX
 
 
-def test_the_end_of_an_export_is_no_entry() -> None:
-    made = imported(FakeCoordinator(), line("a"), b'{"complete":true,"count":1}\n', line("b"))
+@pytest.mark.parametrize("end", [b'{"complete":true,"count":1}', b' { "count" : 1, "complete" : true }\r'])
+def test_the_end_of_an_export_is_no_entry(end: bytes) -> None:
+    made = imported(FakeCoordinator(), line("a"), end + b"\n", line("b"))
 
     assert (made.imported, made.failed) == (2, 0)
 
@@ -166,7 +162,8 @@ def test_a_failure_after_writes_says_how_far_it_came(monkeypatch: pytest.MonkeyP
     problem = made.problem()
     assert problem is not None
     assert (problem.kind.code, problem.kind.outcome) == ("INCOMPLETE_IMPORT", "unknown")
-    assert problem.members == {"imported": made.imported, "failed": 1}
+    assert problem.members == {"imported": made.imported, "failed": 1, "next_line": 1 if is_unknown else 2}
+    assert problem.detail.endswith(f"go on with line {problem.members['next_line']}")
     assert made.imported == (0 if is_unknown else 1)
 
 
