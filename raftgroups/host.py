@@ -162,7 +162,7 @@ class Host:
         acquaintances = Acquaintances(directory.file_system, directory.path)
         self.transport = Transport(me, addresses, options.secret, self, machine.rng, acquaintances)
         self.clocks = WallClocks(self.name, machine.monotonic, machine.clock_ms)
-        self._clock_watch = ClockWatch(self.clocks, self.transport)
+        self._clock_watch = ClockWatch(self.clocks, self.transport.peers, self.transport)
         self.snapshots = Snapshots(
             directory, self.transport.send, self._open_machine, self.elsewhere, self._loop.time, machine.rng
         )

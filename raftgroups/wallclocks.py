@@ -118,22 +118,25 @@ class WallClocks:
         here = self.of(self.name).low
         return {peer: (sum(there) / 2 - here) / 1000 for peer, there in self._known().items()}
 
-    def off(self) -> Mapping[str, float]:
-        """By how many seconds the clocks are off that are off by more than OFF_SECONDS, this node's among them.
+    def off(self, nodes: Sequence[str]) -> Mapping[str, float]:
+        """By how many seconds the clocks are off, of all these nodes', that are off by more than OFF_SECONDS.
 
-        That is against the middle one of those that are known; of two, against this node's.
+        That is against the middle one, if most agree where that is; this node's own may be among them. Else it is
+        against this node's.
         """
-        here, known = self.of(self.name), self._known()
-        right = here
-        if len(known) > 1:
-            known[self.name] = here
-            right = _middle(list(known.values()))
+        right = self.middle(nodes) if self.agree(nodes) else self.of(self.name)
         found = {}
-        for name, there in known.items():
+        for name in nodes:
+            there = self.of(name)
             ahead_ms = max(there.low - right.high, 0) + min(there.high - right.low, 0)
-            if abs(ahead_ms) > OFF_SECONDS * 1000:
+            if abs(ahead_ms) > OFF_SECONDS * 1000 and there != UNKNOWN:
                 found[name] = ahead_ms / 1000
         return found
+
+    def agree(self, nodes: Sequence[str]) -> bool:
+        """Whether so many of these clocks are known, and alike, that it is known where the middle one is."""
+        middle = self.middle(nodes)
+        return middle.high - middle.low <= 2 * OFF_SECONDS * 1000
 
     def _known(self) -> dict[str, TimeOfDay]:
         found = {peer: self.of(peer) for peer in sorted(self._samples)}

@@ -181,10 +181,10 @@ def test_who_is_off_is_named_with_by_how_much() -> None:
     world = World()
     world.hear("b")
     world.hear("c")
-    assert world.clocks.off() == {}
+    assert world.clocks.off("abc") == {}
 
     world.hear("c", skew=2 * OFF_SECONDS)
-    assert world.clocks.off() == pytest.approx({"c": 2 * OFF_SECONDS}, abs=0.01)
+    assert world.clocks.off("abc") == pytest.approx({"c": 2 * OFF_SECONDS}, abs=0.01)
     assert world.clocks.offsets() == pytest.approx({"b": 0.0, "c": 2 * OFF_SECONDS}, abs=0.01)
 
 
@@ -192,8 +192,20 @@ def test_a_node_that_is_off_itself_names_itself() -> None:
     world = World()
     world.skew = DAY
     world.hear("b")
-    assert world.clocks.off() == pytest.approx({"b": -DAY}, abs=0.01)
-
     world.hear("c")
-    assert world.clocks.off() == pytest.approx({"a": DAY}, abs=0.01)
+
+    assert world.clocks.off("abc") == pytest.approx({"a": DAY}, abs=0.01)
     assert world.clocks.offsets() == pytest.approx({"b": -DAY, "c": -DAY}, abs=0.01)
+
+
+@pytest.mark.parametrize("nodes", ["ab", "abc"])
+def test_where_nobody_knows_which_clock_is_right_they_differ_from_this_nodes(nodes: str) -> None:
+    """There are but two, or the third is not known."""
+    world = World()
+    world.hear("b")
+    assert world.clocks.agree("ab")
+
+    world.hear("b", skew=-DAY)
+
+    assert not world.clocks.agree(nodes)
+    assert world.clocks.off(nodes) == pytest.approx({"b": -DAY}, abs=0.01)
