@@ -5,6 +5,10 @@
     lost, 504, no answer   unknown: repeated if that is harmless, because it reads or has an Idempotency-Key
     anything else          the answer
 
+What can be repeated does not stake its whole time on one gateway, which may have been cut off in silence, or may ask a
+leader that was: the first attempt has an eighth of it, and each that had no answer makes the next one twice as long. So
+more than half of the time is left to the last, for what is only slow.
+
 A call that was once in doubt stays so until an answer settles it: being refused later does not undo the first attempt.
 """
 
@@ -15,6 +19,7 @@ from typing import TypeVar
 
 from app.calls import Call
 from app.clienterrors import (
+    ClientClosedError,
     ClientError,
     InvalidUrlError,
     OutcomeUnknownError,
@@ -30,6 +35,8 @@ T = TypeVar("T")
 
 PAUSE_SECONDS_MIN = 0.05
 PAUSE_SECONDS_MAX = 1.0
+FIRST_SHARE = 1 / 8
+FIRST_SECONDS_MIN, FIRST_SECONDS_MAX = 0.5, 1.25
 REST_SECONDS_MIN = 0.5
 REST_SECONDS_MAX = 8.0
 ANSWER_GRACE_SECONDS = 0.25  # a gateway answers 504 by itself at its deadline; wait that much longer for it
@@ -56,9 +63,15 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Effect: wait."""
+    """Effect: wait.
+
+    reason         why the call has no answer yet
+    left_seconds   until it is given up
+    """
 
     seconds: float
+    reason: ClientError
+    left_seconds: float
 
 
 Steps = Generator[Send | Pause, Response | ClientError | None, T]
@@ -69,13 +82,22 @@ class Patience:
     """How long a client tries.
 
     timeout_seconds   one call, with all its attempts
-    attempt_seconds   one attempt: then another gateway may do better
+    attempt_seconds   one attempt at most: then another gateway may do better
     waits             gateways none of which can be reached are waited for
+    is_even           the first attempt may take as long as any other
     """
 
     timeout_seconds: float
     attempt_seconds: float
     waits: bool
+    is_even: bool = False
+
+    def first_seconds(self) -> float:
+        """How long the first attempt may take."""
+        if self.is_even:
+            return self.attempt_seconds
+        share = min(max(FIRST_SHARE * self.timeout_seconds, FIRST_SECONDS_MIN), FIRST_SECONDS_MAX)
+        return min(share, self.attempt_seconds)
 
 
 class Gateways:
@@ -106,21 +128,36 @@ class Gateways:
         self._rests.pop(url, None)
 
 
-def attempts(
-    call: Call[T],
-    gateways: Gateways,
-    patience: Patience,
-    session: Session | None,
-    clock: Callable[[], float],
-    rng: Random,
-) -> Steps[T]:
-    """The steps to the result of a call. Raises: ClientError."""
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What the attempts of all calls of one client have in common.
+
+    session   None: it keeps none
+    """
+
+    gateways: Gateways
+    patience: Patience
+    session: Session | None
+    clock: Callable[[], float]
+    rng: Random
+
+
+def attempts(call: Call[T], caller: Caller, waited: Callable[[], float] = lambda: 0.0) -> Steps[T]:
+    """The steps to the result of a call.
+
+    waited   how many seconds it has waited for other calls of its client since it began, which do not count
+
+    Raises: ClientError.
+    """
+    gateways, patience, session, clock = caller.gateways, caller.patience, caller.session, caller.clock
     deadline = clock() + patience.timeout_seconds
+    share = patience.first_seconds() if call.is_repeatable else patience.timeout_seconds
     pause, shunned, unreachable = PAUSE_SECONDS_MIN, dict[str, float](), dict[str, ClientError]()
     takes_session, doubt = call.takes_session is not False, None
     while True:
-        url = gateways.pick(clock(), shunned | dict.fromkeys(unreachable, deadline))
-        seconds = min(patience.attempt_seconds, max(deadline - clock(), PAUSE_SECONDS_MIN))
+        end = deadline + waited()
+        url = gateways.pick(clock(), shunned | dict.fromkeys(unreachable, end))
+        seconds = min(share, max(end - clock(), PAUSE_SECONDS_MIN))
         token = session.token if session is not None and takes_session else None
         answer = yield _send(call, url, seconds, token)
         assert answer is not None, "a request has an answer or fails"
@@ -138,21 +175,25 @@ def attempts(
             shunned[url] = clock() + _retry_after(answer)
         else:
             failure = answer
+            if isinstance(failure, ClientClosedError):
+                raise final_error(failure, doubt)
             gateways.failed(url, clock())
             if isinstance(failure, UnreachableError):
                 unreachable[url] = failure
-                if len(unreachable) < len(gateways.urls) and clock() < deadline:
+                if len(unreachable) < len(gateways.urls) and clock() < end:
                     continue
         if failure.may_have_applied:
             doubt = failure
+        if isinstance(failure, OutcomeUnknownError):
+            share = min(2 * share, patience.attempt_seconds)
         is_everyone_away = len(unreachable) == len(gateways.urls)
         if (failure.may_have_applied and not call.is_repeatable) or (is_everyone_away and not patience.waits):
             raise final_error(next(iter(unreachable.values())) if is_everyone_away else failure, doubt)
         unreachable.clear()
-        wait = max(pause * rng.uniform(0.5, 1.0), min(shunned.get(url, 0.0) for url in gateways.urls) - clock())
-        if clock() + wait > deadline:
+        wait = max(pause * caller.rng.uniform(0.5, 1.0), min(shunned.get(url, 0.0) for url in gateways.urls) - clock())
+        if clock() + wait > end:
             raise final_error(failure, doubt)
-        yield Pause(wait)
+        yield Pause(wait, failure, end - clock())
         pause = min(2 * pause, PAUSE_SECONDS_MAX)
 
 

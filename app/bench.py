@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from app.clienterrors import Response
-from app.connection import Connection, ConnectionLostError, encode_request
+from app.connection import Connection, ConnectionLostError
+from app.httpwire import encode_request
 from app.simulation.history import History
 from app.simulation.linearizability import Violation, check
 from app.urls import place_of

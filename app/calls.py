@@ -6,19 +6,35 @@ A Call is the same whether it is then sent by Client or by AsyncClient.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from random import SystemRandom
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote_from_bytes, urlencode
-from uuid import uuid4
 
 from app import rules
+from app.arguments import (
+    IfMatch,
+    Level,
+    Seconds,
+    Text,
+    read_condition,
+    read_content_type,
+    read_freshness,
+    read_idempotency_key,
+    read_integer,
+    read_key,
+    read_name,
+    read_names,
+    read_revision,
+    read_ttl,
+    read_value,
+    spell_ttl,
+)
 from app.clienterrors import ClientError, NotAGatewayError, OutcomeUnknownError, Response, error_of
 
 T_co = TypeVar("T_co", covariant=True)
 
-Text = bytes | str  # a str stands for its UTF-8
-Level = rules.LevelName
-IfMatch = int | Literal["*"] | None
-
+# The system's: two processes that were one before a fork must not draw the same Idempotency-Key.
+_chance = SystemRandom()
 _JSON = {"Content-Type": "application/json"}
 _OCTETS, _TEXT = "application/octet-stream", "text/plain; charset=utf-8"
 
@@ -117,9 +133,9 @@ class Once:
     is_sole_writer: bool = False
 
     def headers(self, *, is_plain: bool) -> dict[str, str]:
-        if is_plain and self.is_sole_writer and self.token is None:
-            return {}
-        return {"Idempotency-Key": self.token or str(uuid4())}
+        if self.token is not None:
+            return {"Idempotency-Key": read_idempotency_key(self.token)}
+        return {} if is_plain and self.is_sole_writer else {"Idempotency-Key": f"{_chance.getrandbits(128):032x}"}
 
 
 def put(
@@ -127,13 +143,14 @@ def put(
     value: Text,
     *,
     once: Once,
-    ttl: float | None = None,
+    ttl: Seconds | None = None,
     if_match: IfMatch = None,
     if_absent: bool = False,
     content_type: str | None = None,
 ) -> Call[Written]:
     headers = {"Content-Type": content_type_of(value, content_type), **_condition(if_match, if_absent=if_absent)}
-    return _write("PUT", kv_target(key, ttl=_ttl(ttl)), _read_written, once, headers, encode(value))
+    lifetime = None if ttl is None else spell_ttl(read_ttl(ttl))
+    return _write("PUT", kv_target(key, ttl=lifetime), _read_written, once, headers, read_value(value))
 
 
 def delete(key: Text, *, once: Once, if_match: IfMatch = None) -> Call[Written]:
@@ -141,15 +158,16 @@ def delete(key: Text, *, once: Once, if_match: IfMatch = None) -> Call[Written]:
 
 
 def incr(key: Text, by: int = 1, *, once: Once, if_match: IfMatch = None) -> Call[Number]:
-    return _write("POST", kv_target(key, op="incr", by=str(by)), _read_number, once, _condition(if_match))
+    target = kv_target(key, op="incr", by=str(read_integer("by", by)))
+    return _write("POST", target, _read_number, once, _condition(if_match))
 
 
 def append(key: Text, value: Text, *, once: Once, if_match: IfMatch = None) -> Call[Changed]:
-    return _write("POST", kv_target(key, op="append"), _read_changed, once, _condition(if_match), encode(value))
+    return _write("POST", kv_target(key, op="append"), _read_changed, once, _condition(if_match), read_value(value))
 
 
-def touch(key: Text, ttl: float, *, once: Once, if_match: IfMatch = None) -> Call[Changed]:
-    target = kv_target(key, op="touch", ttl=_ttl(ttl))
+def touch(key: Text, ttl: Seconds, *, once: Once, if_match: IfMatch = None) -> Call[Changed]:
+    target = kv_target(key, op="touch", ttl=spell_ttl(read_ttl(ttl)))
     return _write("POST", target, _read_changed, once, _condition(if_match))
 
 
@@ -166,12 +184,12 @@ def get(
     is_head: bool = False,
 ) -> Call[Entry | None]:
     """A Value, an Entry if the client has it already or asks for no value, or None where there is none."""
-    headers = {} if if_none_match is None else {"If-None-Match": f'"{if_none_match}"'}
-    staleness = None if max_staleness is None else str(max_staleness)
-    target = kv_target(key, consistency=consistency, max_staleness=staleness)
+    headers = {}
+    if if_none_match is not None:
+        headers["If-None-Match"] = f'"{read_revision("if_none_match", if_none_match)}"'
     return Call(
         "HEAD" if is_head else "GET",
-        target,
+        kv_target(key, **read_freshness(consistency, max_staleness)),
         _read_head if is_head else _read_value,
         headers,
         takes_session=takes_session(consistency),
@@ -192,33 +210,28 @@ def locate(key: Text) -> Call[dict[str, Any]]:
 
 
 def replicas(partition: int) -> Call[dict[str, Any]]:
-    return Call("GET", f"/v1/partitions/{partition}/replicas", _read_replicas, takes_session=False)
+    return Call("GET", _of_partition(partition, "replicas"), _read_replicas, takes_session=False)
 
 
 def place(partition: int, nodes: Sequence[str]) -> Call[dict[str, Any]]:
-    body = json.dumps({"nodes": list(nodes)}).encode()
-    return _manage("PUT", f"/v1/partitions/{partition}/replicas", _read_replicas, body)
+    body = json.dumps({"nodes": read_names("nodes", nodes)}).encode()
+    return _manage("PUT", _of_partition(partition, "replicas"), _read_replicas, body)
 
 
 def transfer(partition: int, node: str) -> Call[dict[str, Any]]:
-    body = json.dumps({"node": node}).encode()
-    return _manage("POST", f"/v1/partitions/{partition}/leader", lambda answer: read_object(answer, set()), body)
+    body = json.dumps({"node": read_name("node", node)}).encode()
+    return _manage("POST", _of_partition(partition, "leader"), lambda answer: read_object(answer, set()), body)
 
 
 def content_type_of(value: Text, given: str | None) -> str:
     """What a value is stored as."""
-    return given or (_TEXT if isinstance(value, str) else _OCTETS)
-
-
-def encode(text: Text) -> bytes:
-    return text.encode() if isinstance(text, str) else text
+    kind = read_content_type(given) if given is not None else ""
+    return kind or (_TEXT if isinstance(value, str) else _OCTETS)
 
 
 def encode_key(key: Text) -> str:
-    """Percent-encoded for a path. Raises: ValueError, if it is empty."""
-    raw = encode(key)
-    if not raw:
-        raise ValueError("the key is empty")
+    """Percent-encoded for a path. Raises: InvalidArgumentError, if it is none."""
+    raw = read_key(key)
     # A path of dots alone would be resolved on its way.
     return "%2E" * len(raw) if raw in {b".", b".."} else quote_from_bytes(raw, safe="")
 
@@ -272,23 +285,17 @@ def _manage(method: str, target: str, read: Callable[[Response], dict[str, Any]]
     return Call(method, target, read, _JSON, body, is_write=True, is_repeatable=False, takes_session=False)
 
 
-def check_conditions(if_match: IfMatch, *, if_absent: bool) -> None:
-    """Raises: ValueError, if both cannot hold."""
-    if if_absent and if_match is not None:
-        raise ValueError("if_match and if_absent contradict each other")
+def _of_partition(partition: int, what: str) -> str:
+    return f"/v1/partitions/{read_integer('partition', partition, 0)}/{what}"
 
 
 def _condition(if_match: IfMatch, *, if_absent: bool = False) -> dict[str, str]:
-    check_conditions(if_match, if_absent=if_absent)
+    expected = read_condition(if_match, if_absent=if_absent)
     if if_absent:
         return {"If-None-Match": "*"}
-    if if_match is None:
+    if expected is None:
         return {}
-    return {"If-Match": "*" if if_match == "*" else f'"{if_match}"'}
-
-
-def _ttl(seconds: float | None) -> str | None:
-    return None if seconds is None else f"{seconds:.3f}".rstrip("0").rstrip(".")
+    return {"If-Match": "*" if expected == "*" else f'"{expected}"'}
 
 
 def _read_written(response: Response) -> Written:

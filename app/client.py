@@ -100,26 +100,34 @@ another gateway when their own is lost:
     >>> asyncio.run(first_change(told[0].id))
     b'{shelf}/2'
 
+A Client may be shared by threads, and used on both sides of a fork: each process has connections of its own. What is
+given wrongly is an InvalidArgumentError or an InvalidArgumentTypeError before anything is sent.
+
 What is sent and what is made of answers is in calls.py and client*.py, what is repeated in attempts.py; here they are
 sent, by sending.py.
 """
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from random import Random
-from typing import Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
 
 from app import calls, clientbatch, clienttxn
-from app.attempts import Gateways, Patience, Steps, attempts, one_attempt
-from app.calls import Call, Changed, Entry, IfMatch, Level, Number, Once, Text, Value, Written
+from app.arguments import IfMatch, Level, Seconds, Text, check_is, read_field, read_seconds
+from app.attempts import Caller, Gateways, Patience, Pause, Steps, attempts, one_attempt
+from app.calls import Call, Changed, Entry, Number, Once, Value, Written
 from app.clientbatch import Batch, BatchResults, batch_attempts
 from app.clienterrors import (
+    ClientClosedError,
     ClientError,
     CompactedError,
     ConditionFailedError,
     IdempotencyKeyReusedError,
+    InvalidArgumentError,
+    InvalidArgumentTypeError,
     InvalidSessionError,
     InvalidUrlError,
     NoSuchKeyError,
@@ -140,9 +148,13 @@ from app.clientoperations import Slot
 from app.clientscan import Page, Scan, ScanOptions, items_of, keys_of
 from app.clienttxn import Decided, Transaction
 from app.clientwatch import Change, Following
-from app.sending import AsyncSender, HttpxSender, Sender, run, run_async
+from app.sending import Sender, run
 from app.session import Session
-from app.watchstream import AsyncWatch, Watch
+from app.watchstream import Watch
+
+if TYPE_CHECKING:
+    from app.asyncclient import AsyncClient
+    from app.asyncwatch import AsyncWatch
 
 __all__ = [
     "AsyncClient",
@@ -152,6 +164,7 @@ __all__ = [
     "Change",
     "Changed",
     "Client",
+    "ClientClosedError",
     "ClientError",
     "CompactedError",
     "ConditionFailedError",
@@ -159,6 +172,8 @@ __all__ = [
     "Entry",
     "IdempotencyKeyReusedError",
     "IfMatch",
+    "InvalidArgumentError",
+    "InvalidArgumentTypeError",
     "InvalidSessionError",
     "InvalidUrlError",
     "Item",
@@ -187,22 +202,26 @@ __all__ = [
 T = TypeVar("T")
 
 
-class _Client(ABC):
+class BaseClient(ABC):
     """What both clients are made of.
 
     urls              of gateways of one cluster, `http://HOST:PORT`
-    timeout_seconds   how long one call may take, with all its attempts
-    attempt_seconds   how long one attempt may take, before another gateway is asked
+    timeout_seconds   how long one call may take, with all its attempts; its time begins when it is one of the hundred
+                      calls of this client that are on their way at once
+    attempt_seconds   how long one attempt may take at most, before another gateway is asked; the first takes less
     waits             if no gateway can be reached they are waited for, as long as the call may take
     session           a token from another client, to see what that has seen
     keeps_session     False: no tokens, for those who only read linearizably
     sole_writer       nobody else writes the keys that this client writes: plain puts and deletes need no
                       Idempotency-Key to be repeated, and the cluster no memory of them
+    on_pause          is told, before each pause between two attempts, why there is one and how much time is left
     """
+
+    _is_even = False
 
     def __init__(
         self,
-        urls: str | Sequence[str],
+        urls: str | Iterable[str],
         *,
         timeout_seconds: float = 10.0,
         attempt_seconds: float = 3.0,
@@ -210,24 +229,34 @@ class _Client(ABC):
         session: str | None = None,
         keeps_session: bool = True,
         sole_writer: bool = False,
+        on_pause: Callable[[Pause], object] | None = None,
         rng: Random | None = None,
     ) -> None:
-        """Raises: InvalidUrlError, InvalidSessionError."""
-        self._gateways = Gateways([urls] if isinstance(urls, str) else urls)
-        self._patience = Patience(timeout_seconds, attempt_seconds, waits)
-        self._rng = rng or Random()
+        """Raises: InvalidArgumentError, as are InvalidUrlError and InvalidSessionError; InvalidArgumentTypeError."""
+        if not isinstance(urls, str):
+            check_is("urls", urls, Iterable)
+        self._gateways = Gateways([urls] if isinstance(urls, str) else list(urls))
+        patience = Patience(
+            read_seconds("timeout_seconds", timeout_seconds),
+            read_seconds("attempt_seconds", attempt_seconds),
+            waits,
+            self._is_even,
+        )
+        self._session = _session_of(session) if keeps_session or session is not None else None
         self._is_sole_writer = sole_writer
-        self._session: Session | None = None
-        if keeps_session or session is not None:
-            try:
-                self._session = Session(session)
-            except ValueError as error:
-                raise InvalidSessionError(str(error)) from error
+        self._on_pause = on_pause
+        self._caller = Caller(self._gateways, patience, self._session, time.monotonic, rng or Random())
         self._open()
 
     @abstractmethod
     def _open(self) -> None:
         """Make what sends, and remember its watches."""
+
+    def __reduce__(self) -> Never:
+        """A client goes into no other process: neither would a copy have connections."""
+        kind = type(self).__name__
+        how = "make one there, of urls=client.urls and session=client.session"
+        raise InvalidArgumentTypeError(f"a {kind} cannot be pickled or copied, because it has connections: {how}")
 
     @property
     def session(self) -> str:
@@ -241,22 +270,41 @@ class _Client(ABC):
     def _once(self, token: str | None) -> Once:
         return Once(token=token, is_sole_writer=self._is_sole_writer)
 
-    def _steps(self, call: Call[T]) -> Steps[T]:
-        return attempts(call, self._gateways, self._patience, self._session, time.monotonic, self._rng)
+    def _steps(self, call: Call[T], waited: Callable[[], float]) -> Steps[T]:
+        return attempts(call, self._caller, waited)
 
-    def _batch_steps(self, call: Call[BatchResults]) -> Steps[BatchResults]:
-        return batch_attempts(call, self._gateways, self._patience, self._session, time.monotonic, self._rng)
+    def _batch_steps(self, call: Call[BatchResults], waited: Callable[[], float]) -> Steps[BatchResults]:
+        return batch_attempts(call, self._caller, waited)
+
+    def _stream_steps(self, call: Call[None]) -> Steps[None]:
+        return attempts(call, self._caller)
 
     def _one_attempt(self, target: str) -> Steps[Response]:
+        if not read_field("target", target).startswith("/"):
+            raise InvalidArgumentError(f"target must be a path, which begins with /, not {target!r}")
         call = Call("GET", target, lambda response: response, takes_session=False)
-        return one_attempt(call, self._gateways.urls[0], self._patience.timeout_seconds)
+        return one_attempt(call, self._gateways.urls[0], self._caller.patience.timeout_seconds)
 
     def _add(self, cluster: dict[str, Any]) -> None:
-        nodes = sorted(str(node.get("http") or "") for node in cluster["nodes"])
-        self._gateways.add([f"http://{address}" for address in nodes if address])
+        """The other nodes of a cluster, those whose addresses are some."""
+        nodes = cluster["nodes"] if isinstance(cluster["nodes"], list) else []
+        for address in sorted(str(node.get("http") or "") for node in nodes if isinstance(node, dict)):
+            try:
+                self._gateways.add([f"http://{address}"])
+            except InvalidUrlError:
+                continue
 
 
-class Client(_Client):
+def _session_of(token: str | None) -> Session:
+    if token is not None:
+        check_is("session", token, str)
+    try:
+        return Session(token)
+    except ValueError as error:
+        raise InvalidSessionError(str(error)) from error
+
+
+class Client(BaseClient):
     """The store, for threads: may be shared by several. A context manager, which closes the connections."""
 
     def _open(self) -> None:
@@ -279,7 +327,7 @@ class Client(_Client):
         key: Text,
         value: Text,
         *,
-        ttl: float | None = None,
+        ttl: Seconds | None = None,
         if_match: IfMatch = None,
         if_absent: bool = False,
         content_type: str | None = None,
@@ -287,7 +335,7 @@ class Client(_Client):
     ) -> Written:
         """Store a value.
 
-        ttl               seconds until the key is gone
+        ttl               seconds until the key is gone, or a timedelta
         if_match          only if the key is at this revision; "*": only if it exists
         if_absent         only if it does not exist
         content_type      given back with the value; text/plain for a str, else application/octet-stream
@@ -362,7 +410,9 @@ class Client(_Client):
         """Have the value end with this, too. Raises: TooLargeError, ConditionFailedError and any ClientError."""
         return self._ask(calls.append(key, value, once=self._once(idempotency_key), if_match=if_match))
 
-    def touch(self, key: Text, ttl: float, *, if_match: IfMatch = None, idempotency_key: str | None = None) -> Changed:
+    def touch(
+        self, key: Text, ttl: Seconds, *, if_match: IfMatch = None, idempotency_key: str | None = None
+    ) -> Changed:
         """Have a key gone after `ttl` seconds. Raises: NoSuchKeyError, ConditionFailedError and any ClientError."""
         return self._ask(calls.touch(key, ttl, once=self._once(idempotency_key), if_match=if_match))
 
@@ -386,7 +436,7 @@ class Client(_Client):
         Raises: any ClientError, if nothing is known of any of them; else each has a result, which may be one.
         """
         call = clientbatch.call_of(batch, consistency=consistency, max_staleness=max_staleness, token=idempotency_key)
-        return self._run(self._batch_steps(call))
+        return self._run(partial(self._batch_steps, call))
 
     def txn(self, transaction: Transaction, *, idempotency_key: str | None = None) -> Decided:
         """Compare and then write and read, all or nothing, in one partition.
@@ -412,9 +462,9 @@ class Client(_Client):
 
         after   go on right after this id, instead of from now on
 
-        Raises: ValueError, if it is neither of a key nor of a prefix; what it raises later, Watch says.
+        Raises: InvalidArgumentError, if it is not of either a key or a prefix; what it raises later, Watch says.
         """
-        watch = Watch(Following(key=key, prefix=prefix, after=after), self._steps, self._gateways)
+        watch = Watch(Following(key=key, prefix=prefix, after=after), self._stream_steps, self._gateways)
         self._watches.add(watch)
         return watch
 
@@ -448,7 +498,8 @@ class Client(_Client):
 
     def probe(self, target: str) -> Response:
         """One GET of the first gateway, whatever its answer, without a second try."""
-        return self._run(self._one_attempt(target))
+        steps = self._one_attempt(target)
+        return self._run(lambda _: steps)
 
     def _pages(self, scan: Scan, read: Callable[[Page], list[T]]) -> Iterator[T]:
         while (call := scan.call()) is not None:
@@ -457,190 +508,27 @@ class Client(_Client):
             yield from read(page)
 
     def _ask(self, call: Call[T]) -> T:
-        return self._run(self._steps(call))
+        return self._run(partial(self._steps, call))
 
-    def _run(self, steps: Steps[T]) -> T:
-        return run(steps, self._sender.send)
+    def _run(self, steps_of: Callable[[Callable[[], float]], Steps[T]]) -> T:
+        with self._sender.turn() as turn:
+
+            def pause(step: Pause) -> None:
+                if self._on_pause is not None:
+                    self._on_pause(step)
+                turn.pause(step.seconds)
+
+            return run(steps_of(lambda: turn.waited), self._sender.send, pause)
 
 
-class AsyncClient(_Client):
-    """The store, for asyncio: the methods of Client, to be awaited. An asynchronous context manager."""
+def __getattr__(name: str) -> Any:
+    """What is for asyncio is imported when it is asked for: a thread, or the command line, need not wait for that."""
+    if name == "AsyncClient":
+        from app.asyncclient import AsyncClient  # noqa: PLC0415  # see above
 
-    def _open(self) -> None:
-        self._sender = self.make_sender()
-        self._watches = WeakSet[AsyncWatch]()
+        return AsyncClient
+    if name == "AsyncWatch":
+        from app.asyncwatch import AsyncWatch  # noqa: PLC0415  # see above
 
-    def make_sender(self) -> AsyncSender:
-        """What sends: another one may be quicker for some."""
-        return HttpxSender()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        for watch in list(self._watches):
-            await watch.close()
-        await self._sender.close()
-
-    async def put(
-        self,
-        key: Text,
-        value: Text,
-        *,
-        ttl: float | None = None,
-        if_match: IfMatch = None,
-        if_absent: bool = False,
-        content_type: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> Written:
-        """As Client.put."""
-        once = self._once(idempotency_key)
-        return await self._ask(
-            calls.put(
-                key,
-                value,
-                once=once,
-                ttl=ttl,
-                if_match=if_match,
-                if_absent=if_absent,
-                content_type=content_type,
-            )
-        )
-
-    @overload
-    async def get(
-        self,
-        key: Text,
-        *,
-        consistency: Level | None = None,
-        max_staleness: int | None = None,
-        if_none_match: None = None,
-    ) -> Value | None: ...
-
-    @overload
-    async def get(
-        self, key: Text, *, consistency: Level | None = None, max_staleness: int | None = None, if_none_match: int
-    ) -> Entry | None: ...
-
-    async def get(
-        self,
-        key: Text,
-        *,
-        consistency: Level | None = None,
-        max_staleness: int | None = None,
-        if_none_match: int | None = None,
-    ) -> Entry | None:
-        """As Client.get."""
-        return await self._ask(
-            calls.get(key, consistency=consistency, max_staleness=max_staleness, if_none_match=if_none_match)
-        )
-
-    async def head(
-        self, key: Text, *, consistency: Level | None = None, max_staleness: int | None = None
-    ) -> Entry | None:
-        """As Client.head."""
-        return await self._ask(calls.get(key, consistency=consistency, max_staleness=max_staleness, is_head=True))
-
-    async def delete(self, key: Text, *, if_match: IfMatch = None, idempotency_key: str | None = None) -> Written:
-        """As Client.delete."""
-        return await self._ask(calls.delete(key, once=self._once(idempotency_key), if_match=if_match))
-
-    async def incr(
-        self, key: Text, by: int = 1, *, if_match: IfMatch = None, idempotency_key: str | None = None
-    ) -> Number:
-        """As Client.incr."""
-        return await self._ask(calls.incr(key, by, once=self._once(idempotency_key), if_match=if_match))
-
-    async def append(
-        self, key: Text, value: Text, *, if_match: IfMatch = None, idempotency_key: str | None = None
-    ) -> Changed:
-        """As Client.append."""
-        return await self._ask(calls.append(key, value, once=self._once(idempotency_key), if_match=if_match))
-
-    async def touch(
-        self, key: Text, ttl: float, *, if_match: IfMatch = None, idempotency_key: str | None = None
-    ) -> Changed:
-        """As Client.touch."""
-        return await self._ask(calls.touch(key, ttl, once=self._once(idempotency_key), if_match=if_match))
-
-    async def persist(self, key: Text, *, if_match: IfMatch = None, idempotency_key: str | None = None) -> Changed:
-        """As Client.persist."""
-        return await self._ask(calls.persist(key, once=self._once(idempotency_key), if_match=if_match))
-
-    async def batch(
-        self,
-        batch: Batch,
-        *,
-        consistency: Level | None = None,
-        max_staleness: int | None = None,
-        idempotency_key: str | None = None,
-    ) -> BatchResults:
-        """As Client.batch."""
-        call = clientbatch.call_of(batch, consistency=consistency, max_staleness=max_staleness, token=idempotency_key)
-        return await self._run(self._batch_steps(call))
-
-    async def txn(self, transaction: Transaction, *, idempotency_key: str | None = None) -> Decided:
-        """As Client.txn."""
-        return await self._ask(clienttxn.call_of(transaction, token=idempotency_key))
-
-    def scan(self, prefix: Text = "", **options: Unpack[ScanOptions]) -> AsyncIterator[Item]:
-        """As Client.scan."""
-        return self._pages(Scan(prefix, options, keys_only=False), items_of)
-
-    def scan_keys(self, prefix: Text = "", **options: Unpack[ScanOptions]) -> AsyncIterator[Key]:
-        """As Client.scan_keys."""
-        return self._pages(Scan(prefix, options, keys_only=True), keys_of)
-
-    def watch(self, *, key: Text | None = None, prefix: Text | None = None, after: str = "") -> AsyncWatch:
-        """As Client.watch."""
-        watch = AsyncWatch(Following(key=key, prefix=prefix, after=after), self._steps, self._gateways)
-        self._watches.add(watch)
-        return watch
-
-    async def cluster(self) -> dict[str, Any]:
-        """As Client.cluster."""
-        return await self._ask(calls.cluster())
-
-    async def locate(self, key: Text) -> dict[str, Any]:
-        """As Client.locate."""
-        return await self._ask(calls.locate(key))
-
-    async def limits(self) -> dict[str, Any]:
-        """As Client.limits."""
-        return await self._ask(calls.limits())
-
-    async def replicas(self, partition: int) -> dict[str, Any]:
-        """As Client.replicas."""
-        return await self._ask(calls.replicas(partition))
-
-    async def place(self, partition: int, nodes: Sequence[str]) -> dict[str, Any]:
-        """As Client.place."""
-        return await self._ask(calls.place(partition, nodes))
-
-    async def transfer(self, partition: int, node: str) -> dict[str, Any]:
-        """As Client.transfer."""
-        return await self._ask(calls.transfer(partition, node))
-
-    async def learn(self) -> None:
-        """As Client.learn."""
-        self._add(await self.cluster())
-
-    async def probe(self, target: str) -> Response:
-        """As Client.probe."""
-        return await self._run(self._one_attempt(target))
-
-    async def _pages(self, scan: Scan, read: Callable[[Page], list[T]]) -> AsyncIterator[T]:
-        while (call := scan.call()) is not None:
-            page = await self._ask(call)
-            scan.took(page)
-            for found in read(page):
-                yield found
-
-    async def _ask(self, call: Call[T]) -> T:
-        return await self._run(self._steps(call))
-
-    async def _run(self, steps: Steps[T]) -> T:
-        return await run_async(steps, self._sender.send)
+        return AsyncWatch
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,16 +6,26 @@ nothing is done twice. What was once done stays done, and what was once in doubt
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from random import Random
 from typing import Any, Self
 
 import msgspec
 
+from app.arguments import (
+    IfMatch,
+    Level,
+    Seconds,
+    Text,
+    check_is,
+    read_condition,
+    read_freshness,
+    read_integer,
+    read_ttl,
+    read_value,
+)
 from app.attempts import (
     PAUSE_SECONDS_MAX,
     PAUSE_SECONDS_MIN,
-    Gateways,
-    Patience,
+    Caller,
     Pause,
     Steps,
     attempts,
@@ -23,25 +33,20 @@ from app.attempts import (
     is_settled,
     may_pass,
 )
-from app.calls import (
-    Call,
-    Changed,
-    IfMatch,
-    Level,
-    Number,
-    Once,
-    Text,
-    Written,
-    check_conditions,
-    encode,
-    expect,
-    query_of,
-    read_receipt,
-    takes_session,
-)
+from app.calls import Call, Changed, Number, Once, Written, expect, query_of, read_receipt, takes_session
 from app.clienterrors import ClientError, Response
-from app.clientoperations import MSGPACK, Done, Operations, Results, Slot, changed, decode_answer, number, written
-from app.session import Session
+from app.clientoperations import (
+    MSGPACK,
+    Done,
+    Operations,
+    Results,
+    Slot,
+    changed,
+    decode_answer,
+    encode_document,
+    number,
+    written,
+)
 
 
 class Batch(Operations):
@@ -62,14 +67,14 @@ class Batch(Operations):
         key: Text,
         value: Text,
         *,
-        ttl: float | None = None,
+        ttl: Seconds | None = None,
         if_match: IfMatch = None,
         if_absent: bool = False,
         content_type: str | None = None,
     ) -> Slot[Written]:
         """As Client.put."""
-        check_conditions(if_match, if_absent=if_absent)
-        conditions = {"if_none_match": "*"} if if_absent else _condition(if_match)
+        expected = _condition(if_match, if_absent=if_absent)
+        conditions = {"if_none_match": "*"} if if_absent else expected
         return self._put(key, value, ttl, content_type, **conditions)
 
     def delete(self, key: Text, *, if_match: IfMatch = None) -> Slot[Written]:
@@ -78,15 +83,15 @@ class Batch(Operations):
 
     def incr(self, key: Text, by: int = 1, *, if_match: IfMatch = None) -> Slot[Number]:
         """As Client.incr."""
-        return self._add("incr", key, number, by=by, **_condition(if_match))
+        return self._add("incr", key, number, by=read_integer("by", by), **_condition(if_match))
 
     def append(self, key: Text, value: Text, *, if_match: IfMatch = None) -> Slot[Changed]:
         """As Client.append."""
-        return self._add("append", key, changed, value=encode(value), **_condition(if_match))
+        return self._add("append", key, changed, value=read_value(value), **_condition(if_match))
 
-    def touch(self, key: Text, ttl: float, *, if_match: IfMatch = None) -> Slot[Changed]:
+    def touch(self, key: Text, ttl: Seconds, *, if_match: IfMatch = None) -> Slot[Changed]:
         """As Client.touch."""
-        return self._add("touch", key, changed, ttl=ttl, **_condition(if_match))
+        return self._add("touch", key, changed, ttl=read_ttl(ttl), **_condition(if_match))
 
     def persist(self, key: Text, *, if_match: IfMatch = None) -> Slot[Changed]:
         """As Client.persist."""
@@ -141,8 +146,13 @@ class BatchResults(Results):
         return BatchResults(self._batch, results, self.receipt)
 
     @property
+    def open_errors(self) -> list[ClientError]:
+        """Those that may pass."""
+        return [result for place, result in enumerate(self) if self._is_open(place)]
+
+    @property
     def may_fare_better(self) -> bool:
-        return any(self._is_open(place) for place in range(len(self)))
+        return bool(self.open_errors)
 
     def _is_open(self, place: int) -> bool:
         result = self._results[place]
@@ -160,9 +170,10 @@ def call_of(
     batch: Batch, *, consistency: Level | None, max_staleness: int | None, token: str | None
 ) -> Call[BatchResults]:
     """The request that a batch is."""
-    staleness = None if max_staleness is None else str(max_staleness)
+    check_is("what is sent", batch, Batch)
     is_write = any(batch.writes(place) for place in range(len(batch)))
-    headers = {**MSGPACK, **Once(token=token).headers(is_plain=False)} if is_write else MSGPACK
+    once = Once(token=token).headers(is_plain=False)
+    headers = {**MSGPACK, **once} if is_write else MSGPACK
 
     def read(response: Response) -> BatchResults:
         expect(response, 200, is_write=is_write)
@@ -171,10 +182,10 @@ def call_of(
 
     return Call(
         "POST",
-        "/v1/batch" + query_of(consistency=consistency, max_staleness=staleness),
+        "/v1/batch" + query_of(**read_freshness(consistency, max_staleness)),
         read,
         headers,
-        msgspec.msgpack.encode({"ops": batch.documents}),
+        encode_document({"ops": batch.documents}),
         is_write=is_write,
         takes_session=takes_session(consistency),
         read_in_doubt=lambda response, doubt: read(response).in_doubt(doubt),
@@ -182,35 +193,42 @@ def call_of(
 
 
 def batch_attempts(
-    call: Call[BatchResults],
-    gateways: Gateways,
-    patience: Patience,
-    session: Session | None,
-    clock: Callable[[], float],
-    rng: Random,
+    call: Call[BatchResults], caller: Caller, waited: Callable[[], float] = lambda: 0.0
 ) -> Steps[BatchResults]:
-    """The steps to the results of a batch. Raises: ClientError, if not one attempt was answered with results."""
+    """The steps to the results of a batch; `waited` is as of attempts.
+
+    Raises: ClientError, if not one attempt was answered with results.
+    """
+    clock, patience = caller.clock, caller.patience
     deadline = clock() + patience.timeout_seconds
     pause, known = PAUSE_SECONDS_MIN, None
     while True:
-        left = replace(patience, timeout_seconds=max(0.0, deadline - clock()))
+        end = deadline + waited()
+        left = replace(caller, patience=replace(patience, timeout_seconds=max(0.0, end - clock())))
         try:
-            found = yield from attempts(call, gateways, left, session, clock, rng)
+            found = yield from attempts(call, left, _from_now(waited))
         except ClientError as error:
             if known is None:
                 raise
             return known.given_up(error)
         known = found.after(known)
-        wait = pause * rng.uniform(0.5, 1.0)
-        if not known.may_fare_better or clock() + wait > deadline:
+        end = deadline + waited()
+        wait = pause * caller.rng.uniform(0.5, 1.0)
+        if not known.may_fare_better or clock() + wait > end:
             return known
-        yield Pause(wait)
+        yield Pause(wait, known.open_errors[0], end - clock())
         pause = min(2 * pause, PAUSE_SECONDS_MAX)
+
+
+def _from_now(waited: Callable[[], float]) -> Callable[[], float]:
+    before = waited()
+    return lambda: waited() - before
 
 
 class _Answer(msgspec.Struct):
     results: list[Done]
 
 
-def _condition(if_match: IfMatch) -> dict[str, int | str]:
-    return {} if if_match is None else {"if_match": if_match}
+def _condition(if_match: IfMatch, *, if_absent: bool = False) -> dict[str, int | str]:
+    expected = read_condition(if_match, if_absent=if_absent)
+    return {} if expected is None else {"if_match": expected}

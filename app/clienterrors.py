@@ -1,7 +1,11 @@
 """What a client raises: every failure says what became of the command, and whether trying again makes sense.
 
 ClientError
-  InvalidUrlError, InvalidSessionError, NotAGatewayError
+  InvalidArgumentError      a ValueError, too: nothing was sent, because what was given is wrong
+    InvalidUrlError, InvalidSessionError
+  InvalidArgumentTypeError  a TypeError, too: the same of what has another type than is wanted
+  ClientClosedError         the client was used after it was closed
+  NotAGatewayError
   UnreachableError          no connection, so nothing was sent
   OutcomeUnknownError       no answer, or one that says so: a write may have been applied
   ProblemError              the answer was a problem document (RFC 9457), and nothing was applied
@@ -49,12 +53,27 @@ class ClientError(Exception):
         return True
 
 
-class InvalidUrlError(ClientError):
+class InvalidArgumentError(ClientError, ValueError):
+    """What was given cannot be right; nothing was sent."""
+
+
+class InvalidArgumentTypeError(ClientError, TypeError):
+    """What was given has another type than is wanted; nothing was sent."""
+
+
+class InvalidUrlError(InvalidArgumentError):
     """Not the URL of a gateway."""
 
 
-class InvalidSessionError(ClientError):
+class InvalidSessionError(InvalidArgumentError):
     """Not a token that a store has given out."""
+
+
+class ClientClosedError(ClientError):
+    """The client was closed before this was sent."""
+
+    def __init__(self, text: str = "the client is closed; make a new one") -> None:
+        super().__init__(text)
 
 
 class NotAGatewayError(ClientError):
@@ -91,6 +110,10 @@ class ProblemError(ClientError):
         self.members = members
         self.headers = response.headers
         super().__init__(f"{self.detail} (status {self.status}, {self.code})")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """A worker process hands its failures to its parent."""
+        return type(self), (Response(self.status, dict(self.headers), b""), dict(self.members))
 
     @property
     def is_lasting(self) -> bool:

@@ -10,8 +10,9 @@ from typing import Any, Generic, TypeVar, overload
 
 import msgspec
 
-from app.calls import Changed, Number, Text, Written, content_type_of, encode, stranger
-from app.clienterrors import ClientError, Response, error_in
+from app.arguments import Seconds, Text, check_is, read_key, read_ttl, read_value
+from app.calls import Changed, Number, Written, content_type_of, stranger
+from app.clienterrors import ClientError, InvalidArgumentError, Response, error_in
 from app.clientitem import Item
 from app.spelling import unspell
 
@@ -58,25 +59,27 @@ class Operations:
 
     def get(self, key: Text) -> Slot[Item | None]:
         """Read a value; None where there is none."""
-        return self._add("get", key, partial(_item, encode(key)))
+        return self._add("get", key, partial(_item, read_key(key)))
 
     def _put(
-        self, key: Text, value: Text, ttl: float | None, content_type: str | None, **conditions: Any
+        self, key: Text, value: Text, ttl: Seconds | None, content_type: str | None, **conditions: Any
     ) -> Slot[Written]:
         kind = content_type_of(value, content_type)
-        members = conditions if ttl is None else {**conditions, "ttl": ttl}
-        return self._add("put", key, written, value=encode(value), content_type=kind, **members)
+        members = conditions if ttl is None else {**conditions, "ttl": read_ttl(ttl)}
+        return self._add("put", key, written, value=read_value(value), content_type=kind, **members)
 
     def _add(self, operation: str, key: Text, read: Callable[[Done], T], **members: Any) -> Slot[T]:
-        """Raises: ValueError, if the key is empty."""
+        """Raises: InvalidArgumentError, if the key is none."""
+        document = {"op": operation, "key": read_key(key), **members}
         slot = Slot(self, len(self.slots), read)
-        self.documents.append({"op": operation, "key": encode_name(key), **members})
+        self.documents.append(document)
         self.slots.append(slot)
         return slot
 
     def _adopt(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """Add operations as the interface takes them; whether they are such, the gateway says."""
         for document in documents:
+            check_is("an operation", document, Mapping)
             read = _READERS.get(str(document.get("op")), changed)
             key = _spelled_key(document)
             self.slots.append(Slot(self, len(self.slots), read or partial(_item, key)))
@@ -143,12 +146,12 @@ class Results:
         return {place: result for place, result in enumerate(self) if isinstance(result, ClientError)}
 
 
-def encode_name(key: Text) -> bytes:
-    """A key that is one. Raises: ValueError, if it is empty."""
-    raw = encode(key)
-    if not raw:
-        raise ValueError("the key is empty")
-    return raw
+def encode_document(document: object) -> bytes:
+    """What is sent of operations. Raises: InvalidArgumentError, if a document of the caller's own cannot be."""
+    try:
+        return msgspec.msgpack.encode(document)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidArgumentError(f"the operations cannot be sent: {error}") from error
 
 
 def decode_answer(body: bytes, kind: type[T], *, is_write: bool) -> T:

@@ -4,7 +4,8 @@ from typing import TypedDict
 
 import msgspec
 
-from app.calls import Call, Level, Text, encode, expect, query_of, stranger, takes_session
+from app.arguments import Level, Text, read_bytes, read_freshness, read_integer, read_options
+from app.calls import Call, expect, query_of, stranger, takes_session
 from app.clienterrors import Response
 from app.clientitem import Item, Key, read_spelled
 from app.spelling import Encoding
@@ -44,21 +45,20 @@ class Scan:
     """How far a scan has come."""
 
     def __init__(self, prefix: Text, options: ScanOptions, *, keys_only: bool) -> None:
-        """Raises: ValueError, if a bound is none."""
-        self._options = options
-        self._left = options.get("limit")
-        self._page_keys = options.get("page_keys", PAGE_KEYS)
-        if self._page_keys < 1 or (self._left is not None and self._left < 0):
-            raise ValueError("page_keys must be 1 at least, and limit 0")
-        start, end, staleness = options.get("start"), options.get("end"), options.get("max_staleness")
-        self._query = {
-            "prefix": encode(prefix) or None,
-            "start": None if start is None else encode(start),
-            "end": None if end is None else encode(end),
+        """Raises: InvalidArgumentError, InvalidArgumentTypeError."""
+        read_options(options, ScanOptions.__annotations__)
+        limit = options.get("limit")
+        self._left = None if limit is None else read_integer("limit", limit, 0)
+        self._page_keys = read_integer("page_keys", options.get("page_keys", PAGE_KEYS), 1)
+        self._consistency = options.get("consistency")
+        start, end = options.get("start"), options.get("end")
+        self._query: dict[str, str | bytes | None] = {
+            "prefix": read_bytes("prefix", prefix) or None,
+            "start": None if start is None else read_bytes("start", start),
+            "end": None if end is None else read_bytes("end", end),
             "reverse": "true" if options.get("reverse") else None,
             "keys_only": "true" if keys_only else None,
-            "consistency": options.get("consistency"),
-            "max_staleness": None if staleness is None else str(staleness),
+            **read_freshness(self._consistency, options.get("max_staleness")),
         }
         self._cursor: str | None = ""
 
@@ -71,7 +71,7 @@ class Scan:
             "GET",
             "/v1/kv" + query_of(**self._query, limit=str(limit), cursor=self._cursor or None),
             _read_page,
-            takes_session=takes_session(self._options.get("consistency")),
+            takes_session=takes_session(self._consistency),
         )
 
     def took(self, page: Page) -> None:

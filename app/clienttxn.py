@@ -1,15 +1,18 @@
 """Transactions of a client: comparisons, and what to do if all of them hold, and what else; all or nothing."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import msgspec
 
-from app.calls import Call, Once, Text, Written, encode, expect
-from app.clienterrors import Response
-from app.clientoperations import MSGPACK, Done, Operations, Results, Slot, decode_answer, encode_name, written
+from app.arguments import Seconds, Text, check_is, read_key, read_revision, read_value
+from app.calls import Call, Once, Written, expect
+from app.clienterrors import InvalidArgumentError, Response
+from app.clientoperations import MSGPACK, Done, Operations, Results, Slot, decode_answer, encode_document, written
 
 Relation = Literal["eq", "ne", "lt", "le", "gt", "ge"]
+
+_RELATIONS = get_args(Relation)
 
 
 class Branch(Operations):
@@ -21,7 +24,7 @@ class Branch(Operations):
         self._adopt(documents)
 
     def put(
-        self, key: Text, value: Text, *, ttl: float | None = None, content_type: str | None = None
+        self, key: Text, value: Text, *, ttl: Seconds | None = None, content_type: str | None = None
     ) -> Slot[Written]:
         """As Client.put."""
         return self._put(key, value, ttl, content_type)
@@ -57,11 +60,11 @@ class Transaction:
 
     def if_revision(self, key: Text, revision: int, relation: Relation = "eq") -> None:
         """Only if the revision of the key is this, or stands in this relation to it; that of an absent key is 0."""
-        self._compare(key, relation, revision=revision)
+        self._compare(key, relation, revision=read_revision("revision", revision))
 
     def if_value(self, key: Text, value: Text, relation: Relation = "eq") -> None:
         """Only if its value is this, byte for byte, or comes before or after it; an absent key has none."""
-        self._compare(key, relation, value=encode(value))
+        self._compare(key, relation, value=read_value(value))
 
     def if_exists(self, key: Text) -> None:
         """Only if there is such a key."""
@@ -72,7 +75,9 @@ class Transaction:
         self._compare(key, "eq", exists=False)
 
     def _compare(self, key: Text, relation: Relation, **operand: int | bytes) -> None:
-        self.comparisons.append({"key": encode_name(key), "is": relation, **operand})
+        if relation not in _RELATIONS:
+            raise InvalidArgumentError(f"a relation is one of {', '.join(_RELATIONS)}, not {relation!r}")
+        self.comparisons.append({"key": read_key(key), "is": relation, **operand})
 
 
 class Decided(Results):
@@ -90,6 +95,7 @@ class Decided(Results):
 
 def call_of(transaction: Transaction, *, token: str | None) -> Call[Decided]:
     """The request that a transaction is."""
+    check_is("what is sent", transaction, Transaction)
     document = {
         "if": transaction.comparisons,
         "then": transaction.then.documents,
@@ -101,7 +107,7 @@ def call_of(transaction: Transaction, *, token: str | None) -> Call[Decided]:
         return Decided(transaction, decode_answer(response.body, _Answer, is_write=True))
 
     headers = {**MSGPACK, **Once(token=token).headers(is_plain=False)}
-    return Call("POST", "/v1/txn", read, headers, msgspec.msgpack.encode(document), is_write=True)
+    return Call("POST", "/v1/txn", read, headers, encode_document(document), is_write=True)
 
 
 class _Answer(msgspec.Struct):

@@ -10,9 +10,17 @@ from typing import Literal
 
 import msgspec
 
+from app.arguments import Text, read_bytes, read_field, read_key
 from app.attempts import PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN
-from app.calls import Call, Text, encode, expect, query_of, stranger
-from app.clienterrors import CompactedError, NotAGatewayError, ProblemError, Response, error_of
+from app.calls import Call, expect, query_of, stranger
+from app.clienterrors import (
+    CompactedError,
+    InvalidArgumentError,
+    NotAGatewayError,
+    ProblemError,
+    Response,
+    error_of,
+)
 from app.clientitem import read_spelled
 from app.events import EventParser
 from app.spelling import Encoding
@@ -45,12 +53,12 @@ class Following:
     """
 
     def __init__(self, *, key: Text | None, prefix: Text | None, after: str) -> None:
-        """Raises: ValueError, unless one of key and prefix is given, and a key is not empty."""
-        if (key is None) == (prefix is None) or key in {"", b""}:
-            raise ValueError("a watch is of a key, which is not empty, or of a prefix, which may be")
-        name, text = ("prefix", prefix) if key is None else ("key", key)
-        self._target = "/v1/watch" + query_of(**{name: encode(text or "")})
-        self._newest = after
+        """Raises: InvalidArgumentError, unless one of key and prefix is given; and of what neither can be."""
+        if (key is None) == (prefix is None):
+            raise InvalidArgumentError('a watch is of a key or of a prefix: give one of them; prefix="" is all keys')
+        name, what = ("key", read_key(key)) if key is not None else ("prefix", read_bytes("prefix", prefix or ""))
+        self._target = "/v1/watch" + query_of(**{name: what})
+        self._newest = read_field("after", after)
         self._parser = EventParser(after)
         self._waiting: deque[Change] = deque()
         self._pause = PAUSE_SECONDS_MIN
@@ -103,6 +111,12 @@ class Following:
         if change is not None:
             found.append(change)
         return change is not None
+
+    def rewind(self) -> None:
+        """Go on right after what was handed out, as if nothing more had come; a copy may be of a moment in between."""
+        self._newest = self.id
+        self._parser = EventParser(self.id)
+        self._waiting.clear()
 
     def lost(self) -> float:
         """The stream has ended: how many seconds to wait before the next one."""

@@ -1,32 +1,30 @@
-"""Senders: what brings one request of a client to one gateway, and what drives them; over httpx."""
+"""Sender: what brings one request of a Client to one gateway; and what drives the steps of a call."""
 
-import asyncio
-import ssl
 import time
-from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar, cast
-
-import httpx
+from collections.abc import Callable
+from typing import TypeVar, cast
 
 from app.attempts import Pause, Send, Steps
-from app.clienterrors import ClientError, OutcomeUnknownError, Response, UnreachableError
+from app.blockingconnection import BlockingConnection
+from app.clienterrors import ClientClosedError, ClientError, OutcomeUnknownError, Response, UnreachableError
+from app.forks import tell_of_forks
+from app.httpwire import NotAnAnswerError, encode_request
+from app.idleconnections import IdleConnections
+from app.turns import Turn, Turns
+from app.urls import place_of
 
 CONNECT_SECONDS_MAX = 1.0
-CONNECTIONS_MAX = 16  # to each gateway; more serve no more at once, and httpx looks at each for every request
-IDLE_SECONDS = 60.0  # less than a gateway keeps an idle connection
+CALLS_MAX = 100  # on their way at once, each on a connection of its own: more are not served sooner
 
 T = TypeVar("T")
 
 _HEADERS = {"User-Agent": "ringkv", "Accept-Encoding": "identity"}
-_LIMITS = httpx.Limits(
-    max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX, keepalive_expiry=IDLE_SECONDS
-)
 
 
 def run(
     steps: Steps[T],
     send: Callable[[Send], Response | ClientError],
-    sleep: Callable[[float], object] = time.sleep,
+    pause: Callable[[Pause], object],
 ) -> T:
     """The result of steps. Raises: what they raise."""
     answer: Response | ClientError | None = None
@@ -36,132 +34,104 @@ def run(
         except StopIteration as end:
             return cast("T", end.value)
         if isinstance(step, Pause):
-            sleep(step.seconds)
+            pause(step)
             answer = None
         else:
             answer = send(step)
 
 
-async def run_async(
-    steps: Steps[T],
-    send: Callable[[Send], Awaitable[Response | ClientError]],
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-) -> T:
-    """As run, where sending is awaited."""
-    answer: Response | ClientError | None = None
-    while True:
-        try:
-            step = steps.send(answer)
-        except StopIteration as end:
-            return cast("T", end.value)
-        if isinstance(step, Pause):
-            await sleep(step.seconds)
-            answer = None
-        else:
-            answer = await send(step)
-
-
 class Sender:
-    """What a Client sends with.
-
-    Each gateway has a pool of its own: a shared one that is full closes the connections to one for those to another.
-    """
+    """What a Client sends with: connections that are kept for the next request, and turns for whoever wants one."""
 
     def __init__(self) -> None:
-        self._http: dict[str, httpx.Client] = {}
+        self._closed = False
+        self._begin()
+        tell_of_forks(self)
+
+    def _begin(self) -> None:
+        self._turns = Turns(CALLS_MAX)
+        self._idle: IdleConnections[BlockingConnection] = IdleConnections()
+        self._busy: set[BlockingConnection] = set()
+
+    def forked(self) -> None:
+        """What the parent has open, a child closes without a word to the other side."""
+        connections = [*self._idle.take_all(), *self._busy]
+        self._begin()
+        for connection in connections:
+            connection.close()
 
     def close(self) -> None:
-        for http in self._http.values():
-            http.close()
+        """End all connections; what is on its way is lost."""
+        self._closed = True
+        for connection in list(self._busy):
+            connection.end()
+        self._close_idle()
+
+    def _is_closed(self) -> bool:  # Another may close it while this one sends.
+        return self._closed
+
+    def turn(self) -> Turn:
+        """A turn for one call."""
+        return Turn(self._turns)
 
     def send(self, step: Send) -> Response | ClientError:
+        if self._is_closed():
+            return ClientClosedError()
+        started = time.monotonic()
+        connection = self._idle.take(step.url, started)
+        if connection is None:
+            try:
+                host, port = place_of(step.url)
+                connection = BlockingConnection.open(host, port, min(step.timeout_seconds, CONNECT_SECONDS_MAX))
+            except OSError as error:
+                return unreachable(step, error)
+        busy = self._busy  # A child begins with another.
+        busy.add(connection)
         try:
-            http = self._http.get(step.url)
-            if http is None:
-                made = httpx.Client(transport=transport(httpx.HTTPTransport), trust_env=False)
-                http = self._http.setdefault(step.url, made)
-            return _whole(http.send(request_of(step)))
-        except httpx.HTTPError as error:
-            return failure_of(step, error)
+            left = step.timeout_seconds - (time.monotonic() - started)
+            answer = connection.exchange(request_of(step), is_head=step.method == "HEAD", timeout_seconds=left)
+        except (OSError, NotAnAnswerError) as error:
+            connection.close()
+            return unanswered(step, error)
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            busy.discard(connection)
+        self._idle.keep(step.url, connection, time.monotonic())
+        if self._is_closed():
+            self._close_idle()
+        return answer
+
+    def _close_idle(self) -> None:
+        for connection in self._idle.take_all():
+            connection.close()
 
 
-class AsyncSender(Protocol):
-    """What brings one request to one gateway."""
-
-    async def send(self, step: Send) -> Response | ClientError: ...
-
-    async def close(self) -> None: ...
+def request_of(step: Send) -> bytes:
+    """The request of a step, as it is sent."""
+    host = step.url.removeprefix("http://")
+    return encode_request(step.method, host, step.target, {**_HEADERS, **step.headers}, step.body)
 
 
-class HttpxSender:
-    """What an AsyncClient sends with unless it is told otherwise; as Sender."""
-
-    def __init__(self) -> None:
-        self._http: dict[str, httpx.AsyncClient] = {}
-
-    async def close(self) -> None:
-        for http in self._http.values():
-            await http.aclose()
-
-    async def send(self, step: Send) -> Response | ClientError:
-        try:
-            async with asyncio.timeout(step.timeout_seconds):
-                http = self._http.get(step.url)
-                if http is None:
-                    made = httpx.AsyncClient(transport=transport(httpx.AsyncHTTPTransport), trust_env=False)
-                    http = self._http[step.url] = made
-                return _whole(await http.send(request_of(step)))
-        except (httpx.HTTPError, TimeoutError) as error:
-            return failure_of(step, error)
+def unreachable(step: Send, error: OSError) -> UnreachableError:
+    """What became of a step without a connection."""
+    return UnreachableError(f"cannot reach {step.url}: {_reason(error)}")
 
 
-def transport(kind: type[T]) -> T:
-    """With an SSL context that trusts nobody, as no URL here needs one: reading all authorities would take longer."""
-    return kind(limits=_LIMITS, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))  # type: ignore[call-arg]  # of both
-
-
-def request_of(step: Send) -> httpx.Request:
-    """The request of a step, with its timeouts."""
-    seconds = step.timeout_seconds
-    timeout = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS_MAX))
-    return httpx.Request(
-        step.method,
-        step.url + step.target,
-        headers={**_HEADERS, **step.headers},
-        content=step.body,
-        extensions={"timeout": timeout.as_dict()},
-    )
-
-
-def response_of(answer: httpx.Response, body: bytes) -> Response:
-    """An answer with what has been read of it."""
-    return Response(answer.status_code, {name.lower(): text for name, text in answer.headers.items()}, body)
-
-
-def _whole(answer: httpx.Response) -> Response:
-    return response_of(answer, answer.content)
-
-
-def failure_of(step: Send, error: httpx.HTTPError | TimeoutError) -> ClientError:
-    """What became of a step that httpx could not bring to an answer."""
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
-        return UnreachableError(f"cannot reach {step.url}: {_reason(error)}")
-    if isinstance(error, httpx.TimeoutException | TimeoutError):
+def unanswered(step: Send, error: Exception) -> OutcomeUnknownError:
+    """What became of a step that was sent, perhaps in part."""
+    if isinstance(error, TimeoutError):
         text = f"{step.url} did not answer within {step.timeout_seconds:.3g} s"
-        return OutcomeUnknownError(text, is_write=step.is_write)
-    text = f"{step.url} was lost before it answered: {str(error) or type(error).__name__}"
+    else:
+        text = f"{step.url} was lost before it answered: {_reason(error)}"
     return OutcomeUnknownError(text, is_write=step.is_write)
 
 
-def _reason(error: BaseException) -> str:
-    """Plain words: what lies at the bottom says it best."""
-    if isinstance(error, httpx.TimeoutException):
+def _reason(error: Exception) -> str:
+    """Plain words: asyncio gives a refused connection a text of its own, and a timeout has none."""
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, TimeoutError):
         return "no answer"
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ConnectionRefusedError):
-            return "connection refused"
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__cause__ or cause.__context__
-    return str(error)
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__

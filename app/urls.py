@@ -2,15 +2,17 @@
 
 from urllib.parse import urlsplit
 
-from app.clienterrors import InvalidUrlError
+from app.clienterrors import InvalidArgumentTypeError, InvalidUrlError
 
 _PORT = 80
 
 
 def check_url(url: str) -> str:
-    """The URL without a slash at its end. Raises: InvalidUrlError."""
+    """The URL as it is written here: nothing behind the port. Raises: InvalidUrlError, InvalidArgumentTypeError."""
+    if not isinstance(url, str):
+        raise InvalidArgumentTypeError(f"the URL of a gateway must be a str, not {type(url).__name__}")
     place_of(url)
-    return url.rstrip("/")
+    return f"http://{urlsplit(url).netloc}"
 
 
 def place_of(url: str) -> tuple[str, int]:
@@ -20,6 +22,13 @@ def place_of(url: str) -> tuple[str, int]:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise InvalidUrlError(f"{url!r} is not a URL: {error}") from error
-    if parts.scheme != "http" or not host or port == 0 or parts.path not in {"", "/"} or parts.query or parts.username:
+    is_plain = url.isascii() and url.isprintable() and " " not in url  # as what stands in a header field must be
+    is_bare = parts.path in {"", "/"} and not (parts.query or parts.fragment or "@" in parts.netloc)
+    if parts.scheme != "http" or not host or port == 0 or not is_plain or not is_bare or not _may_be_host(host):
         raise InvalidUrlError(f"{url!r} is not the URL of a gateway: write http://HOST:PORT")
     return host, port or _PORT
+
+
+def _may_be_host(host: str) -> bool:
+    """Whether it can be looked up: each label of a name has 1 to 63 characters (RFC 1035, section 2.3.4)."""
+    return len(host) < 254 and all(0 < len(label) < 64 for label in host.removesuffix(".").split("."))

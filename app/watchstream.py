@@ -1,22 +1,22 @@
-"""Watches as iterators: what brings a watch its streams over httpx, one after the other.
+"""Watch: what brings a watch its streams, one after the other, to a thread that waits.
 
 Each has a connection of its own, beside those of its client: a stream that is open would keep others waiting.
 """
 
-import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from socket import SHUT_RDWR
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Never, Self
 
-import httpx
-
-from app.attempts import Gateways, Send, Steps
+from app.attempts import Gateways, Pause, Send, Steps
+from app.blockingconnection import BlockingConnection
 from app.calls import Call
-from app.clienterrors import ClientError, Response
+from app.clienterrors import ClientError, InvalidArgumentTypeError, Response
 from app.clientwatch import Change, Following
-from app.sending import failure_of, request_of, response_of, run, run_async, transport
+from app.forks import tell_of_forks
+from app.httpwire import NotAnAnswerError
+from app.sending import CONNECT_SECONDS_MAX, request_of, run, unanswered, unreachable
+from app.urls import place_of
 
 # A gateway says something every ten seconds.
 SILENCE_SECONDS = 25.0
@@ -37,12 +37,28 @@ class Watch:
         self._following = following
         self._steps_of = steps_of
         self._gateways = gateways
-        self._http: httpx.Client | None = None
-        self._answer: httpx.Response | None = None
-        self._chunks: Iterator[bytes] = iter(())
         self._url = ""
+        self._is_closed = False
+        self._begin()
+        tell_of_forks(self)
+
+    def _begin(self) -> None:
+        self._connection: BlockingConnection | None = None
         self._closed = threading.Event()
         self._turn = threading.Lock()
+        if self._is_closed:
+            self._closed.set()
+
+    def forked(self) -> None:
+        """The parent's stream stays the parent's: this process goes on from `id` with one of its own."""
+        connection = self._connection
+        self._begin()
+        if connection is not None:
+            connection.close()
+        self._following.rewind()
+
+    def __reduce__(self) -> Never:
+        raise InvalidArgumentTypeError("a watch cannot be pickled or copied: begin another, after its id")
 
     @property
     def id(self) -> str:
@@ -69,8 +85,11 @@ class Watch:
 
     def close(self) -> None:
         """End it, whoever waits for its next change, in whichever thread."""
+        self._is_closed = True
         self._closed.set()
-        _wake(self._answer)
+        connection = self._connection
+        if connection is not None:
+            connection.end()
         with self._turn:
             self._drop()
 
@@ -80,172 +99,53 @@ class Watch:
             try:
                 while not self._closed.is_set() and not is_enough():
                     self._advance()
-            except _ClosedError:
+            except WatchClosedError:
                 self._drop()
             except BaseException as error:
                 self._drop()
                 if isinstance(error, ClientError):
+                    self._is_closed = True
                     self._closed.set()
                 raise
 
     def _advance(self) -> None:
-        if self._answer is None:
-            run(self._steps_of(self._following.call()), self._send, self._closed.wait)
+        if self._connection is None:
+            run(self._steps_of(self._following.call()), self._send, self._pause)
             return
         try:
-            data = next(self._chunks, b"")
-        except httpx.HTTPError:
+            data = self._connection.read(SILENCE_SECONDS)
+        except (OSError, NotAnAnswerError):
             data = b""
         if not self._closed.is_set() and not (data and self._following.received(data)):
             self._drop()
             self._gateways.failed(self._url, time.monotonic())
             self._closed.wait(self._following.lost())
 
+    def _pause(self, step: Pause) -> None:
+        self._closed.wait(step.seconds)
+
     def _send(self, step: Send) -> Response | ClientError:
         if self._closed.is_set():
-            raise _ClosedError
-        http = self._http = httpx.Client(transport=transport(httpx.HTTPTransport), trust_env=False)
-        request = request_of(step)
+            raise WatchClosedError
         try:
-            answer = http.send(request, stream=True)
-            body = b"" if answer.status_code == 200 else answer.read()
-        except httpx.HTTPError as error:
+            connection = BlockingConnection.open(*place_of(step.url), min(step.timeout_seconds, CONNECT_SECONDS_MAX))
+        except OSError as error:
+            return unreachable(step, error)
+        self._connection, self._url = connection, step.url
+        try:
+            answer = connection.begin(request_of(step), step.timeout_seconds)
+        except (OSError, NotAnAnswerError) as error:
             self._drop()
-            return failure_of(step, error)
-        if answer.status_code != 200:
+            return unanswered(step, error)
+        if answer.status != 200:
             self._drop()
-            return response_of(answer, body)
-        _expect_silence(request)
-        self._answer, self._chunks, self._url = answer, answer.iter_raw(), step.url
-        return response_of(answer, b"")
+        return answer
 
     def _drop(self) -> None:
-        http, answer, self._http, self._answer = self._http, self._answer, None, None
-        if answer is not None:
-            answer.close()
-        if http is not None:
-            http.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
 
-class AsyncWatch:
-    """Changes as they happen, for asyncio: as Watch, to be awaited."""
-
-    def __init__(self, following: Following, steps_of: StepsOf, gateways: Gateways) -> None:
-        self._following = following
-        self._steps_of = steps_of
-        self._gateways = gateways
-        self._http: httpx.AsyncClient | None = None
-        self._answer: httpx.Response | None = None
-        self._chunks: AsyncIterator[bytes] | None = None
-        self._url = ""
-        self._closed = asyncio.Event()
-        self._turn = asyncio.Lock()
-
-    @property
-    def id(self) -> str:
-        return self._following.id
-
-    async def __aenter__(self) -> Self:
-        """As Watch.__enter__."""
-        await self._until(lambda: self._following.has_begun)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Change:
-        """As Watch.__next__."""
-        found: list[Change] = []
-        await self._until(lambda: self._following.take_into(found))
-        if not found:
-            raise StopAsyncIteration
-        return found[0]
-
-    async def close(self) -> None:
-        """End it, whoever waits for its next change."""
-        self._closed.set()
-        _wake(self._answer)
-        async with self._turn:
-            await self._drop()
-
-    async def _until(self, is_enough: Callable[[], bool]) -> None:
-        async with self._turn:
-            try:
-                while not self._closed.is_set() and not is_enough():
-                    await self._advance()
-            except _ClosedError:
-                await self._drop()
-            except BaseException as error:
-                await self._drop()
-                if isinstance(error, ClientError):
-                    self._closed.set()
-                raise
-
-    async def _advance(self) -> None:
-        if self._answer is None or self._chunks is None:
-            await run_async(self._steps_of(self._following.call()), self._send, self._sleep)
-            return
-        try:
-            data = await anext(self._chunks, b"")
-        except httpx.HTTPError:
-            data = b""
-        if not self._closed.is_set() and not (data and self._following.received(data)):
-            await self._drop()
-            self._gateways.failed(self._url, time.monotonic())
-            await self._sleep(self._following.lost())
-
-    async def _send(self, step: Send) -> Response | ClientError:
-        if self._closed.is_set():
-            raise _ClosedError
-        http = self._http = httpx.AsyncClient(transport=transport(httpx.AsyncHTTPTransport), trust_env=False)
-        request = request_of(step)
-        try:
-            async with asyncio.timeout(step.timeout_seconds):
-                answer = await http.send(request, stream=True)
-                body = b"" if answer.status_code == 200 else await answer.aread()
-        except (httpx.HTTPError, TimeoutError) as error:
-            await self._drop()
-            return failure_of(step, error)
-        if answer.status_code != 200:
-            await self._drop()
-            return response_of(answer, body)
-        _expect_silence(request)
-        self._answer, self._chunks, self._url = answer, answer.aiter_raw(), step.url
-        return response_of(answer, b"")
-
-    async def _sleep(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._closed.wait()
-        except TimeoutError:
-            return
-
-    async def _drop(self) -> None:
-        http, answer, self._http, self._answer = self._http, self._answer, None, None
-        if answer is not None:
-            await answer.aclose()
-        if http is not None:
-            await http.aclose()
-
-
-def _wake(answer: httpx.Response | None) -> None:
-    """Have whoever reads it come to its end: a connection that is closed under its reader would not."""
-    if answer is None:
-        return
-    try:
-        socket: Any = answer.extensions["network_stream"].get_extra_info("socket")
-        socket.shutdown(SHUT_RDWR)
-    except OSError:
-        return  # it has ended by itself
-
-
-def _expect_silence(request: httpx.Request) -> None:
-    """From here on it is read in its own time; each read looks up anew how long it may take."""
-    request.extensions["timeout"]["read"] = SILENCE_SECONDS
-
-
-class _ClosedError(Exception):
+class WatchClosedError(Exception):
     """It was closed while a stream was to be opened."""

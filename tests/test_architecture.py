@@ -37,6 +37,7 @@ FILE_ACCESS = {
     "engine/files.py": "the FileSystem that everyone else goes through",
     "engine/process.py": "starts the worker process, and forgets it in a fork",
     "engine/worker.py": "a process of its own: it sets its priority, and ends without ceremony",
+    "app/forks.py": "lets a child process go of its parent's sockets",
     "app/cli/keys.py": "takes keys and values as the shell passed them",
     "app/cli/loading.py": "reads the file that is loaded",
     "app/cli/nodes.py": "hands the environment to Settings",

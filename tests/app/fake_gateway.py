@@ -44,6 +44,7 @@ class FakeGateway:
         self.requests: list[tuple[str, bytes]] = []
         self.targets: list[str] = []
         self.headers: list[dict[str, str]] = []
+        self.connections = 0
         self.port = port
         self._fate = fate
         self._revision = 0
@@ -74,6 +75,7 @@ class FakeGateway:
         conversations: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self.connections += 1
             conversations[asyncio.create_task(self._converse(reader, writer))] = writer
 
         server = await asyncio.start_server(accept, "127.0.0.1", self.port)

@@ -1,6 +1,7 @@
 """What a client repeats, where and when: driven by hand, with a clock of its own."""
 
 import json
+import math
 from collections.abc import Iterator
 from random import Random
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 import pytest
 
 from app import calls
-from app.attempts import Gateways, Patience, Pause, Send, attempts
+from app.attempts import Caller, Gateways, Patience, Pause, Send, attempts
 from app.calls import Call, Once, Written
 from app.clienterrors import (
+    ClientClosedError,
     ClientError,
     OutcomeUnknownError,
     ProblemError,
@@ -54,12 +56,16 @@ class Story:
         seconds: float = 10.0,
         waits: bool = True,
         session: Session | None = None,
+        waits_behind_others: float = 0.0,
     ) -> None:
         self.now = 100.0
         self.sent: list[Send] = []
-        self.pauses: list[float] = []
+        self.paused: list[Pause] = []
+        self._behind = waits_behind_others
+        self._waited = 0.0
         patience = Patience(seconds, 3.0, waits)
-        self._steps = attempts(call, Gateways(urls), patience, session, lambda: self.now, Random(1))
+        caller = Caller(Gateways(urls), patience, session, lambda: self.now, Random(1))
+        self._steps = attempts(call, caller, lambda: self._waited)
 
     def tell(self, *answers: Response | ClientError, took: float = 0.0) -> Any:
         """The result, after these answers; the last one is given for ever."""
@@ -70,15 +76,20 @@ class Story:
             while True:
                 step = self._steps.send(answer)
                 if isinstance(step, Pause):
-                    self.pauses.append(step.seconds)
-                    self.now += step.seconds
+                    self.paused.append(step)
+                    self.now += step.seconds + self._behind
+                    self._waited += self._behind
                     answer = None
                 else:
                     self.sent.append(step)
-                    self.now += took
+                    self.now += min(took, step.timeout_seconds)
                     answer = next(left, last)
         except StopIteration as end:
             return end.value
+
+    @property
+    def pauses(self) -> list[float]:
+        return [pause.seconds for pause in self.paused]
 
     @property
     def urls(self) -> list[str]:
@@ -259,18 +270,80 @@ def test_if_all_rest_one_is_asked_all_the_same() -> None:
     assert gateways.pick(0.2, {}) == A
 
 
-def test_each_attempt_is_told_the_time_that_is_left() -> None:
+def silent(story: Story) -> list[float]:
+    """How long each attempt was waited for, when none is ever answered."""
+    with pytest.raises(OutcomeUnknownError):
+        story.tell(LOST, took=math.inf)
+    return [step.timeout_seconds for step in story.sent]
+
+
+@pytest.mark.parametrize("call", [PUT, calls.get("k"), BARE])
+def test_what_can_be_repeated_leaves_a_silent_gateway_after_a_fraction_of_the_time(call: Call[Any]) -> None:
+    """And more than a quarter of the time is one attempt's, for what is only slow."""
+    story = Story(call, (A, B))
+
+    waits = silent(story)
+
+    assert waits[:3] == [1.25, 2.5, 3.0]
+    assert story.urls[:2] in ([A, B], [B, A])
+    assert 9.0 < sum(waits) + sum(story.pauses) <= 10.0 + 0.05
+
+
+def test_what_cannot_be_repeated_is_waited_for_as_long_as_there_is_time() -> None:
+    assert silent(Story(MANAGE)) == [10.0]
+
+
+@pytest.mark.parametrize(("seconds", "first"), [(0.3, 0.3), (1.0, 0.5), (2.0, 0.5), (5.0, 0.625), (60.0, 1.25)])
+def test_the_first_attempt_has_a_share_of_the_time(seconds: float, first: float) -> None:
+    assert silent(Story(seconds=seconds))[0] == pytest.approx(first)
+
+
+def test_a_refusal_shortens_no_patience() -> None:
+    story = Story()
+
+    story.tell(ELECTING, ELECTING, APPLIED)
+
+    assert [step.timeout_seconds for step in story.sent] == [1.25, 1.25, 1.25]
+
+
+def test_each_attempt_is_told_the_time_that_it_has() -> None:
     """A gateway answers a little before the client stops waiting, so that its 504 is heard."""
     story = Story(seconds=5.0)
 
-    with pytest.raises(OutcomeUnknownError):
-        story.tell(LOST, took=3.0)
+    waits = silent(story)
 
-    waits = [step.timeout_seconds for step in story.sent]
     told = [int(step.headers["KV-Timeout-Ms"]) / 1_000 for step in story.sent]
-    assert waits[0] == 3.0
-    assert waits[1] == pytest.approx(2.0 - story.pauses[0])
     assert all(0 < wait - tell <= 0.25 for wait, tell in zip(waits, told, strict=True))
+
+
+def test_a_wait_for_other_calls_of_the_client_does_not_count() -> None:
+    story = Story(seconds=1.0, waits_behind_others=5.0)
+
+    assert story.tell(ELECTING, APPLIED) == Written(revision=7)
+    assert story.now > 105.0
+
+
+def test_a_closed_client_repeats_nothing() -> None:
+    story = Story()
+    with pytest.raises(ClientClosedError) as error:
+        story.tell(ClientClosedError())
+
+    assert (error.value.outcome, len(story.sent)) == ("not_applied", 1)
+
+
+def test_a_doubt_stays_when_the_client_is_closed() -> None:
+    with pytest.raises(OutcomeUnknownError):
+        Story().tell(LOST, ClientClosedError())
+
+
+def test_a_pause_says_why_and_how_much_time_is_left() -> None:
+    story = Story(seconds=1.0)
+
+    story.tell(ELECTING, APPLIED)
+
+    (pause,) = story.paused
+    assert isinstance(pause.reason, UnavailableError)
+    assert pause.left_seconds == 1.0
 
 
 def test_each_attempt_has_the_newest_session() -> None:

@@ -1,17 +1,21 @@
 """Client and AsyncClient against gateways that fail on demand; what they decide is in test_attempts."""
 
 import asyncio
+import contextlib
 import inspect
 import json
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from app.attempts import Pause
 from app.client import (
     AsyncClient,
     Client,
+    ClientClosedError,
     ClientError,
     ConditionFailedError,
     InvalidSessionError,
@@ -24,7 +28,9 @@ from app.client import (
     Value,
 )
 from app.pipeline import PipelinedClient
+from app.sending import CALLS_MAX
 from tests.app.fake_gateway import FakeGateway, Fate
+from tests.app.running import eventually
 
 Talk = Callable[..., Any]
 
@@ -206,9 +212,9 @@ def test_levels_that_know_no_session_get_none(talk: Talk, level: str) -> None:
 
 def test_the_deadline_goes_along(talk: Talk) -> None:
     with FakeGateway() as gateway:
-        talk([gateway.url], lambda _: [step("get", "k")], timeout_seconds=2.0)
+        talk([gateway.url], lambda _: [step("get", "k")], timeout_seconds=2.0, attempt_seconds=0.5)
 
-        assert 1_000 < int(gateway.headers[0]["kv-timeout-ms"]) < 2_000
+        assert 400 < int(gateway.headers[0]["kv-timeout-ms"]) < 500
 
 
 def test_every_gateway_is_tried_before_a_call_is_given_up(talk: Talk) -> None:
@@ -330,6 +336,154 @@ def test_many_requests_at_once_find_their_answers(kind: type[AsyncClient]) -> No
 
     with FakeGateway() as gateway:
         asyncio.run(drive(gateway.url))
+
+
+@pytest.mark.parametrize("count", [500, 5_000])
+def test_any_number_of_gathered_calls_wait_for_their_turn(count: int) -> None:
+    """They use a bounded number of connections, one after the other."""
+
+    async def drive(url: str) -> None:
+        async with AsyncClient(url) as client:
+            await asyncio.gather(*(client.put(b"%d" % number, b"v") for number in range(count)))
+
+    with FakeGateway() as gateway:
+        asyncio.run(drive(gateway.url))
+
+        assert len(gateway.data) == count
+        assert gateway.connections <= CALLS_MAX
+
+
+def test_any_number_of_threads_wait_for_their_turn() -> None:
+    with FakeGateway() as gateway, Client(gateway.url) as client:
+        failures: list[Exception] = []
+
+        def put(number: int) -> None:
+            try:
+                for count in range(5):
+                    client.put(f"{number}/{count}", "v")
+            except Exception as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=put, args=(number,)) for number in range(500)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+
+        assert failures == []
+        assert len(gateway.data) == 2_500
+        assert gateway.connections <= CALLS_MAX
+
+
+def test_the_time_of_a_call_begins_with_its_turn() -> None:
+    """What it waits for other calls of its client is not the gateway's fault."""
+
+    async def drive(url: str) -> None:
+        async with AsyncClient(url, timeout_seconds=1.0) as client, contextlib.AsyncExitStack() as others:
+            for _ in range(CALLS_MAX):
+                await others.enter_async_context(client._sender.turn())
+            putting = asyncio.create_task(client.put("k", "v"))
+            await asyncio.wait([putting], timeout=1.2)
+            assert not putting.done()
+            await others.aclose()
+            await putting
+
+    with FakeGateway() as gateway:
+        asyncio.run(drive(gateway.url))
+
+
+def test_a_call_that_is_cancelled_leaves_no_answer_for_the_next() -> None:
+    """Wherever it is cut off: before its turn, while it is sent, or before its answer has come (redis-py #2624)."""
+
+    async def drive(url: str) -> None:
+        async with AsyncClient(url) as client:
+            await asyncio.gather(*(client.put(b"%d" % number, b"%d" % number) for number in range(300)))
+            for steps in range(12):
+                tasks = [asyncio.create_task(client.get(b"%d" % number)) for number in range(300)]
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                for task in tasks[::2]:
+                    task.cancel()
+                found = await asyncio.gather(*tasks, return_exceptions=True)
+                for number, value in enumerate(found):
+                    if not isinstance(value, asyncio.CancelledError):
+                        assert isinstance(value, Value), value
+                        assert value.value == b"%d" % number
+
+    with FakeGateway() as gateway:
+        asyncio.run(drive(gateway.url))
+
+
+def test_calls_that_wait_for_a_leader_keep_no_other_from_its_turn() -> None:
+    """More of them than there are turns: those give theirs away while they pause."""
+
+    async def drive(url: str) -> None:
+        async with AsyncClient(url, timeout_seconds=20) as client:
+            waiting = [asyncio.create_task(client.put(b"dead %d" % number, b"v")) for number in range(3 * CALLS_MAX)]
+            await asyncio.gather(*(client.put(b"%d" % number, b"v") for number in range(200)))
+            assert not any(task.done() for task in waiting)
+            has_leader.set()
+            await asyncio.gather(*waiting)
+
+    has_leader = threading.Event()
+    with FakeGateway(
+        lambda _, key, __: Fate.REFUSED if key.startswith(b"dead") and not has_leader.is_set() else Fate.SERVED
+    ) as gateway:
+        asyncio.run(drive(gateway.url))
+
+
+def test_a_client_that_is_closed_says_so(talk: Talk) -> None:
+    with FakeGateway() as gateway:
+        clients: list[Any] = []
+
+        def drive(client: Any) -> list[Any]:
+            clients.append(client)
+            return [step("put", "k", "v")]
+
+        talk([gateway.url], drive)
+        (client,) = clients
+        for name, arguments in (("put", ("k", "v")), ("get", ("k",)), ("cluster", ()), ("probe", ("/readyz",))):
+            method = getattr(client, name)
+
+            async def call() -> Any:
+                found = method(*arguments)  # noqa: B023  # it is called here
+                return await found if inspect.isawaitable(found) else found
+
+            with pytest.raises(ClientClosedError) as error:
+                asyncio.run(call())
+            assert (error.value.outcome, error.value.may_have_applied) == ("not_applied", False)
+        assert len(gateway.requests) == 1
+
+
+def test_a_write_on_its_way_when_the_client_is_closed_may_be_done() -> None:
+    with FakeGateway(lambda *_: Fate.SILENT) as gateway:
+        client = Client(gateway.url, attempt_seconds=10)
+        failures: list[ClientError] = []
+
+        def put() -> None:
+            try:
+                client.put("k", "v")
+            except ClientError as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=put)
+        thread.start()
+        eventually(lambda: len(gateway.requests) == 1)
+        client.close()
+        thread.join(5)
+
+        assert [type(error) for error in failures] == [OutcomeUnknownError]
+
+
+def test_a_pause_is_told_of_with_its_reason() -> None:
+    told: list[Pause] = []
+    with FakeGateway(in_order(Fate.REFUSED)) as gateway, Client(gateway.url, on_pause=told.append) as client:
+        client.put("k", "v")
+
+    assert [str(pause.reason) for pause in told] == [
+        "partition 7 has no leader that reaches a majority (status 503, NO_QUORUM)"
+    ]
+    assert 9 < told[0].left_seconds <= 10
 
 
 def test_what_is_not_http_is_a_lost_answer(talk: Talk) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.attempts import Gateways, Patience, Pause, Send
+from app.attempts import Caller, Gateways, Patience, Pause, Send
 from app.client import (
     Batch,
     BatchResults,
@@ -200,7 +200,8 @@ def tell(
     now = 100.0
     sent: list[Send] = []
     call = call_of(batch or put_and_get(), consistency=None, max_staleness=None, token=None)
-    steps = batch_attempts(call, Gateways(["http://a:1"]), Patience(seconds, 3.0, True), None, lambda: now, Random(1))
+    patience = Patience(seconds, 3.0, True)
+    steps = batch_attempts(call, Caller(Gateways(["http://a:1"]), patience, None, lambda: now, Random(1)))
     left = iter(answers)
     told: Response | ClientError | None = None
     try:

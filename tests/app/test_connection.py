@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from app.clienterrors import Response
-from app.connection import Connection, ConnectionLostError, encode_request
+from app.connection import Connection, ConnectionLostError
+from app.httpwire import encode_request
 
 Server = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
