@@ -43,6 +43,7 @@ FILE_ACCESS = {
     "app/cli/nodes.py": "hands the environment to Settings",
     "app/cli/offline.py": "names the files that the user named",
     "app/cli/scanning.py": "takes keys as the shell passed them, and asks a file for its size",
+    "app/cli/shell.py": "keeps what was typed for the next time",
     "app/cli/simulating.py": "counts processors",
     "app/cli/talking.py": "takes keys as the shell passed them",
     "app/offline.py": "looks which kind of data directory the user named",

@@ -61,7 +61,8 @@ def test_every_make_target_exists(target: str) -> None:
 
 @pytest.mark.parametrize(("name", "options"), list(commands(main)))
 def test_every_command_and_option_exists(name: str, options: list[str]) -> None:
-    command = main.commands[name]
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
     known = {option for parameter in command.get_params(click.Context(command)) for option in parameter.opts}
 
     assert set(options) <= known

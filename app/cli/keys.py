@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, TypeVar
 import click
 
 from app.calls import Changed, Entry, Number, Value, Written
-from app.cli.talking import Command, encode_key, failing_in_one_line, gateway_options, urls_of
+from app.cli.talking import Command, encode_key, failing_in_one_line, gateway_options, is_in_shell, urls_of
 from app.client import Client, IfMatch
 from app.rules import (
     INTEGER_MAX,
@@ -143,6 +143,8 @@ def get(*, key: str, consistency: Any, max_staleness: int | None, **where: Any) 
         raise click.ClickException(f"no value under key {key!r}")
     if isinstance(found, Value) and not where["as_json"]:
         sys.stdout.buffer.write(found.value)
+        if is_in_shell() and not found.value.endswith(b"\n"):
+            sys.stdout.buffer.write(b"\n")
         sys.stdout.buffer.flush()
 
 
@@ -234,6 +236,8 @@ def _body(value: str | None, file: BinaryIO | None) -> bytes:
         raise click.UsageError("give the value as an argument or with --file, not both")
     if value is not None:
         return os.fsencode(value)
+    if file is None and is_in_shell():
+        raise click.UsageError("give the value after the key, or a file with --file")
     body = (file or sys.stdin.buffer).read(VALUE_BYTES_MAX + 1)
     if len(body) > VALUE_BYTES_MAX:
         raise click.ClickException(f"the value is longer than {VALUE_BYTES_MAX} bytes")

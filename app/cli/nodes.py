@@ -44,9 +44,11 @@ def node(ctx: click.Context, /, **options: object) -> None:
 def _unknown_variables(ctx: click.Context) -> list[str]:
     from app.settings import unknown_variables
 
-    commands = ctx.find_root().command
+    root = ctx.find_root()
+    commands = root.command
     assert isinstance(commands, click.Group), "the command line is a group of commands"
-    return unknown_variables(os.environ, variables_of(commands.commands.values()))
+    every = filter(None, (commands.get_command(root, name) for name in commands.list_commands(root)))
+    return unknown_variables(os.environ, variables_of(every))
 
 
 @click.command()

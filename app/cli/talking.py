@@ -59,6 +59,15 @@ def failing_in_one_line() -> Iterator[None]:
         raise click.ClickException(f"{error}{doubt}") from error
 
 
+IN_SHELL = "in a shell of our own"
+"""The object of a context whose command was typed into `ringkv shell`, where stdin holds the next commands."""
+
+
+def is_in_shell() -> bool:
+    """Whether the command that runs was typed into `ringkv shell`."""
+    return bool(click.get_current_context().find_root().obj == IN_SHELL)
+
+
 def urls_of(url: str) -> list[str]:
     """The URLs of --url."""
     return [part.strip() for part in url.split(",") if part.strip()]

@@ -5,7 +5,6 @@ import pytest
 
 from app.bench import Bench, Interval, Plan, run_shown
 from app.benchview import facts, line, shown, summary, table
-from app.cli import main
 from tests.app.fake_gateway import FakeGateway, Fate
 from tests.app.test_cli import run
 
@@ -108,7 +107,6 @@ def test_the_command_judges_and_says_so() -> None:
 
     assert result.exit_code == 0, result.output
     assert result.stdout.endswith("linearizable\n")
-    assert "bench" in main.commands
 
 
 def test_the_command_fails_where_nothing_works(nobody: str) -> None:

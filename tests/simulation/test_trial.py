@@ -84,7 +84,8 @@ def test_faults_are_counted_by_what_they_are() -> None:
 
 def test_the_options_of_the_command_line_are_those_of_a_simulation() -> None:
     """Their defaults too, so that what is left out means the same."""
-    command = main.commands["simulate"]
+    command = main.get_command(click.Context(main), "simulate")
+    assert command is not None
     defaults = {option.name: option.default for option in command.params if isinstance(option, click.Option)}
 
     usual = SimulationOptions()
