@@ -54,6 +54,11 @@ class Exchange(Request):
         self.answer = Answer(answer.status, answer.head + self.grant, answer.body) if self.grant else answer
         line.answered()
 
+    @property
+    def is_write(self) -> bool:
+        """Whether it may change something."""
+        return self.method not in _SAFE
+
     def may_join(self, other: "Exchange") -> bool:
         """Whether it may run while `other`, sent before it, still runs.
 

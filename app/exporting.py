@@ -22,10 +22,10 @@ class Export:
     Cost: keeps a page. The next is asked for when this one has been taken.
     """
 
-    def __init__(self, pager: Pager, request: ScanRequest, is_draining: Callable[[], bool]) -> None:
+    def __init__(self, pager: Pager, request: ScanRequest, is_ending: Callable[[], bool]) -> None:
         self._pager = pager
         self._request = request
-        self._is_draining = is_draining
+        self._is_ending = is_ending
 
     async def begin(self) -> Page:
         """The first page. Raises: RaftGroupError, while a failure can still be the whole answer."""
@@ -64,7 +64,7 @@ class Export:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _page(self, after: bytes | None) -> Page:
-        if self._is_draining():
+        if self._is_ending():
             raise DrainingError("this node is shutting down")
         deadline = asyncio.get_running_loop().time() + self._request.timeout_seconds
         return await self._pager.page(self._request, after, deadline)

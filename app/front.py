@@ -37,12 +37,15 @@ from app.problems import (
     TOO_MANY_CONNECTIONS,
     TOO_SLOW,
     Problem,
+    problem_of,
 )
 from app.txn import PATH as TXN
 from app.upgrade import new_parser, without_upgrade
+from raftgroups import OutcomeUnknownError
 
 _IDLE, _HEAD, _BODY = range(3)
 _NEVER = float("inf")
+_STOPPED = "the node stopped before it was known what became of the request"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 # A chunk of one byte takes six on the wire; beyond this the sender is padding, not sending.
@@ -73,6 +76,8 @@ class FrontProtocol(LineProtocol):
     __slots__ = (
         *("_body_bytes", "_body_bytes_max", "_deadline", "_deaf", "_held", "_hosts", "_incoming", "_phase"),
         *(
+            "_is_leaving",
+            "_made_at",
             "_origins",
             "_owes_continue",
             "_phase_bytes",
@@ -108,6 +113,8 @@ class FrontProtocol(LineProtocol):
         self._plain_head = b""  # of a request that asked for an upgrade, without it, until it is read again
         self._body_bytes = 0
         self._body_bytes_max = 0
+        self._is_leaving = False
+        self._made_at = 0.0
         self._phase = _IDLE
         self._phase_is_new = False  # it began in the data being fed
         self._phase_bytes = 0  # taken in by it since
@@ -120,7 +127,8 @@ class FrontProtocol(LineProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         super().connection_made(transport)
         # A new connection has as long for its first byte as a request has for its head.
-        self._idle_since = monotonic() - self._limits.keep_alive_seconds + self._limits.head_seconds
+        self._made_at = monotonic()
+        self._idle_since = self._made_at - self._limits.keep_alive_seconds + self._limits.head_seconds
         if not self.patrol.add(self, self.loop):
             self._deaf = True
             self.metrics.refused[TOO_MANY_CONNECTIONS.code] += 1
@@ -147,14 +155,29 @@ class FrontProtocol(LineProtocol):
                 exchange.cycle.message_event.set()
         return True
 
+    def rested_at(self) -> float:
+        return _NEVER if self._line or self._phase else max(self._idle_since, self._made_at)
+
+    def drain(self) -> None:
+        if self._line and not self._waits_behind(1):
+            cycle = self._line[0].cycle
+            if cycle is not None and not cycle.response_started:
+                cycle.keep_alive = False
+
     def shutdown(self) -> None:
-        """Answer what has been started, then close."""
-        self._deaf = True
-        while len(self._line) > self._running:
-            self._line.pop()
-        if self._line:
-            self._close_after_line()
-        elif not self._unfinished:
+        """Close, once what has come in is answered: the answers of a node that drains say so."""
+        self._is_leaving = True
+        if not self._line and self._phase == _IDLE and not self._unfinished:
+            self._deaf = True
+            self.transport.close()
+
+    def give_up(self) -> None:
+        """Wait for no answer any longer: who asked is told that it is not known what becomes of it."""
+        self._running = len(self._line)
+        for exchange in list(self._line):
+            if exchange.answer is None and exchange.cycle is None:
+                exchange.reply(problem_of(OutcomeUnknownError(_STOPPED), writes=exchange.is_write).answer())
+        if not self._unfinished:
             self.transport.close()
 
     def pause_writing(self) -> None:
@@ -218,6 +241,8 @@ class FrontProtocol(LineProtocol):
         self._feeding = False
         if self._out:
             self._flush()
+        if self._line and not self._patrol.keeps_alive:
+            self.answered()
         if self._phase:
             self._bound(len(data))
 
@@ -300,7 +325,7 @@ class FrontProtocol(LineProtocol):
         limits = self._limits
         headers = self.headers
         parser = self.parser
-        exchange = Exchange(self, parser.get_method(), self.url, parser.should_keep_alive() and self.patrol.keeps_alive)
+        exchange = Exchange(self, parser.get_method(), self.url, parser.should_keep_alive())
         self._incoming = exchange
         fields = read_fields(headers)
         if len(headers) > limits.headers_max or not (whole or _head_bytes(self.url, headers) <= limits.head_bytes_max):
@@ -507,6 +532,8 @@ class FrontProtocol(LineProtocol):
     def on_response_complete(self) -> None:
         is_early = self._streaming is not None and self._line[0] is self._streaming
         super().on_response_complete()
+        if self._is_leaving:
+            self.shutdown()
         if is_early and not self.transport.is_closing():
             self._unfinished = True
             self._end()
@@ -533,6 +560,10 @@ class FrontProtocol(LineProtocol):
         self._enter(exchange)
 
     # The line's side.
+
+    def _waits_behind(self, count: int) -> bool:
+        is_coming = self._phase != _IDLE and self._streaming is None
+        return is_coming or bool(self._held) or super()._waits_behind(count)
 
     def _some_left(self) -> None:
         if self._owes_continue and not self._line:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Gateway:
     """Listening first, open later: until a coordinator is there, requests for data are told to come back.
 
-    is_draining  the node is about to stop
+    is_draining  the node is about to stop, and wants no more requests
+    is_ending    it stops now: what would go on for long is ended
     exports_open, imports_open   how many are under way
     """
 
@@ -40,6 +41,7 @@ class Gateway:
         self.pager: Pager | None = None
         self.deleter: Deleter | None = None
         self.is_draining = False
+        self.is_ending = False
         self.exports_open = 0
         self.imports_open = 0
 
@@ -57,13 +59,18 @@ class Gateway:
         self.metrics.statistics = lambda: {**coordinator.statistics(), **self.watches.statistics()}
 
     def drain(self) -> None:
-        """The node is about to stop: say so, and end what would go on.
+        """The node is about to stop: say so, and go on serving.
 
         Connections end with their next answer, so that few are idle, and none is likely to be in use, in the end.
         """
         self.is_draining = True
-        self.patrol.keeps_alive = False
-        self.watches.drain()
+        self.patrol.drain()
+
+    def end(self) -> None:
+        """End what would go on: each is told from where it can go on elsewhere."""
+        self.drain()
+        self.is_ending = True
+        self.watches.end_all()
 
     def unready(self) -> list[str]:
         """Why this node should not be sent requests; empty when it should."""

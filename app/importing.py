@@ -43,12 +43,12 @@ class Import:
     """
 
     def __init__(
-        self, store: WriteStore, limits: Limits, timeout_seconds: float, is_draining: Callable[[], bool]
+        self, store: WriteStore, limits: Limits, timeout_seconds: float, is_ending: Callable[[], bool]
     ) -> None:
         self._store = store
         self._limits = limits
         self._timeout_seconds = timeout_seconds
-        self._is_draining = is_draining
+        self._is_ending = is_ending
         self._loop = asyncio.get_running_loop()
         self._reader = LineReader(line_bytes_max(limits))
         self._number = 0
@@ -102,7 +102,7 @@ class Import:
                 await asyncio.wait((coming,), timeout=min(LOOK_SECONDS, seconds))
                 if coming.done():
                     return coming.result()
-                if self._is_draining():
+                if self._is_ending():
                     self._give_up(Problem(DRAINING, "this node is shutting down"))
                 elif self._loop.time() >= silent_at:
                     self._give_up(Problem(TOO_SLOW, f"nothing more of the body came for {seconds:g} s"))
@@ -146,7 +146,7 @@ class Import:
         elif isinstance(result, RaftGroupError):
             problem = problem_of(result)
             is_safe = problem.kind.retryable and not result.may_have_applied
-            if is_safe and self.failure is None and not self._is_draining() and self._loop.time() < give_up_at:
+            if is_safe and self.failure is None and not self._is_ending() and self._loop.time() < give_up_at:
                 self._loop.call_later(PAUSE_SECONDS, self._write, number, command, give_up_at)
                 return
             self._may_have_applied |= result.may_have_applied

@@ -57,7 +57,7 @@ class LineProtocol(HttpToolsProtocol):
         """Join the line; an exchange that is alone in it starts at once."""
         exchange.received = monotonic()
         self._line.append(exchange)
-        if len(self._line) == 1:
+        if len(self._line) == 1 and (self._patrol.keeps_alive or not self._feeding):
             self._running = 1
             self._start(exchange)
         else:
@@ -65,8 +65,8 @@ class LineProtocol(HttpToolsProtocol):
 
     def answered(self) -> None:
         """Let the answers at the front of the line leave, and start whatever may start now."""
-        if self._pumping:
-            return
+        if self._pumping or (self._feeding and not self._patrol.keeps_alive):
+            return  # of a node that drains: only once all that came is in the line does one know which is the last
         line = self._line
         self._pumping = True
         try:
@@ -101,7 +101,7 @@ class LineProtocol(HttpToolsProtocol):
         else:
             self._flush()
             self.cycle = cycle
-            cycle.keep_alive = exchange.keep_alive
+            cycle.keep_alive = exchange.keep_alive and (self._patrol.keeps_alive or self._waits_behind(1))
             cycle.body += exchange.body
             cycle.message_event.set()
             cycle.scope["extensions"] = {PUSH: {"push": self.push}}
@@ -124,8 +124,8 @@ class LineProtocol(HttpToolsProtocol):
         answer = exchange.answer
         assert answer is not None, "it leaves before it is answered"
         self._running -= 1
-        keep_alive = exchange.keep_alive
         patrol = self._patrol
+        keep_alive = exchange.keep_alive and (patrol.keeps_alive or self._waits_behind(0))
         if patrol.headers is not self.server_state.default_headers:
             patrol.renew(self.server_state.default_headers)
         wire = encode_answer(answer, patrol.starts[answer.status], exchange.method == b"HEAD", keep_alive)
@@ -158,6 +158,10 @@ class LineProtocol(HttpToolsProtocol):
             self._forget()
         else:
             self.answered()
+
+    def _waits_behind(self, count: int) -> bool:
+        """Whether anything has come in behind the first `count` of the line."""
+        return len(self._line) > count
 
     def _close_after_line(self) -> None:
         """Let the last of the line be the last of the connection."""

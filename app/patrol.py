@@ -17,13 +17,19 @@ class Watched(Protocol):
     def look(self, now: float) -> None:
         """Act on whatever is overdue at `now`."""
 
+    def rested_at(self) -> float:
+        """Since when it has been idle; infinity, while it is not."""
+
+    def drain(self) -> None:
+        """Let its next answer be its last, if nothing waits behind it."""
+
 
 class Patrol:
     """The open connections, and what each needs to serve.
 
     headers      the common headers that `starts` were made of
     starts       by status, how an answer begins
-    keeps_alive  a connection may be used again after an answer
+    keeps_alive  a connection may be used again after an answer; it is not once the node drains
 
     A timer per request would cost more than the request; here one looks at everybody, about once a second.
     """
@@ -55,6 +61,18 @@ class Patrol:
         if not self._open and self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def drain(self) -> None:
+        """Have every connection end with its next answer, which says so."""
+        if self.keeps_alive:
+            self.keeps_alive = False
+            for connection in list(self._open):
+                connection.drain()
+
+    def is_calm(self, seconds: float) -> bool:
+        """Whether every connection has been idle for so long: none is likely to be in use in the next moment."""
+        idle_since = time.monotonic() - seconds
+        return all(connection.rested_at() <= idle_since for connection in self._open)
 
     def renew(self, headers: list[tuple[bytes, bytes]]) -> None:
         """Prepare the start of every answer; uvicorn makes a new list of common headers each second."""

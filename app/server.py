@@ -3,8 +3,10 @@
 bind the HTTP socket, try the peer's    so that a port in use is told before anything else is touched
 serve                                   /livez answers from here on; requests for data are told to come back
 open the Host                           /readyz answers once every partition here has a known leader
-SIGTERM or SIGINT                       /readyz fails, leaderships move, open requests finish, exit 0
-a second signal                         exit at once
+SIGTERM or SIGINT                       /readyz fails, answers say Connection: close, leaderships move; so it goes on
+                                        for drain_seconds, then streams end, what is open is finished, exit 0
+a second signal                         wait for nothing more
+a third                                 exit at once
 """
 
 import asyncio
@@ -16,7 +18,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -29,6 +31,7 @@ from app import routes
 from app.coordinator import Coordinator
 from app.front import front_protocol
 from app.gateway import Gateway
+from app.httpserver import Server
 from app.logs import configure_logs
 from app.middleware import AnswerHead, Observe
 from app.settings import SECRET_BYTES_WANTED, Settings, parse_address
@@ -38,7 +41,6 @@ log = logging.getLogger("ringkv.node")
 
 BACKLOG = 2_048
 FILES_WANTED = 65_536
-SHUTDOWN_SECONDS = 1
 
 
 def create_app(settings: Settings, coordinator: Coordinator | None = None) -> FastAPI:
@@ -96,28 +98,6 @@ def run_node(settings: Settings, warnings: Sequence[str] = ()) -> int:
         return runner.run(_Node(settings, listener).run())
 
 
-class Server(uvicorn.Server):
-    """uvicorn's server, without its own idea of signals, and with an end for those who will not leave."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        await asyncio.sleep(0)  # a transport tells its protocol in the next turn
-
-
 class _Node:
     """One node's life, from listening to closed."""
 
@@ -137,7 +117,6 @@ class _Node:
             proxy_headers=False,
             server_header=False,
             backlog=BACKLOG,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
         self._server = Server(config)
         self._stop = asyncio.Event()
@@ -154,7 +133,7 @@ class _Node:
             code = await self._serve(host, serving)
         except (HostError, OSError) as error:
             code = _fail(str(error))
-        self._gateway.drain()
+        self._gateway.end()
         self._server.should_exit = True
         await serving
         if host is not None:
@@ -178,14 +157,32 @@ class _Node:
         if serving.done():
             return _fail("the HTTP server ended")
         self._gateway.drain()
-        log.info("%s hands its leaderships over", self._settings.name)
-        await host.drain()
+        log.info("%s was told to stop: it hands its leaderships over", self._settings.name)
+        await self._drain(host)
         return 0
 
+    async def _drain(self, host: Host) -> None:
+        """Go on serving for as long as load balancers may take to notice that `/readyz` fails."""
+        until = asyncio.get_running_loop().time() + self._settings.drain_seconds
+        handing_over = asyncio.create_task(host.drain())
+        hurried = asyncio.create_task(self._server.hurried.wait())
+        ends: set[asyncio.Future[Any]] = {hurried, host.failure}
+        await asyncio.wait({handing_over, *ends}, return_when=asyncio.FIRST_COMPLETED)
+        left = until - asyncio.get_running_loop().time()
+        if left > 0 and not (hurried.done() or host.failure.done()):
+            await asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        for task in (handing_over, hurried):
+            task.cancel()
+        await asyncio.gather(handing_over, hurried, return_exceptions=True)
+
     def _signalled(self) -> None:
-        if self._stop.is_set():
+        """Stop; asked again, stop at once; asked a third time, or before there is anything to close, just end."""
+        if not self._stop.is_set():
+            self._stop.set()
+        elif self._server.hurried.is_set() or self._gateway.coordinator is None:
             os._exit(1)
-        self._stop.set()
+        else:
+            self._server.hurried.set()
 
 
 def _listen(name: str, address: str) -> socket.socket:

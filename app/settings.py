@@ -199,6 +199,14 @@ class Settings:
         text="While a partition has no leader nobody can renew what is about to expire. So when it has one again, keys"
         " with a TTL live longer by that time, but by no more than this; 0 is not at all. Give it to all nodes alike.",
     )
+    drain_seconds: float = setting(
+        0.0,
+        least=0,
+        most=_HOUR_SECONDS,
+        text="How long a node that is told to stop goes on serving, with /readyz at 503 and Connection: close in every"
+        " answer: as long as load balancers take to notice. A second signal ends it. `ringkv up`, which stops all of"
+        " its nodes, sets it to 0.",
+    )
     allow_host: str = setting(
         "",
         is_list=True,

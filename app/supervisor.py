@@ -148,7 +148,9 @@ class Supervisor:
         self._data = data
         self._plan = plan
         # The nodes run the very code that runs here, wherever the user stands: see -P below.
-        self._environ = {**environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+        own = {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+        # All nodes end together: nobody is left that a load balancer could turn to.
+        self._environ = {**environ, **own, "RINGKV_DRAIN_SECONDS": "0"}
         self._say = say
         self._log = log
         self._stopping = asyncio.Event()

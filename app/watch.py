@@ -202,7 +202,7 @@ class Watches:
         self._ids: WatchIds | None = None
         self._renderer = Renderer()
         self._watches: dict[Watch, None] = {}
-        self._is_draining = False
+        self._is_ending = False
 
     def open(self, store: Store) -> None:
         """Watch what `store` holds from now on; before, everybody is told to come back."""
@@ -213,7 +213,7 @@ class Watches:
         store = self._store
         if store is None:
             return Problem(NOT_READY, "the node is still starting")
-        if self._is_draining:
+        if self._is_ending:
             return _draining()
         if self._ids is None:
             self._ids = WatchIds(store.cluster().cluster_id)
@@ -254,9 +254,9 @@ class Watches:
         self._watches.pop(watch, None)
         watch.close()
 
-    def drain(self) -> None:
-        """End all at once, and begin no other: the node is about to stop."""
-        self._is_draining = True
+    def end_all(self) -> None:
+        """End all at once, and begin no other: the node stops."""
+        self._is_ending = True
         for watch in list(self._watches):
             watch.stop(_draining())
 

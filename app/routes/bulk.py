@@ -44,7 +44,7 @@ async def export(request: Request) -> Response:
         return Response(media_type=LINES)
     if gateway.exports_open >= EXPORTS_OPEN_MAX:
         return problem_response(Problem(OVERLOADED, f"{EXPORTS_OPEN_MAX} exports are under way on this node already"))
-    made = Export(gateway.pager, wanted, lambda: gateway.is_draining)
+    made = Export(gateway.pager, wanted, lambda: gateway.is_ending)
     gateway.exports_open += 1
     try:
         first = await made.begin()
@@ -95,7 +95,7 @@ async def import_(request: Request) -> Response:
         return problem_response(Problem(OVERLOADED, f"{IMPORTS_OPEN_MAX} imports are under way on this node already"))
     gateway.imports_open += 1
     try:
-        made = Import(gateway.coordinator, limits, timeout, lambda: gateway.is_draining)
+        made = Import(gateway.coordinator, limits, timeout, lambda: gateway.is_ending)
         await made.run(request.stream())
     except ClientDisconnect:
         return Response(status_code=204)  # nobody reads it

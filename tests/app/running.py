@@ -1,6 +1,7 @@
 """A gateway that really listens, on a thread of its own, over a fake coordinator."""
 
 import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -13,7 +14,8 @@ import uvicorn
 import uvloop
 
 from app.front import front_protocol
-from app.server import Server, create_app
+from app.httpserver import Server
+from app.server import create_app
 from app.settings import Limits, Settings
 from tests.app.fake_coordinator import FakeCoordinator
 
@@ -165,5 +167,7 @@ def running(settings: Settings = SETTINGS, *, is_fast: bool = True, is_open: boo
         yield Running(listener.getsockname()[1], fake, app, server, loops[0])
     finally:
         server.should_exit = True
+        with contextlib.suppress(RuntimeError):  # the test may have ended it already
+            loops[0].call_soon_threadsafe(server.hurried.set)
         thread.join(10)
         assert not thread.is_alive(), "the gateway does not stop"

@@ -249,7 +249,7 @@ def test_a_node_that_stops_ends_imports_and_exports_soon() -> None:
     with running() as gateway, gateway.connect() as client:
         client.send(CHUNKED + chunk(line(1)))
         eventually(lambda: b"000001" in gateway.fake.items)
-        gateway.app.state.gateway.is_draining = True
+        gateway.app.state.gateway.is_ending = True
 
         assert json.loads(client.read_answer().body)["code"] == "INCOMPLETE_IMPORT"
         assert httpx.get(f"{gateway.url}/v1/export").json()["code"] == "DRAINING"

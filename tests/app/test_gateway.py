@@ -16,5 +16,6 @@ def test_a_gateway_is_ready_once_it_is_open_and_all_is_well() -> None:
     fake.reasons = []
     assert gateway.unready() == []
 
-    gateway.is_draining = True
+    gateway.drain()
+    assert gateway.is_draining and not gateway.is_ending
     assert gateway.unready() == ["the node is shutting down"]

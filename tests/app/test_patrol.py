@@ -1,6 +1,7 @@
 """The patrol: who is looked after, and how often."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import cast
 
@@ -15,13 +16,14 @@ from tests.app.running import SETTINGS
 class Loop:
     """Holds the one timer, and counts how many were made."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 0.5) -> None:
+        self.seconds = seconds
         self.timers = 0
         self.cancelled = 0
         self.due: Callable[[], None] = lambda: None
 
     def call_later(self, seconds: float, call: Callable[..., None], *arguments: object) -> "Loop":
-        assert seconds == 0.5
+        assert seconds == self.seconds
         self.timers += 1
         self.due = lambda: call(*arguments)
         return self
@@ -36,6 +38,14 @@ class Connection:
     def __init__(self, patrol: Patrol) -> None:
         self.patrol = patrol
         self.looks = 0
+        self.drains = 0
+        self.rested = 0.0
+
+    def rested_at(self) -> float:
+        return self.rested
+
+    def drain(self) -> None:
+        self.drains += 1
 
     def look(self, now: float) -> None:
         self.looks += 1
@@ -70,3 +80,26 @@ def test_the_start_of_an_answer_follows_the_common_headers() -> None:
     patrol.renew([(b"date", b"now")])
 
     assert patrol.starts[404] == b"HTTP/1.1 404 Not Found\r\nx-content-type-options: nosniff\r\ndate: now\r\n"
+
+
+def test_a_drain_is_told_once_to_each_connection() -> None:
+    patrol = Patrol(Limits(), KvHandler(Limits()), Metrics(), OriginPolicy(SETTINGS))
+    one = Connection(patrol)
+    patrol.add(one, cast(asyncio.AbstractEventLoop, Loop(1.0)))
+
+    patrol.drain()
+    patrol.drain()
+
+    assert (one.drains, patrol.keeps_alive) == (1, False)
+
+
+def test_it_is_calm_when_nobody_has_been_busy_for_a_while() -> None:
+    patrol = Patrol(Limits(), KvHandler(Limits()), Metrics(), OriginPolicy(SETTINGS))
+    one, two = Connection(patrol), Connection(patrol)
+    for connection in (one, two):
+        patrol.add(connection, cast(asyncio.AbstractEventLoop, Loop(1.0)))
+    one.rested = two.rested = time.monotonic() - 10
+    assert patrol.is_calm(5) and not patrol.is_calm(20)
+    two.rested = float("inf")
+
+    assert not patrol.is_calm(5)

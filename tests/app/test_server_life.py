@@ -45,12 +45,15 @@ class FakeHost:
 Story = Callable[[FakeHost, int], Awaitable[None]]
 
 
-def live(monkeypatch: pytest.MonkeyPatch, directory: Path, story: Story) -> tuple[int, FakeHost]:
+def live(
+    monkeypatch: pytest.MonkeyPatch, directory: Path, story: Story, drain_seconds: float = 0.0
+) -> tuple[int, FakeHost]:
     """Run a node while `story` is told; its exit code, and its host."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     directory.mkdir()
-    settings = Settings(name="n1", data=str(directory), http=f"127.0.0.1:{port}", peer="127.0.0.1:0")
+    http = f"127.0.0.1:{port}"
+    settings = Settings(name="n1", data=str(directory), http=http, peer="127.0.0.1:0", drain_seconds=drain_seconds)
 
     async def run() -> tuple[int, FakeHost]:
         host = FakeHost()
@@ -148,3 +151,45 @@ def test_while_it_drains_it_serves_and_is_not_ready(monkeypatch: pytest.MonkeyPa
 
     assert code == 0
     assert seen == [200, 503, 404]
+
+
+def test_it_goes_on_serving_for_as_long_as_it_was_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A second signal ends the wait, in order; without it, it would be an hour."""
+    seen: list[Any] = []
+
+    async def story(host: FakeHost, port: int) -> None:
+        await become_ready(host, port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        os.kill(os.getpid(), signal.SIGTERM)
+        while await status(port, "/readyz") != 503:
+            pass
+        assert await status(port, "/v1/kv/k") == 404
+        writer.write(b"GET /v1/kv/k HTTP/1.1\r\nHost: x\r\n\r\n")
+        seen.append((await reader.read()).lower())  # to its end: it closes
+        writer.close()
+        assert await status(port, "/livez") == 200, "others are still taken in"
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    code, host = live(monkeypatch, tmp_path / "n1", story, drain_seconds=3_600)
+
+    assert (code, host.done) == (0, ["drain", "close"])
+    assert seen[0].startswith(b"http/1.1 404") and b"connection: close" in seen[0]
+
+
+def test_a_second_signal_does_not_wait_for_leaderships(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def story(host: FakeHost, port: int) -> None:
+        draining = asyncio.Event()
+
+        async def drain() -> None:
+            draining.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(host, "drain", drain)
+        await become_ready(host, port)
+        os.kill(os.getpid(), signal.SIGINT)
+        await draining.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    code, host = live(monkeypatch, tmp_path / "n1", story)
+
+    assert (code, host.done) == (0, ["close"])

@@ -317,7 +317,7 @@ def test_all_watches_end_when_the_node_is_about_to_stop(gateway: Running) -> Non
     with watching(gateway, "key=a") as events, watching(gateway, "prefix=") as others:
         put(gateway, "a")
         first = next(events)
-        gateway.do(gateway.app.state.gateway.drain)
+        gateway.do(gateway.app.state.gateway.end)
         last, *_ = list(events)
         assert list(others)[-1].event == "error"
 
