@@ -13,6 +13,7 @@ from app.attempts import Pause, Steps
 from app.calls import Call, Changed, Entry, Number, Value, Written
 from app.client import BaseClient
 from app.clientbatch import Batch, BatchResults
+from app.clientdeletion import RangeDeletion
 from app.clienterrors import Response
 from app.clientitem import Item, Key
 from app.clientscan import Page, Scan, ScanOptions, items_of, keys_of
@@ -106,6 +107,21 @@ class AsyncClient(BaseClient):
     async def delete(self, key: Text, *, if_match: IfMatch = None, idempotency_key: str | None = None) -> Written:
         """As Client.delete."""
         return await self._ask(calls.delete(key, once=self._once(idempotency_key), if_match=if_match))
+
+    async def delete_range(
+        self,
+        prefix: Text = "",
+        *,
+        start: Text | None = None,
+        end: Text | None = None,
+        everything: bool = False,
+        idempotency_key: str | None = None,
+    ) -> int:
+        """As Client.delete_range."""
+        deletion = RangeDeletion(prefix, start, end, everything=everything, once=self._once(idempotency_key))
+        while (call := deletion.call()) is not None:
+            deletion.took(await self._ask(call))
+        return deletion.deleted
 
     async def incr(
         self, key: Text, by: int = 1, *, if_match: IfMatch = None, idempotency_key: str | None = None

@@ -120,6 +120,7 @@ from app.arguments import IfMatch, Level, Seconds, Text, check_is, read_field, r
 from app.attempts import Caller, Gateways, Patience, Pause, Steps, attempts, one_attempt
 from app.calls import Call, Changed, Entry, Number, Once, Value, Written
 from app.clientbatch import Batch, BatchResults, batch_attempts
+from app.clientdeletion import RangeDeletion
 from app.clienterrors import (
     ClientClosedError,
     ClientError,
@@ -396,6 +397,28 @@ class Client(BaseClient):
     def delete(self, key: Text, *, if_match: IfMatch = None, idempotency_key: str | None = None) -> Written:
         """Remove a key, whether or not it exists. Raises: ConditionFailedError and any ClientError."""
         return self._ask(calls.delete(key, once=self._once(idempotency_key), if_match=if_match))
+
+    def delete_range(
+        self,
+        prefix: Text = "",
+        *,
+        start: Text | None = None,
+        end: Text | None = None,
+        everything: bool = False,
+        idempotency_key: str | None = None,
+    ) -> int:
+        """Delete all keys that begin with `prefix`, from `start` up to, not including, `end`; says how many there were.
+
+        It is done piece by piece, by as many requests as it takes; a key that is written meanwhile may stay.
+
+        everything        every key there is, and none of the bounds
+
+        Raises: InvalidArgumentError, if nothing says which keys; any ClientError, with some of them deleted.
+        """
+        deletion = RangeDeletion(prefix, start, end, everything=everything, once=self._once(idempotency_key))
+        while (call := deletion.call()) is not None:
+            deletion.took(self._ask(call))
+        return deletion.deleted
 
     def incr(self, key: Text, by: int = 1, *, if_match: IfMatch = None, idempotency_key: str | None = None) -> Number:
         """Add to the decimal number there, 0 where there is none; 64 bits, signed.

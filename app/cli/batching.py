@@ -9,8 +9,8 @@ import click
 import msgspec
 
 from app.calls import Changed, Number, Written
-from app.cli.keys import asking, idempotency_option, show_bytes
-from app.cli.talking import Command, failing_in_one_line, note, printable, urls_of
+from app.cli.keys import asking, client_of, idempotency_option, show_bytes
+from app.cli.talking import Command, note, printable
 from app.client import Batch, Client, ClientError, ConditionFailedError, Item, Transaction
 from app.clientoperations import Operations, Results
 from app.rules import LEVEL_NAMES, STALENESS_MS, STALENESS_MS_MAX
@@ -111,12 +111,7 @@ def _refuse(constant: str) -> Never:
 
 def _ask(where: dict[str, Any], action: Callable[[Client], R]) -> R:
     """One exchange; with --json, its results are told."""
-    with (
-        failing_in_one_line(),
-        Client(
-            urls_of(where["url"]), timeout_seconds=where["timeout_seconds"], waits=False, session=where["session"]
-        ) as client,
-    ):
+    with client_of(where) as client:
         results = action(client)
         if where["as_json"]:
             succeeded = getattr(results, "succeeded", None)

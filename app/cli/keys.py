@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, BinaryIO, TypeVar
 
@@ -27,7 +28,7 @@ from app.spelling import spell
 VALUE_BYTES_MAX = 16 << 20  # of what is read from stdin or a file; a cluster takes far less and says so
 TTL = click.FloatRange(TTL_SECONDS_MIN, TTL_SECONDS_MAX)
 
-R = TypeVar("R", Written, Number, Changed, Entry | None)
+R = TypeVar("R", Written, Number, Changed, Written | Changed, Entry | None)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print all that the gateway says, as JSON.")
 file_option = click.option(
@@ -80,9 +81,14 @@ def changing(command: Command) -> Command:
 @click.argument("key")
 @click.argument("value", required=False)
 @file_option
-@click.option("--content-type", default="application/octet-stream", show_default=True, help="Given back with it.")
-@click.option("--ttl", type=TTL, metavar="SECONDS", help="Until the key is gone.")
-@click.option("--if-absent", is_flag=True, help="Only if there is no such key.")
+@click.option(
+    "--content-type",
+    default="application/octet-stream",
+    show_default=True,
+    help="The media type, which is given back with the value.",
+)
+@click.option("--ttl", type=TTL, metavar="SECONDS", help="How long until the key expires.")
+@click.option("--if-absent", is_flag=True, help="Store it only if there is no such key yet.")
 def put(
     *,
     key: str,
@@ -95,13 +101,13 @@ def put(
     idempotency_key: str | None,
     **where: Any,
 ) -> None:
-    """Store VALUE, or what stdin holds, under KEY."""
+    """Store VALUE under KEY; without a VALUE, what comes in on standard input."""
     if not content_type.isascii() or not content_type.isprintable():
         raise click.UsageError("--content-type is not a media type")
     if if_absent and if_match is not None:
         raise click.UsageError("--if-match and --if-absent contradict each other")
     body = _body(value, file)
-    _ask(
+    _change(
         where,
         key,
         lambda client, name: client.put(
@@ -133,7 +139,7 @@ def put(
     help=f"How old it may be, with --consistency bounded.  [default: {STALENESS_MS}]",
 )
 def get(*, key: str, consistency: Any, max_staleness: int | None, **where: Any) -> None:
-    """Write the value of KEY to stdout, byte for byte; exit 1 when there is none."""
+    """Print the value of KEY, byte for byte. The exit code is 1 when there is no such key."""
     if max_staleness is not None and consistency != "bounded":
         raise click.UsageError("--max-staleness belongs to --consistency bounded")
     found = _ask(
@@ -150,10 +156,44 @@ def get(*, key: str, consistency: Any, max_staleness: int | None, **where: Any) 
 
 @click.command()
 @changing
-@click.argument("key")
-def delete(*, key: str, if_match: IfMatch, idempotency_key: str | None, **where: Any) -> None:
-    """Remove KEY, whether or not it exists."""
-    _ask(where, key, lambda client, name: client.delete(name, if_match=if_match, idempotency_key=idempotency_key))
+@click.argument("key", required=False)
+@click.option("--prefix", metavar="KEY", help="Delete all keys that begin with this instead.")
+@click.option("--start", metavar="KEY", help="Of these keys, or of all, delete only those from this one on.")
+@click.option("--end", metavar="KEY", help="Of these keys, or of all, delete only those before this one.")
+@click.option("--all", "everything", is_flag=True, help="Delete every key there is.")
+def delete(
+    *,
+    key: str | None,
+    if_match: IfMatch,
+    idempotency_key: str | None,
+    everything: bool,
+    prefix: str | None,
+    start: str | None,
+    end: str | None,
+    **where: Any,
+) -> None:
+    """Delete KEY, whether or not it exists; or a range of keys, and print how many there were.
+
+    A range is deleted piece by piece: a key that is written meanwhile may stay.
+    """
+    bounds = {"prefix": prefix, "start": start, "end": end}
+    has_bounds = any(bounds.values())
+    if (key is not None) + has_bounds + everything != 1:
+        raise click.UsageError("give a KEY, or some of --prefix, --start and --end, or --all")
+    if key is not None:
+        _change(
+            where, key, lambda client, name: client.delete(name, if_match=if_match, idempotency_key=idempotency_key)
+        )
+        return
+    if if_match is not None:
+        raise click.UsageError("--if-match is about a single KEY")
+    with client_of(where) as client:
+        given = {name: encode_key(text) for name, text in bounds.items() if text}
+        deleted = client.delete_range(**given, everything=everything, idempotency_key=idempotency_key)
+    if where["as_json"]:
+        click.echo(json.dumps({"deleted": deleted, "session": client.session}))
+    else:
+        click.echo(f"OK, {deleted} {'key' if deleted == 1 else 'keys'} deleted")
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -161,7 +201,7 @@ def delete(*, key: str, if_match: IfMatch, idempotency_key: str | None, **where:
 @click.argument("key")
 @click.argument("by", type=click.IntRange(INTEGER_MIN, INTEGER_MAX), default=1)
 def incr(*, key: str, by: int, if_match: IfMatch, idempotency_key: str | None, **where: Any) -> None:
-    """Add BY, 1 if it is not given, to the number under KEY, and print the sum; an absent key counts as 0."""
+    """Add BY (1 if it is not given) to the number under KEY, and print the sum. A key that is not there counts as 0."""
     number = _ask(
         where, key, lambda client, name: client.incr(name, by, if_match=if_match, idempotency_key=idempotency_key)
     )
@@ -183,9 +223,11 @@ def append(
     idempotency_key: str | None,
     **where: Any,
 ) -> None:
-    """Have the value of KEY end with VALUE, or with what stdin holds; an absent key counts as empty."""
+    """Append VALUE, or what comes in on standard input, to the value of KEY. A key that is absent counts as empty."""
     body = _body(value, file)
-    _ask(where, key, lambda client, name: client.append(name, body, if_match=if_match, idempotency_key=idempotency_key))
+    _change(
+        where, key, lambda client, name: client.append(name, body, if_match=if_match, idempotency_key=idempotency_key)
+    )
 
 
 @click.command()
@@ -193,27 +235,42 @@ def append(
 @click.argument("key")
 @click.argument("ttl", type=TTL, metavar="SECONDS")
 def touch(*, key: str, ttl: float, if_match: IfMatch, idempotency_key: str | None, **where: Any) -> None:
-    """Have KEY, which must exist, gone after SECONDS."""
-    _ask(where, key, lambda client, name: client.touch(name, ttl, if_match=if_match, idempotency_key=idempotency_key))
+    """Let KEY, which must exist, expire after SECONDS from now."""
+    _change(
+        where, key, lambda client, name: client.touch(name, ttl, if_match=if_match, idempotency_key=idempotency_key)
+    )
 
 
 @click.command()
 @changing
 @click.argument("key")
 def persist(*, key: str, if_match: IfMatch, idempotency_key: str | None, **where: Any) -> None:
-    """Have KEY, which must exist, stay: it has no TTL any more."""
-    _ask(where, key, lambda client, name: client.persist(name, if_match=if_match, idempotency_key=idempotency_key))
+    """Take the time to live from KEY, which must exist, so that it stays."""
+    _change(where, key, lambda client, name: client.persist(name, if_match=if_match, idempotency_key=idempotency_key))
+
+
+@contextmanager
+def client_of(where: dict[str, Any]) -> Iterator[Client]:
+    """A client of the gateways and the session of the options; what goes wrong is one line and exit code 1."""
+    url, timeout_seconds, session = (where[name] for name in ("url", "timeout_seconds", "session"))
+    with (
+        failing_in_one_line(),
+        Client(urls_of(url), timeout_seconds=timeout_seconds, waits=False, session=session) as client,
+    ):
+        yield client
+
+
+def _change(where: dict[str, Any], key: str, action: Callable[[Client, bytes], Written | Changed]) -> None:
+    """As `_ask`, and without --json the new revision is printed."""
+    result = _ask(where, key, action)
+    if not where["as_json"]:
+        click.echo(f"OK, revision {result.revision}")
 
 
 def _ask(where: dict[str, Any], key: str, action: Callable[[Client, bytes], R]) -> R:
     """One exchange about a key; with --json, its result is told."""
     name = encode_key(key)
-    with (
-        failing_in_one_line(),
-        Client(
-            urls_of(where["url"]), timeout_seconds=where["timeout_seconds"], waits=False, session=where["session"]
-        ) as client,
-    ):
+    with client_of(where) as client:
         result = action(client, name)
         if where["as_json"] and result is not None:
             fields = asdict(result)
