@@ -145,8 +145,10 @@ from raftgroups.timing import Timing
 from raftgroups.topology import Member, Topology
 from raftgroups.transport import split_address
 from raftgroups.verify import verify_node
+from raftgroups.wallclocks import AGE_SECONDS_MAX
 
 __all__ = [
+    "AGE_SECONDS_MAX",
     "BOUNDED",
     "CONTENT_TYPE_LENGTH_MAX",
     "EXPECTED_MAX",

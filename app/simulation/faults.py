@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from app.simulation.network import Weather
 from app.simulation.plan import PlannedFault
 from engine import EngineError
-from raftgroups import Host, PartitionId, RaftGroup, RaftGroupError
+from raftgroups import AGE_SECONDS_MAX, Host, PartitionId, RaftGroup, RaftGroupError
 
 if TYPE_CHECKING:
     from app.simulation.node import SimulatedNode
@@ -264,11 +264,27 @@ class Faults:
     def drift(self, name: str, rate: float) -> Mend:
         node = self._nodes[name]
         node.drift(rate)
-        return lambda: node.drift(1.0)
+
+        def mend() -> None:
+            node.drift(1.0)
+            if not self._is_wrong(name):
+                node.clock.set_right(self._simulation.now)
+
+        return mend
 
     def jump(self, name: str, seconds: float) -> Mend:
-        self._nodes[name].clock.wall_offset += seconds
-        return _nothing
+        """One clock at a time, unless they are wild, so that most voters of a partition have the right time of day."""
+        wrong = [other for other in self._nodes if self._is_wrong(other)]
+        if wrong and not self._simulation.setting.has_wild_clocks:
+            return _nothing
+        clock = self._nodes[name].clock
+        clock.set_wrong(self._simulation.now, seconds)
+        return lambda: clock.set_right(self._simulation.now)
+
+    def _is_wrong(self, name: str) -> bool:
+        """Whether its clock is set wrong, or was so shortly before, and others may still believe it."""
+        horizon = self._simulation.now - AGE_SECONDS_MAX
+        return any(until > horizon for _, until in self._nodes[name].clock.wrongs)
 
     # Membership, and what makes snapshots necessary.
 

@@ -202,6 +202,7 @@ class _Attempt:
         deadline = node.loop.time() + request.deadline_seconds
         if request.command is not None:
             self._bench.acknowledgements.asked(partition, self._command)
+            self._bench.lifetimes.asked(partition, self._command)
             coordinator.write(request.key, request.command, deadline, self._done)
             return
         fresh = Freshness(request.level, 0, request.staleness_ms)
@@ -217,7 +218,9 @@ class _Attempt:
         # Also when the client has gone: what a node says is so must be so.
         acknowledgements, partition = self._bench.acknowledgements, self._partition
         if isinstance(answer, Reading):
-            self._bench.readings.read(self._reading(answer))
+            reading = self._reading(answer)
+            self._bench.readings.read(reading)
+            self._bench.lifetimes.read(reading)
         elif not isinstance(answer, RaftGroupError):
             acknowledgements.acknowledged(partition, self._command, answer)
         elif self._command and not answer.may_have_applied:

@@ -115,9 +115,9 @@ class Simulation:
         self._seen = {name: _Seen() for name in names}
         plan = options.plan
         if plan is None:
-            has_leases = self.setting.lease_seconds > 0
+            is_steady = not self.setting.has_wild_clocks
             plan = tuple(
-                draw_plan(self.rng("plan"), names, options.partitions, options.faults, steady_clocks=has_leases)
+                draw_plan(self.rng("plan"), names, options.partitions, options.faults, steady_clocks=is_steady)
             )
         only = None if options.only is None else frozenset(options.only)
         self._plan = [(number, fault) for number, fault in enumerate(plan) if only is None or number in only]
@@ -139,6 +139,7 @@ class Simulation:
             log_retained_bytes=16 << 10,
             replication_factor=self.setting.replicas,
             timing=Timing(lease_seconds=self.setting.lease_seconds, quiet_seconds=self.setting.quiet_seconds),
+            ttl_grace_seconds=self.setting.grace_seconds,
         )
         return SimulatedNode(options, self._scheduler, self.network, self.rng(f"node {name}"), self._turned, self.trace)
 

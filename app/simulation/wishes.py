@@ -34,7 +34,8 @@ from raftgroups import (
 
 # Longer than any clock of a simulation leaps, so that what was done once is never forgotten.
 KEPT_MS = 1 << 40
-KEPT_BRIEFLY_MS = 700
+# Some are to be remembered for longer than a client repeats its command, and some are not.
+KEPT_BRIEFLY_MS = (700, 20_000)
 LIST_BYTES_MAX = 120
 
 
@@ -116,7 +117,7 @@ class Wishes:
         if dice < habits.put_share * habits.special_share:
             kind, key, command = rng.choice(self._special)()
             is_once = key.startswith(COUNTER)
-            keep_ms = KEPT_MS if is_once else KEPT_BRIEFLY_MS
+            keep_ms = KEPT_MS if is_once else rng.choice(KEPT_BRIEFLY_MS)
             is_once = is_once or rng.random() < habits.token_share
         else:
             kind, key, command = self._write(is_delete=dice >= habits.put_share)

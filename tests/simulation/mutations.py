@@ -33,6 +33,7 @@ from raftgroups.directory import DataDirectory
 from raftgroups.errors import RaftGroupError
 from raftgroups.following import Following
 from raftgroups.group import RaftGroup
+from raftgroups.grouptime import GroupTime
 from raftgroups.host import Host
 from raftgroups.idempotency import decode_stored
 from raftgroups.ids import LogIndex, PartitionId, Term, revision_of
@@ -52,12 +53,14 @@ from raftgroups.schema import TOKEN, TOKEN_EXPIRY
 from raftgroups.statemachine import StateMachine
 from raftgroups.transport import Transport
 from raftgroups.votes import Ballot, Tally, decide
+from raftgroups.wallclocks import UNKNOWN, TimeOfDay, WallClocks
 
 Patches = Callable[[ExitStack], object]
 
 # Small, so that every fault strikes the one group there is.
 USUAL = SimulationOptions(nodes=3, partitions=1, steps=40_000, faults=("net", "disk", "crash"), setting=Setting())
 MOVING = replace(USUAL, nodes=5, faults=("net", "crash", "membership"))
+CLOCKS = replace(USUAL, faults=("clock", "net", "crash"))
 FIVE = replace(USUAL, nodes=5, setting=Setting(replicas=5))
 ELECTIONS = ("isolate", "split", "kill", "break-all", "pause", "delay-node", "transfer")
 
@@ -505,7 +508,7 @@ def decide_conditions_before_the_log(stack: ExitStack) -> None:
 # Time.
 
 
-@mutation(3, replace(USUAL, faults=("clock", "net")))
+@mutation(5, CLOCKS, storm=("jump", "delay"))
 def expire_by_the_clock_of_a_replica(stack: ExitStack) -> None:
     """A replica shows nothing that has expired by its own time of day, whatever the log says."""
 
@@ -520,6 +523,48 @@ def expire_by_the_clock_of_a_replica(stack: ExitStack) -> None:
         return wrong
 
     change(stack, RaftGroup, "read_applied", make)
+
+
+@mutation(5, CLOCKS, storm=("jump", "transfer", "kill"), gap_seconds=1.0)
+def tell_the_raw_clock_of_the_leader(stack: ExitStack) -> None:
+    """An entry tells its leader's time of day, and state-machine time is the greatest that was ever told."""
+
+    def begin(self: GroupTime, newest_ms: int, *_: Any) -> tuple[int, int]:
+        return max(newest_ms, self._clocks.wall_ms()), 0
+
+    stack.enter_context(patch.object(GroupTime, "begin", begin))
+    stack.enter_context(patch.object(GroupTime, "tell", lambda self, voters: self._clocks.wall_ms()))
+
+
+@mutation(5, CLOCKS, storm=("jump", "transfer", "kill"), gap_seconds=1.0)
+def believe_the_first_clock_that_answers(stack: ExitStack) -> None:
+    """Time is steered towards whichever clock is the furthest ahead."""
+
+    def middle(self: WallClocks, voters: Sequence[str]) -> TimeOfDay:
+        known = [clock for clock in map(self.of, voters) if clock != UNKNOWN]
+        return max(known, default=UNKNOWN)
+
+    stack.enter_context(patch.object(WallClocks, "middle", middle))
+
+
+@mutation(
+    5, replace(CLOCKS, setting=Setting(grace_seconds=2.0)), storm=("kill", "kill-all", "isolate"), gap_seconds=1.0
+)
+def give_more_grace_than_is_allowed(stack: ExitStack) -> None:
+    """A reign begins with the time of the newest entry, however long ago that was."""
+
+    def begin(self: GroupTime, newest_ms: int, newest_at: float, behind_ms: int, *rest: Any) -> tuple[int, int]:
+        self._grace_seconds = 1e9
+        return begin_as_ever(self, newest_ms, newest_at, behind_ms, *rest)
+
+    begin_as_ever = GroupTime.begin
+    stack.enter_context(patch.object(GroupTime, "begin", begin))
+
+
+@mutation(20, CLOCKS, storm=("pause", "isolate", "delay-node"))
+def show_what_is_due(stack: ExitStack) -> None:
+    """A read is served as soon as it is confirmed, and what is due is told when nothing else is to be done."""
+    stack.enter_context(patch.object(RaftGroup, "due_ms", lambda self: 0))
 
 
 # Levels.

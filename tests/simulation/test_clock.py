@@ -45,3 +45,16 @@ def test_the_time_of_day_jumps_and_the_monotonic_clock_does_not() -> None:
 
 def test_nodes_agree_on_the_time_of_day_whatever_their_monotonic_clocks_show() -> None:
     assert NodeClock(offset=1.0).wall_ms(2.5) == NodeClock(offset=9.0).wall_ms(2.5) == WALL_MILLISECONDS + 2500
+
+
+def test_a_clock_that_is_set_right_shows_the_true_time_of_day_and_remembers_that_it_was_wrong() -> None:
+    clock = NodeClock(offset=100.0)
+    clock.drift(0.0, 1.25)
+    clock.set_wrong(4.0, -60.0)
+    clock.set_right(8.0)
+
+    assert clock.wall_ms(8.0) == WALL_MILLISECONDS + 8_000
+    assert clock.wrongs == [(4.0, 8.0)]
+    clock.set_wrong(9.0, 1.0)
+    clock.set_right(10.0)
+    assert clock.wrongs == [(4.0, 8.0), (9.0, 10.0)]

@@ -305,7 +305,7 @@ def test_who_was_killed_while_it_was_paused_comes_back_once(stages: Stages) -> N
 # Clocks.
 
 
-def test_a_clock_drifts_and_is_not_set_right_afterwards(stages: Stages) -> None:
+def test_a_clock_drifts_and_then_its_time_of_day_is_set_right(stages: Stages) -> None:
     stage = stages("drift", "n1", 1.25)
     began = stage["n1"].clock.local(3.0)
 
@@ -314,15 +314,31 @@ def test_a_clock_drifts_and_is_not_set_right_afterwards(stages: Stages) -> None:
     stage.run(6.0)
     assert stage["n1"].clock.rate == 1.0
     assert stage["n1"].clock.local(6.0) - began == pytest.approx(3.5)
+    assert len({node.clock.wall_ms(6.0) for node in _nodes(stage)}) == 1
 
 
-def test_a_clock_jumps_and_stays_there(stages: Stages) -> None:
+def test_a_clock_jumps_and_is_set_right_afterwards(stages: Stages) -> None:
     stage = stages("jump", "n1", -60.0)
-    local, wall = stage["n1"].clock.local(9.0), stage["n1"].clock.wall_ms(9.0)
+    local, wall = stage["n1"].clock.local(4.0), stage["n1"].clock.wall_ms(4.0)
 
+    stage.run(4.0)
+    assert stage["n1"].clock.wall_ms(4.0) == wall - 60_000
+    assert stage["n1"].clock.local(4.0) == local
     stage.run(9.0)
-    assert stage["n1"].clock.wall_ms(9.0) == wall - 60_000
-    assert stage["n1"].clock.local(9.0) == local
+    assert len({node.clock.wall_ms(9.0) for node in _nodes(stage)}) == 1
+    [(since, until)] = stage["n1"].clock.wrongs
+    assert (since, until) == (3.0, 5.0)
+
+
+def test_one_clock_is_wrong_at_a_time_and_another_when_nobody_believes_it_any_more(stages: Stages) -> None:
+    def jump(at: float, name: str) -> PlannedFault:
+        return PlannedFault("", "jump", at, 1.0, (name, 60.0))
+
+    stage = stages.of(jump(3.0, "n1"), jump(3.5, "n2"), jump(13.0, "n3"), jump(15.0, "n2"))
+
+    stage.run(17.0)
+
+    assert [len(node.clock.wrongs) for node in _nodes(stage)] == [1, 1, 0]
 
 
 # Membership.

@@ -14,6 +14,7 @@ from app.simulation.judges.facts import Facts
 from app.simulation.judges.health import Health
 from app.simulation.judges.histories import Histories
 from app.simulation.judges.leaders import Leaders
+from app.simulation.judges.lifetimes import Lifetimes
 from app.simulation.judges.logs import Logs
 from app.simulation.judges.memberships import Memberships
 from app.simulation.judges.quorums import Quorums
@@ -23,6 +24,7 @@ from app.simulation.judges.rule import Rule
 from app.simulation.judges.stops import Stops
 from app.simulation.judges.terms import Terms
 from app.simulation.node import SimulatedNode
+from app.simulation.setting import Setting
 from raftgroups import Host, PartitionId, Term
 
 _NONE: frozenset[PartitionId] = frozenset()
@@ -42,11 +44,16 @@ class Bench:
     """Looks at each node after each of its steps, shows the rules what changed, and judges what clients saw.
 
     moment    gives numbers that grow: what happens at one time still happens in an order
-    history, acknowledgements, readings, counters   are told by the clients
+    history, acknowledgements, readings, lifetimes, counters   are told by the clients
     recovery                              knows what has not recovered yet
     """
 
-    def __init__(self, nodes: dict[str, SimulatedNode], now: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(
+        self,
+        nodes: dict[str, SimulatedNode],
+        now: Callable[[], float] = lambda: 0.0,
+        setting: Setting = Setting(),  # noqa: B008  # frozen
+    ) -> None:
         def may_be_damaged(name: str) -> bool:
             return nodes[name].disk.is_damaged
 
@@ -56,6 +63,7 @@ class Bench:
         self.acknowledgements = Acknowledgements(facts)
         self.readings = Readings(facts)
         self.counters = Counters(facts)
+        self.lifetimes = Lifetimes(nodes, facts, grace_seconds=setting.grace_seconds, is_wild=setting.has_wild_clocks)
         self._histories = Histories(self.history)
         self._stops = Stops(nodes)
         self._memberships = Memberships(facts)
@@ -92,6 +100,7 @@ class Bench:
             self._count_replicas(name, host)
         self.acknowledgements.settle()
         self.readings.settle()
+        self.lifetimes.settle()
         self._stops.settle()
 
     def healed(self) -> None:
@@ -102,6 +111,7 @@ class Bench:
         self.acknowledgements.settle()
         self.acknowledgements.finish()
         self.readings.settle()
+        self.lifetimes.settle()
         self.counters.finish()
         self._stops.settle()
         self.recovery.settle()
@@ -109,7 +119,7 @@ class Bench:
 
     def tallies(self) -> list[tuple[str, int]]:
         """Every rule, and how often it was checked."""
-        told: list[Tallied] = [self.acknowledgements, self.readings, self.counters, self._histories]
+        told: list[Tallied] = [self.acknowledgements, self.readings, self.lifetimes, self.counters, self._histories]
         judges: list[Tallied] = [*self._rules, self._stops, *told, self.recovery]
         return [(judge.name, judge.checked) for judge in judges]
 

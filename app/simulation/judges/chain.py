@@ -5,11 +5,13 @@ of every key: so a replica can be compared at whatever index it has reached.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from app.simulation.judges.reckoning import Reckoning
+from app.simulation.judges.reckoning import Reckoning, Version
 from raftgroups import (
     Configuration,
+    Entry,
     Item,
     LogIndex,
     Rejected,
@@ -25,6 +27,26 @@ from raftgroups import (
 
 StoredEntry = tuple[int, bytes]
 """(term, payload)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """An entry that has been committed.
+
+    at        when, in true time
+    clock_ms  the time that it told
+    expired   of keys that had expired by then
+    made      by its commands
+    """
+
+    index: LogIndex
+    term: int
+    at: float
+    clock_ms: int
+    entry: Entry
+    results: Sequence[Result]
+    expired: Sequence[Version]
+    made: Sequence[Version]
 
 
 class Chain:
@@ -46,6 +68,7 @@ class Chain:
         self._revisions: dict[bytes, list[Revision]] = {}
         self._items: dict[bytes, list[bytes | None]] = {}
         self._configured: list[tuple[LogIndex, Configuration]] = []
+        self._news: list[Passage] = []
 
     @property
     def last_index(self) -> LogIndex:
@@ -82,6 +105,16 @@ class Chain:
             item = encode_item(version.item) if version.item is not None else None
             self._items.setdefault(version.key, []).append(item)
         self._written.append([version.key for version in versions])
+        reckoning, at = self._reckoning, self._committed_at[-1]
+        expired, made = versions[: reckoning.expired], versions[reckoning.expired :]
+        self._news.append(Passage(self.last_index, term, at, reckoning.clock_ms, entry, results, expired, made))
+
+    def take_news(self) -> list[Passage]:
+        """What was committed since this was asked last."""
+        if not self._news:
+            return self._news
+        news, self._news = self._news, []
+        return news
 
     def keys_of(self, index: LogIndex) -> list[bytes]:
         """What the entry at `index` changed, or let expire."""

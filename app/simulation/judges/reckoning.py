@@ -74,6 +74,7 @@ class Reckoning:
     clock_ms       the newest time that an entry told
     items          everything, also what has expired and was not removed yet
     tokens         what was done once
+    expired        how many of the versions that the newest entry made are of keys that had expired; they come first
     """
 
     def __init__(self, expired_max: int = EXPIRED_PER_ENTRY_MAX, tokens_max: int = TOKENS_MAX) -> None:
@@ -86,12 +87,14 @@ class Reckoning:
         self._forgotten: set[tuple[int, bytes]] = set()
         self._versions: list[Version] = []
         self._revision = Revision(0)
+        self.expired = 0
 
     def apply(self, index: LogIndex, entry: Entry) -> tuple[list[Result], list[Version]]:
         """What came of each command of the entry at `index`, and what it made of the keys, in order."""
         self.clock_ms = max(self.clock_ms, entry.clock_ms)
         self._versions = []
         expired = self._expire(index)
+        self.expired = len(self._versions)
         self._forget()
         results = []
         for position, command in enumerate(entry.commands, expired):

@@ -1,4 +1,5 @@
 from app.simulation.judges import Answer
+from app.simulation.judges.lifetimes import Lifetimes
 from raftgroups import (
     Item,
     Level,
@@ -23,10 +24,11 @@ def test_every_rule_says_how_often_it_was_checked() -> None:
     court.replicate(entry(Put(b"k", b"1.")))
 
     tallies = dict(court.bench.tallies())
-    assert len(tallies) == 15
+    assert len(tallies) == 16
     assert {name for name, checked in tallies.items() if not checked} == {
         LOST,
         READINGS,
+        Lifetimes.name,
         "counters are exact",
         "linearizable histories",
         "all replicas recover and are equal",
