@@ -428,19 +428,23 @@ class RaftGroup(Port):
 
     def _is_due(self) -> bool:
         """Whether something has expired, which an entry must say: with little room, only where somebody must know."""
-        return self.due_ms() > 0 and (not self._owner.is_full or self.consensus.owes_reads)
+        owner = self._owner
+        may_tell = not owner.is_full or (self.consensus.owes_reads and not owner.is_exhausted)
+        due_ms = self.machine.agenda.next_ms
+        return may_tell and due_ms < NEVER and due_ms <= self._now_ms()
 
     def due_ms(self) -> int:
-        due_ms = self.machine.agenda.next_ms
-        if due_ms == NEVER or self._owner.is_exhausted:
+        agenda = self.machine.agenda
+        if agenda.next_ms == NEVER or self._owner.is_exhausted:
             return 0
+        # What tokens are forgotten no reader can tell.
         now_ms = self._now_ms()
-        return now_ms if due_ms <= now_ms else 0
+        return now_ms if agenda.expiring.next_ms <= now_ms else 0
 
     def has_told(self, until_ms: int) -> bool:
         # On a disk that takes no entry nobody can be made to wait for one.
         machine = self.machine
-        return machine.clock_ms >= until_ms or machine.agenda.next_ms > until_ms or self._owner.is_exhausted
+        return machine.clock_ms >= until_ms or machine.agenda.expiring.next_ms > until_ms or self._owner.is_exhausted
 
     def _now_ms(self) -> int:
         """State-machine time now, as this leader tells it."""

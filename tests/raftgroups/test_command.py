@@ -12,14 +12,19 @@ from raftgroups.command import (
     Entry,
     Put,
     check_command,
+    configuration_in,
     decode_command,
     decode_entry,
+    encode_beginning,
     encode_command,
+    encode_configuration,
     encode_entry,
+    time_in,
 )
 from raftgroups.errors import InvalidCommandError
 from raftgroups.ids import COMMANDS_PER_ENTRY_MAX, LogIndex, revision_of
 from raftgroups.item import Item, decode_item, encode_item
+from raftgroups.membership import Configuration
 
 keys = st.binary(min_size=1, max_size=1024)
 values = st.binary(max_size=2048)
@@ -112,3 +117,18 @@ def test_revisions_grow_with_the_log_and_fit_in_json(index: int, place: int) -> 
     assert revision_of(LogIndex(index - 1), COMMANDS_PER_ENTRY_MAX - 1) < revision
     assert revision < revision_of(LogIndex(index + 1), 0)
     assert float(revision) == revision
+
+
+@pytest.mark.parametrize("grace_ms", [0, 1, 60_000])
+def test_a_reign_begins_with_a_time_and_a_grace(grace_ms: int) -> None:
+    payload = encode_beginning(1_700_000_000_000, grace_ms)
+
+    assert decode_entry(payload) == Entry(1_700_000_000_000, [], None, grace_ms)
+    assert time_in(payload) == (1_700_000_000_000, grace_ms)
+    assert configuration_in(payload) is None
+
+
+def test_the_time_of_an_entry_is_read_without_its_commands() -> None:
+    assert time_in(encode_entry(7, [encode_command(Put(b"k", b"v"))])) == (7, 0)
+    assert time_in(encode_configuration(8, Configuration(("a",)))) == (8, 0)
+    assert encode_configuration(8, Configuration(("a",)))[:1] == b"\x93", "as earlier versions wrote and read it"

@@ -2,12 +2,15 @@
 
 import pytest
 
-from raftgroups.command import ConditionalPut
+from engine import MemoryFileSystem
+from raftgroups.command import ConditionalPut, Once, Put, encode_entry
 from raftgroups.errors import NotLeaderError
+from raftgroups.ids import LogIndex, Term
+from raftgroups.item import decode_item
 from raftgroups.level import LEASE, LINEARIZABLE, Freshness, Level
 from raftgroups.messages import Heartbeat, HeartbeatReply, ReadIndexReply, ReadIndexRequest, VoteReply
 from raftgroups.timing import Timing
-from tests.raftgroups.bench import LATER, Bench
+from tests.raftgroups.bench import LATER, Bench, open_machine
 
 
 def lending(replicas: str = "a", *, timing: Timing | None = None) -> Bench:
@@ -172,3 +175,42 @@ def test_who_leads_after_a_time_without_a_leader_gives_that_as_grace() -> None:
     assert bench.group.machine.clock_ms == pytest.approx(before + 400, abs=2)
     assert bench.group.machine.behind_ms == pytest.approx(30_000, abs=2)
     assert bench.group.machine.get(b"key", wait=True) is not None
+
+
+def test_a_read_does_not_wait_for_tokens_to_be_forgotten() -> None:
+    """They are, with the next entry; but that is nothing that a reader could tell."""
+    bench = Bench("abc").lead()
+    bench.propose(Once(b"token", b"digest", 500, Put(b"key", b"value")))
+    bench.turn()
+    bench.now += 1.0
+
+    bench.read(b"key")
+    bench.group.turn(bench.now, may_propose=False)
+    confirm(bench)
+
+    assert isinstance(bench.items[0], bytes)
+    bench.turn()
+    assert bench.group.machine.agenda.tokens == 0
+
+
+def test_what_was_told_when_clocks_were_wrong_ends_in_its_time() -> None:
+    """Of an earlier version, or by a wrong majority: the group is a day ahead, and a new TTL begins there."""
+    disk = MemoryFileSystem()
+    machine = open_machine(disk, "/p0")
+    machine.apply(LogIndex(1), Term(1), encode_entry(86_400_000, []))
+    machine.engine.flush()
+    machine.engine.close()
+    bench = Bench(disk=disk).lead()
+    assert bench.group.machine.clock_ms >= 86_400_000
+
+    bench.propose(ConditionalPut(b"key", b"value", "", 2_000))
+    bench.turn()
+    stored = bench.group.machine.get(b"key", wait=True)
+    assert stored is not None
+    assert decode_item(stored).expires_ms - bench.group.time_ms() == 2_000
+    bench.now += 1.9
+    bench.turn()
+    assert bench.group.machine.get(b"key", wait=True) is not None
+    bench.now += 0.4
+    bench.turn()
+    assert bench.group.machine.get(b"key", wait=True) is None

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Engine, InlineExecutor, MemoryFileSystem, Options, WouldBlockError
-from raftgroups.command import Command, ConditionalPut, Delete, Put, encode_command, encode_entry
+from raftgroups.command import Command, ConditionalPut, Delete, Put, encode_beginning, encode_command, encode_entry
 from raftgroups.ids import LogIndex, Term, revision_of
 from raftgroups.item import Item, decode_item
 from raftgroups.result import Result, Written
@@ -197,3 +197,14 @@ def test_a_scan_leaves_out_what_has_expired() -> None:
     machine.clock_ms = 110
 
     assert [key for key, _ in machine.scan(Span())().pairs] == [b"long"]
+
+
+def test_the_grace_that_was_given_is_kept() -> None:
+    """A replica that is opened again, or is sent this state, knows by how much time is behind."""
+    machine = open_machine(MemoryFileSystem())
+    machine.apply(LogIndex(1), Term(1), encode_beginning(100, 40))
+    machine.apply(LogIndex(2), Term(1), entry(clock_ms=150))
+    machine.apply(LogIndex(3), Term(2), encode_beginning(160, 2))
+
+    assert (machine.clock_ms, machine.behind_ms) == (160, 42)
+    assert StateMachine(machine.engine).behind_ms == 42

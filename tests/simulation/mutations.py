@@ -561,6 +561,20 @@ def give_more_grace_than_is_allowed(stack: ExitStack) -> None:
     stack.enter_context(patch.object(GroupTime, "begin", begin))
 
 
+@mutation(
+    5, replace(CLOCKS, setting=Setting(grace_seconds=10.0)), storm=("kill-all", "kill-some", "jump"), gap_seconds=2.0
+)
+def give_no_grace(stack: ExitStack) -> None:
+    """Time goes on while nobody leads, and what nobody could renew is gone."""
+
+    def begin(self: GroupTime, *given: Any) -> tuple[int, int]:
+        self._grace_seconds = 0.0
+        return begin_as_ever(self, *given)
+
+    begin_as_ever = GroupTime.begin
+    stack.enter_context(patch.object(GroupTime, "begin", begin))
+
+
 @mutation(20, CLOCKS, storm=("pause", "isolate", "delay-node"))
 def show_what_is_due(stack: ExitStack) -> None:
     """A read is served as soon as it is confirmed, and what is due is told when nothing else is to be done."""

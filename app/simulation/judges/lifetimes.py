@@ -5,6 +5,7 @@ when that was committed, when it was first committed that it has expired, and wh
 nodes tell the time is none of the judge's business.
 
     gone too early    it is committed that a key has expired before its TTL was over, counted from when it was asked for
+    no grace          the same, counted without the times when no node led that could be reached, up to the bound
     there too long    a read at a level that misses nothing began after the TTL was over, counted from the commit
     forgotten         a command that is to be done once was done again within the time that it is to be remembered
 
@@ -26,6 +27,8 @@ from raftgroups import Command, Level, LogIndex, Once, PartitionId, Transaction,
 # Time is told at 0.9 to 1.1 of the rate of a monotonic clock, which drifts by up to 3 %.
 SHORTEST, LONGEST = 0.88, 1.16
 SLACK_SECONDS = 0.5
+# So much of a time without a leader may go unnoticed: what it said last was on its way.
+UNNOTICED_SECONDS = 1.0
 # So long after a clock was set right some node may still believe the wrong one.
 NOTICED_SECONDS = 11.0
 
@@ -62,19 +65,29 @@ class Lifetimes:
     """Judges TTLs and tokens.
 
     grace_seconds   that a reign may give at most
+    owes_grace      and that it has to give: nothing in this run makes a leader be heard of long after it has gone
     is_wild         nothing is promised of these clocks
     """
 
     name = "in true time what has a TTL lives for so long, and what was done once is remembered"
 
     def __init__(
-        self, nodes: Mapping[str, SimulatedNode], facts: Facts, *, grace_seconds: float = 0.0, is_wild: bool = False
+        self,
+        nodes: Mapping[str, SimulatedNode],
+        facts: Facts,
+        *,
+        grace_seconds: float = 0.0,
+        owes_grace: bool = False,
+        is_wild: bool = False,
     ) -> None:
         self.checked = 0
         self._nodes = nodes
         self._facts = facts
         self._grace_seconds = grace_seconds
+        self._owes_grace = owes_grace
         self._is_wild = is_wild
+        self._led_at: dict[PartitionId, float] = {}
+        self._absences: dict[PartitionId, list[tuple[float, float]]] = {}
         self._asked: dict[tuple[PartitionId, bytes], float] = {}
         self._living: dict[Place, Life] = {}
         self._lives: dict[tuple[PartitionId, bytes, int], Life] = {}
@@ -89,6 +102,14 @@ class Lifetimes:
 
     def read(self, answer: Answer) -> None:
         self._new.append(answer)
+
+    def led(self, partition: PartitionId) -> None:
+        """A node that is up takes itself for the leader."""
+        now = self._facts.now()
+        before = self._led_at.get(partition, now)
+        self._led_at[partition] = now
+        if now - before > UNNOTICED_SECONDS:
+            self._absences.setdefault(partition, []).append((before, now))
 
     def settle(self) -> None:
         """Judge what was committed and read since the last time. Raises: Violation. Not before the end of a step."""
@@ -137,11 +158,22 @@ class Lifetimes:
     def _judge_end(self, partition: PartitionId, key: bytes, life: Life, passage: Passage) -> None:
         self.checked += 1
         lived = passage.at - life.asked
-        if lived < life.seconds * SHORTEST - SLACK_SECONDS / 10 and not self._is_excused(
+        owed = self._grace_of(partition, life, passage.at) if self._owes_grace else 0.0
+        if lived < (life.seconds + owed) * SHORTEST - SLACK_SECONDS / 10 and not self._is_excused(
             partition, life.first, passage.index, life.asked, passage.at
         ):
             text = f"{key!r} of partition {partition} with a TTL of {life.seconds:g} s is gone {lived:g} s after"
-            raise Violation(self.name, f"{text} it was asked for, at entry {passage.index}")
+            grace = f", with {owed:g} s of grace" if owed else ""
+            raise Violation(self.name, f"{text} it was asked for, at entry {passage.index}{grace}")
+
+    def _grace_of(self, partition: PartitionId, life: Life, ended: float) -> float:
+        """What those reigns had to give that began while it lived."""
+        gone = (
+            min(until - max(since, life.committed) - UNNOTICED_SECONDS, self._grace_seconds)
+            for since, until in self._absences.get(partition, ())
+            if life.committed < until <= ended
+        )
+        return sum(max(0.0, seconds) for seconds in gone)
 
     def _judge_reading(self, answer: Answer) -> None:
         item, level = answer.item, answer.receipt.level
