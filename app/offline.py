@@ -5,7 +5,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from app.supervisor import SupervisorError, read_plan
-from engine import EngineError, LockedError, Loss, OsFileSystem, Repair, inspect_file, repair_engine, verify_engine
+from engine import (
+    EngineError,
+    LockedError,
+    Loss,
+    OsFileSystem,
+    ReadableFile,
+    Repair,
+    inspect_file,
+    repair_engine,
+    verify_engine,
+)
 from raftgroups import LoggedWrites, PartitionId, describe_records, logged_writes, verify_node
 
 _OF_ENGINE = re.compile(r"CURRENT|MANIFEST-\d+|\d+\.(?:sst|log)")
@@ -17,19 +27,45 @@ class OfflineError(Exception):
     """The files cannot be looked at; the text says why in one line."""
 
 
-def verify_directory(directory: Path) -> list[str]:
+class ToldFileSystem(OsFileSystem):
+    """A disk that tells of each file, when it is opened to be read for the first time, how many bytes it has."""
+
+    def __init__(self, tell: Callable[[int], object]) -> None:
+        super().__init__()
+        self._tell = tell
+        self._told: set[str] = set()
+
+    def open_read(self, path: str) -> ReadableFile:
+        if path not in self._told:
+            self._told.add(path)
+            self._tell(self.size(path))
+        return super().open_read(path)
+
+
+def bytes_below(directory: Path) -> int:
+    """How many bytes there are to be read. Raises: OfflineError."""
+    try:
+        return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    except OSError as error:
+        raise OfflineError(f"{directory}: {error.strerror}") from error
+
+
+def verify_directory(directory: Path, tell: Callable[[int], object] | None = None) -> list[str]:
     """What is wrong in a node's directory, in every node's of a cluster made by `ringkv up`, or in an engine's.
+
+    tell   is given the size of each file that is about to be read
 
     Raises: OfflineError.
     """
+    disk = OsFileSystem() if tell is None else ToldFileSystem(tell)
     try:
         names = [path.name for path in directory.iterdir()]
         if "cluster.json" in names:
-            return list(_problems_of_cluster(directory))
+            return list(_problems_of_cluster(directory, disk))
         if _is_node(directory):
-            return verify_node(OsFileSystem(), str(directory))
+            return verify_node(disk, str(directory))
         if any(map(_OF_ENGINE.fullmatch, names)):
-            return [str(damage) for damage in verify_engine(str(directory))]
+            return [str(damage) for damage in verify_engine(str(directory), file_system=disk)]
     except LockedError as error:
         raise OfflineError(f"{error}: stop its node first") from error
     except EngineError as error:
@@ -39,7 +75,7 @@ def verify_directory(directory: Path) -> list[str]:
     raise OfflineError(f"{directory} is no data directory of ringkv")
 
 
-def _problems_of_cluster(directory: Path) -> Iterator[str]:
+def _problems_of_cluster(directory: Path, disk: OsFileSystem) -> Iterator[str]:
     try:
         plan = read_plan(directory / "cluster.json")
         nodes = [directory / member.name for member in plan.members] if plan else []
@@ -48,7 +84,7 @@ def _problems_of_cluster(directory: Path) -> Iterator[str]:
         nodes = sorted(path for path in directory.iterdir() if path.is_dir() and _is_node(path))
     for node in nodes:
         if node.is_dir():
-            yield from verify_node(OsFileSystem(), str(node))
+            yield from verify_node(disk, str(node))
         else:
             yield f"{node} is missing"
 

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.cli import main
-from app.offline import OfflineError, verify_directory
+from app.offline import OfflineError, bytes_below, verify_directory
 from app.supervisor import Wish, prepare
 from engine import Engine, EngineError, Options, OsFileSystem, WriteBatch
 from raftgroups.command import Put, encode_command, encode_entry
@@ -352,3 +353,26 @@ def test_garbage_is_printed_as_damage(tmp_path: Path, name: str) -> None:
 
         assert (result.exit_code, result.stderr) == (0, "")
         assert ("damaged" in result.stdout) == (data != b"" or name in {"000001.sst", "CURRENT"})
+
+
+def test_every_byte_that_is_read_is_told_once(tmp_path: Path) -> None:
+    """So that a bar which shows them comes to its end, and no further."""
+    directory = filled_cluster(tmp_path / "cluster")
+    told: list[int] = []
+
+    assert verify_directory(directory, told.append) == []
+
+    tables = list(directory.rglob("*.sst"))
+    assert sum(path.stat().st_size for path in tables) <= sum(told) <= bytes_below(directory)
+
+
+def test_problems_as_json(tmp_path: Path) -> None:
+    directory = filled(tmp_path / "engine")
+    assert json.loads(run("verify", str(directory), "--json").stdout) == {"directory": str(directory), "problems": []}
+    flip(next(directory.glob("*.sst")))
+
+    result = run("verify", str(directory), "--json")
+
+    assert result.exit_code == 1 and len(json.loads(result.stdout)["problems"]) >= 1
+    repaired = json.loads(run("repair", str(directory), str(tmp_path / "new"), "--json").stdout)
+    assert repaired["is_whole"] is False and repaired["lines"]
