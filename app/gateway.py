@@ -1,5 +1,6 @@
 """The gateway: what the two doors and the routes of one node share."""
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from app.batch import BatchHandler
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 class Gateway:
     """Listening first, open later: until a coordinator is there, requests for data are told to come back.
 
+    started      when it began, on the monotonic clock, in seconds
     is_draining  the node is about to stop, and wants no more requests
     is_ending    it stops now: what would go on for long is ended
     exports_open, imports_open   how many are under way
@@ -41,6 +43,7 @@ class Gateway:
         self.pager: Pager | None = None
         self.deleter: Deleter | None = None
         self.is_draining = False
+        self.started = monotonic()
         self.is_ending = False
         self.exports_open = 0
         self.imports_open = 0

@@ -66,6 +66,7 @@ def create_app(settings: Settings, coordinator: Coordinator | None = None) -> Fa
         routes.watch,
         routes.bulk,
         routes.cluster,
+        routes.node,
         routes.partitions,
         routes.limits,
         routes.health,

@@ -359,6 +359,7 @@ class Engine:
             applied_sequence=self.applied_sequence,
             flushed_sequence=version.flushed_sequence,
             memtable_bytes=sum(memtable.byte_size for memtable in (view.active, *view.sealed)),
+            memtable_records=sum(len(memtable.records) for memtable in (view.active, *view.sealed)),
             sealed_memtables=len(view.sealed),
             levels=tuple(
                 LevelStats(

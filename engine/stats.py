@@ -74,6 +74,7 @@ class Stats:
     """The state of an engine, and what it has done since it was opened. `str()` of it is for a human.
 
     memtable_bytes     memory of the active memtable and the sealed ones
+    memtable_records   in them, with tombstones
     written_bytes      of keys and values written, those replayed from the log included
     logged_bytes       written to the log for them, 0 without a log
     flushed_bytes      of tables written by flushes
@@ -95,6 +96,7 @@ class Stats:
     applied_sequence: SequenceNumber
     flushed_sequence: SequenceNumber
     memtable_bytes: int
+    memtable_records: int
     sealed_memtables: int
     levels: tuple[LevelStats, ...]
     written_bytes: int

@@ -12,6 +12,7 @@ from engine import BlockCache, Engine, Stats
 
 _GAUGES: dict[str, Callable[[Stats], float]] = {
     "engine_memtable_bytes": attrgetter("memtable_bytes"),
+    "engine_memtable_records": attrgetter("memtable_records"),
     "engine_sealed_memtables": attrgetter("sealed_memtables"),
     "engine_tables": attrgetter("tables"),
     "engine_table_bytes": attrgetter("table_bytes"),

@@ -45,36 +45,52 @@ def _look_up(ctx: click.Context) -> dict[str, Any]:
         return {}
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print all that is known, as JSON.")
+
+
 @click.command()
 @gateway_options(timeout_seconds=10.0)
-@click.option("--json", "as_json", is_flag=True, help="Print what the gateway says as it is.")
-def status(*, url: str, timeout_seconds: float, as_json: bool) -> None:
-    """Show the nodes of a cluster, whether they are ready, and who leads which partition."""
-    from app.status import format_status, probe
+@click.option("--all", "shows_all", is_flag=True, help="Show every partition, also where there are many.")
+@json_option
+def status(*, url: str, timeout_seconds: float, shows_all: bool, as_json: bool) -> None:
+    """Show whether the cluster is well.
+
+    \b
+    The first line is the verdict: how many nodes are ready, how many partitions have a leader and all of their
+    replicas, and how many more nodes may be lost. What is wrong is said below it.
+    \b
+    LEADS, HOLDS   partitions that the node leads, and of which it has a replica
+    LAG            entries of the log that it has yet to apply, in the partition where these are most
+    RECORDS        keys in its replicas, roughly
+    STORED         bytes of its tables and its log
+
+    Every node is asked itself.
+    """
+    from app.status import format_status, look
 
     cluster = talk(url, timeout_seconds, lambda client: client.cluster())
-    if as_json:
-        click.echo(json.dumps(cluster, indent=2))
-        return
-    readiness = asyncio.run(probe(cluster, min(timeout_seconds, 2.0)))
-    click.echo(format_status(cluster, readiness))
+    found = asyncio.run(look(cluster, min(timeout_seconds, 2.0)))
+    click.echo(json.dumps(found.document(), indent=2) if as_json else format_status(found, shows_all=shows_all))
 
 
 @click.command()
 @gateway_options(timeout_seconds=60.0)
 @click.argument("partition", type=PartitionNumber(min=0))
 @click.argument("nodes", type=NodeName(), nargs=-1, metavar="[NODE]...")
-@click.option("--wait", "waits", is_flag=True, help="Come back only when the replicas are where they shall be.")
-def replicas(*, url: str, timeout_seconds: float, partition: int, nodes: tuple[str, ...], waits: bool) -> None:
-    """Show which nodes hold PARTITION, or have these hold it.
+@click.option("--wait", "waits", is_flag=True, help="Come back only when the replicas have moved.")
+@json_option
+def replicas(
+    *, url: str, timeout_seconds: float, partition: int, nodes: tuple[str, ...], waits: bool, as_json: bool
+) -> None:
+    """Show which nodes hold PARTITION; or give it to the nodes that are named, and to no others.
 
     \b
-    voters     their majority decides
-    learners   being filled before they vote
-    target     what the voters shall be, where they are not yet
+    voters     the nodes whose majority decides
+    learners   nodes that are being filled before they vote
+    target     the nodes that shall be the voters, where they are not yet
 
-    Given nodes, and no others, shall hold it; leadership belongs with the first. The command comes back once that is
-    decided. The replicas are then moved one by one, new ones first, while requests go on.
+    The first of the named nodes shall lead. The command comes back once the move is decided; the replicas then move
+    one by one, new ones first, while requests go on.
     """
     from app.replicas import format_replicas, wait_moved
 
@@ -82,13 +98,17 @@ def replicas(*, url: str, timeout_seconds: float, partition: int, nodes: tuple[s
         now = client.place(partition, nodes) if nodes else client.replicas(partition)
         return wait_moved(client, now, nodes, timeout_seconds) if waits else now
 
-    click.echo(format_replicas(talk(url, timeout_seconds, run)))
+    found = talk(url, timeout_seconds, run)
+    click.echo(json.dumps(found) if as_json else format_replicas(found))
 
 
 @click.command()
 @gateway_options(timeout_seconds=10.0)
 @click.argument("partition", type=PartitionNumber(min=0))
 @click.argument("node", type=NodeName())
-def transfer(*, url: str, timeout_seconds: float, partition: int, node: str) -> None:
-    """Have NODE, which must hold a replica, lead PARTITION."""
+@json_option
+def transfer(*, url: str, timeout_seconds: float, partition: int, node: str, as_json: bool) -> None:
+    """Give the leadership of PARTITION to NODE, which must hold a replica of it."""
     talk(url, timeout_seconds, lambda client: client.transfer(partition, node))
+    told = {"partition": partition, "leader": node}
+    click.echo(json.dumps(told) if as_json else f"OK, {node} leads partition {partition}")

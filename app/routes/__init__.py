@@ -10,6 +10,7 @@ from app.routes.health import router as health
 from app.routes.kv import router as kv
 from app.routes.limits import router as limits
 from app.routes.metrics import router as metrics
+from app.routes.node import router as node
 from app.routes.partitions import router as partitions
 from app.routes.responses import Api, refuse_unknown_parameters
 from app.routes.scan import router as scan
@@ -28,6 +29,7 @@ __all__ = [
     "kv",
     "limits",
     "metrics",
+    "node",
     "partitions",
     "refuse_unknown_parameters",
     "scan",

@@ -72,6 +72,7 @@ GOOD: Mapping[str, Good] = {
     "GET /v1/export": Good("GET", "/v1/export"),
     "POST /v1/import": Good("POST", "/v1/import", body=b'{"key":"b","value":"v"}\n'),
     "GET /v1/cluster": Good("GET", "/v1/cluster"),
+    "GET /v1/node": Good("GET", "/v1/node"),
     "GET /v1/locate/{key}": Good("GET", "/v1/locate/k"),
     "POST /v1/partitions/{partition}/leader": Good(
         "POST", "/v1/partitions/0/leader", headers=_JSON, body=b'{"node":"n2"}'

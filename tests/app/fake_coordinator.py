@@ -162,7 +162,9 @@ class FakeCoordinator:
         return Replicas(partition, NODES, (), self.targets.get(partition, NODES))
 
     def statistics(self) -> Mapping[str, float]:
-        return {"writes_total": self.revision, "items": len(self.items)}
+        held = {"partitions_held": len(self.leaders), "partitions_led": 2.0, "engine_memtable_records": len(self.items)}
+        sizes = {"engine_records": 0.0, "engine_tombstones": 0.0, "engine_table_bytes": 7.0, "node_log_bytes": 3.0}
+        return {"writes_total": self.revision, "items": len(self.items), **held, **sizes}
 
     def release(self) -> None:
         """Let every answer go that was held back."""

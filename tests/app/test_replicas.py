@@ -153,5 +153,5 @@ def test_a_change_whose_outcome_is_unknown_says_so(gateway: Running) -> None:
 def test_a_leadership_moves(gateway: Running) -> None:
     result = run(gateway, "transfer", "3", "n2")
 
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "OK, n2 leads partition 3\n", "")
     assert gateway.fake.leaders[3] == "n2"

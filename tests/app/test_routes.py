@@ -417,7 +417,13 @@ def operations(client: httpx.Client) -> dict[str, dict[str, Any]]:
 def test_every_route_is_documented(client: httpx.Client) -> None:
     assert set(operations(client)) == {
         *(f"{method} /v1/kv/{{key}}" for method in ("GET", "HEAD", "PUT", "DELETE", "POST")),
-        *("GET /v1/cluster", "GET /v1/locate/{key}", "POST /v1/partitions/{partition}/leader", "GET /v1/limits"),
+        *(
+            "GET /v1/cluster",
+            "GET /v1/node",
+            "GET /v1/locate/{key}",
+            "POST /v1/partitions/{partition}/leader",
+            "GET /v1/limits",
+        ),
         *("GET /v1/partitions/{partition}/replicas", "PUT /v1/partitions/{partition}/replicas"),
         *("POST /v1/batch", "POST /v1/txn"),
         *("GET /livez", "GET /readyz", "GET /metrics"),
