@@ -72,6 +72,7 @@ def create_app(settings: Settings, coordinator: Coordinator | None = None) -> Fa
         routes.health,
         routes.metrics,
         routes.docs,
+        routes.problems,
         routes.settings,
     ):
         app.include_router(router)

@@ -12,6 +12,7 @@ from app.routes.limits import router as limits
 from app.routes.metrics import router as metrics
 from app.routes.node import router as node
 from app.routes.partitions import router as partitions
+from app.routes.problems import router as problems
 from app.routes.responses import Api, refuse_unknown_parameters
 from app.routes.scan import router as scan
 from app.routes.settings import router as settings
@@ -31,6 +32,7 @@ __all__ = [
     "metrics",
     "node",
     "partitions",
+    "problems",
     "refuse_unknown_parameters",
     "scan",
     "settings",

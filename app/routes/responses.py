@@ -35,7 +35,9 @@ class ProblemModel(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    type: str = Field(examples=["/problems/no-quorum"])
+    type: str = Field(
+        examples=["/problems/no-quorum"], description="A page of this node that explains it; /problems lists all"
+    )
     title: str = Field(examples=["No quorum"])
     status: int = Field(examples=[503])
     detail: str = Field(examples=["partition 7 has no leader that reaches a majority"])
