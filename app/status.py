@@ -41,7 +41,9 @@ class NodeStatus:
     @property
     def troubles(self) -> list[str]:
         """Why it is not as it should be, a sentence each."""
-        return [self.failure] if self.failure else list(map(str, self.report.get("reasons", [])))
+        if self.failure:
+            return [self.failure]
+        return [str(text) for name in ("reasons", "warnings") for text in self.report.get(name, [])]
 
 
 @dataclass(slots=True)

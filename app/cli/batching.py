@@ -23,30 +23,32 @@ R = TypeVar("R", bound=Results)
 def sending(command: Command) -> Command:
     """What both commands take."""
     file = click.option(
-        "-f", "--file", type=click.File("rb"), required=True, help="Read the JSON from there; - is stdin."
+        "-f", "--file", type=click.File("rb"), required=True, help="The file with the JSON; - is standard input."
     )
     return asking(file(idempotency_option(command)))
 
 
 @click.command()
 @sending
-@click.option("--consistency", type=click.Choice(LEVEL_NAMES), help="Of its gets.  [default: as the cluster is set]")
+@click.option(
+    "--consistency", type=click.Choice(LEVEL_NAMES), help="The level of its gets.  [default: as the cluster is set]"
+)
 @click.option(
     "--max-staleness",
     type=click.IntRange(0, STALENESS_MS_MAX),
     metavar="MS",
-    help=f"How old they may be, with --consistency bounded.  [default: {STALENESS_MS}]",
+    help=f"How old the answers may be, in milliseconds, with --consistency bounded.  [default: {STALENESS_MS}]",
 )
 def batch(
     *, file: BinaryIO, consistency: Any, max_staleness: int | None, idempotency_key: str | None, **where: Any
 ) -> None:
-    """Do many operations, each for itself, in one request; exit 1 when one of them failed.
+    """Do many operations in one request, each for itself. The exit code is 1 when one of them failed.
 
     \b
     {"ops": [{"op": "put", "key": "a", "value": "1", "ttl": 60}, {"op": "get", "key": "b"},
              {"op": "incr", "key": "n", "by": 5}, {"op": "delete", "key": "AP8=", "encoding": "base64"}]}
 
-    append, touch and persist are there, too, and if_match and if_none_match for each.
+    There are append, touch and persist as well, and each operation may have if_match and if_none_match.
     """
     if max_staleness is not None and consistency != "bounded":
         raise click.UsageError("--max-staleness belongs to --consistency bounded")
@@ -65,15 +67,15 @@ def batch(
 @click.command()
 @sending
 def txn(*, file: BinaryIO, idempotency_key: str | None, **where: Any) -> None:
-    """Compare, and then write and read all or nothing, in one partition.
+    """Compare, and then write and read all or nothing. All keys must be in one partition: give them the same {tag}.
 
     \b
     {"if":   [{"key": "{a}/balance", "value": "100"}, {"key": "{a}/lock", "exists": false}],
      "then": [{"op": "put", "key": "{a}/balance", "value": "90"}],
      "else": [{"op": "get", "key": "{a}/balance"}]}
 
-    A comparison is of value, revision or exists; "is" may be eq, ne, lt, le, gt or ge. Exit 0 whichever branch was
-    taken: the first line says it.
+    A comparison is of value, revision or exists; "is" may be eq, ne, lt, le, gt or ge. The exit code is 0 whichever
+    branch was taken: the first line of the output says which.
     """
     document = _read(file, "if", "then", "else")
     transaction = Transaction.of(document["if"], document["then"], document["else"])

@@ -32,13 +32,13 @@ R = TypeVar("R", Written, Number, Changed, Written | Changed, Entry | None)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print all that the gateway says, as JSON.")
 file_option = click.option(
-    "--file", type=click.File("rb"), help="Read the value from there; - is stdin, as without a VALUE."
+    "--file", type=click.File("rb"), help="Read the value from a file; - is standard input, as without a VALUE."
 )
 session_option = click.option(
     "--session",
     metavar="TOKEN",
     envvar="RINGKV_SESSION",
-    help="What was written and seen before, as --json told it: reads with --consistency session see it.",
+    help="The session that --json showed before: reads with --consistency session see what was written and seen then.",
 )
 
 
@@ -57,7 +57,7 @@ class Revision(click.ParamType[int]):
 idempotency_option = click.option(
     "--idempotency-key",
     metavar="KEY",
-    help="If you repeat this command: the same KEY makes sure that it is done once.  [default: a new one]",
+    help="A name for this write. Repeated with the same name, it is done once.  [default: a new one]",
 )
 
 
@@ -71,7 +71,7 @@ def changing(command: Command) -> Command:
     if_match = click.option(
         "--if-match",
         type=Revision(),
-        help="Only if the key is at this revision, as --json told it; *: only if it exists.",
+        help="Do it only if the key is at this revision, which --json shows; * is any, so that the key must exist.",
     )
     return asking(if_match(idempotency_option(command)))
 
@@ -128,9 +128,9 @@ def put(
 @click.option(
     "--consistency",
     type=click.Choice(LEVEL_NAMES),
-    help="lease: from the leader alone, if leases are on. session: at least what --session has seen. bounded: from any"
-    " replica that can show how old it is. stale: from any replica, even without a quorum, perhaps old.  [default: as"
-    " the cluster is set]",
+    help="How fresh the answer must be. linearizable: it has all that was written before. lease: the same, from the"
+    " leader alone, if leases are on. session: it has what --session has seen. bounded: from a replica that shows how"
+    " old it is. stale: from any replica, even without a quorum, perhaps old.  [default: as the cluster is set]",
 )
 @click.option(
     "--max-staleness",

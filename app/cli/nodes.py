@@ -52,32 +52,32 @@ def _unknown_variables(ctx: click.Context) -> list[str]:
 
 
 @click.command()
-@click.option("--nodes", type=click.IntRange(1, 100), envvar="RINGKV_NODES", help="How many.  [default: 3]")
+@click.option("--nodes", type=click.IntRange(1, 100), envvar="RINGKV_NODES", help="How many nodes.  [default: 3]")
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(".ringkv"),
     show_default=True,
     envvar="RINGKV_DATA",
-    help="Where their state is kept.",
+    help="The directory where all nodes keep their state.",
 )
 @click.option(
     "--http-port",
     type=click.IntRange(0, 65535),
     envvar="RINGKV_HTTP_PORT",
-    help="Of the first node, the others follow; 0 takes free ones.  [default: 8001]",
+    help="The HTTP port of the first node; the others have the next ones. 0 takes free ports.  [default: 8001]",
 )
 @click.option(
     "--peer-port",
     type=click.IntRange(0, 65535),
     envvar="RINGKV_PEER_PORT",
-    help="As --http-port, for what the nodes say to each other.  [default: 9001]",
+    help="The same for the ports where the nodes listen for each other.  [default: 9001]",
 )
 @click.option(
     "--partitions",
     type=click.IntRange(1, 1024),
     envvar="RINGKV_PARTITIONS",
-    help="A power of two, fixed at the first start.  [default: 16]",
+    help="How many partitions: a power of two, fixed at the first start.  [default: 16]",
 )
 @click.option("--config", envvar="RINGKV_CONFIG", metavar="FILE", help="A TOML file with settings of all nodes.")
 @click.option("--consistency", metavar="LEVEL", help="The level of a read that does not ask for one.")

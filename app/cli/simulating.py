@@ -8,18 +8,50 @@ import click
 
 
 @click.command()
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="What everything is drawn from.")
-@click.option("--seeds", metavar="FROM-TO", help="Many seeds, instead of one.")
-@click.option("--count", type=click.IntRange(1), help="So many seeds from --seed on.")
-@click.option("--jobs", type=click.IntRange(1, 256), help="How many seeds at once.  [default: a processor each]")
-@click.option("--nodes", type=click.IntRange(1, 16), default=5, show_default=True)
-@click.option("--partitions", type=click.IntRange(1, 64), default=4, show_default=True, help="A power of two.")
-@click.option("--steps", type=click.IntRange(1), default=50_000, show_default=True, help="Of the part with faults.")
-@click.option("--faults", metavar="KIND,...", help="net, disk, crash, clock, membership, or none.  [default: all]")
-@click.option("--only-faults", metavar="NUMBER,...", help="Of the faults drawn, let these alone strike; or none.")
-@click.option("--trace", type=click.File("w", lazy=False), help="Write everything that happened there, line by line.")
-@click.option("--shrink/--no-shrink", default=True, help="Look for a smaller run that fails.  [default: shrink]")
-@click.option("--shrink-seconds", type=click.FloatRange(0), default=60.0, show_default=True, help="For how long.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="The seed that everything follows from."
+)
+@click.option("--seeds", metavar="FROM-TO", help="Run all seeds of a range instead of one.")
+@click.option("--count", type=click.IntRange(1), help="Run so many seeds, from --seed on.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 256), help="How many seeds run at once.  [default: one on each processor]"
+)
+@click.option("--nodes", type=click.IntRange(1, 16), default=5, show_default=True, help="How many nodes.")
+@click.option(
+    "--partitions",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    help="How many partitions: a power of two.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    default=50_000,
+    show_default=True,
+    help="How many steps the part with faults has.",
+)
+@click.option(
+    "--faults",
+    metavar="KIND,...",
+    help="The kinds of faults: net, disk, crash, clock, membership; or none.  [default: all]",
+)
+@click.option(
+    "--only-faults", metavar="NUMBER,...", help="Let only these faults strike, by their numbers in the run; or none."
+)
+@click.option(
+    "--trace", type=click.File("w", lazy=False), help="Write everything that happens to a file, line by line."
+)
+@click.option(
+    "--shrink/--no-shrink", default=True, help="When a run fails, look for a smaller one that fails.  [default: shrink]"
+)
+@click.option(
+    "--shrink-seconds",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    help="How many seconds to look for a smaller run.",
+)
 def simulate(
     *,
     seed: int,

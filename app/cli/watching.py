@@ -14,8 +14,13 @@ from app.spelling import spell_together
 @click.command()
 @gateway_options(timeout_seconds=30.0)
 @click.option("--key", help="Watch this key.")
-@click.option("--prefix", help="Or every key that begins so; '' is all there are.")
-@click.option("--after", metavar="ID", default="", help="Go on right after this id, as --json told it.  [default: now]")
+@click.option("--prefix", help="Watch every key that begins with this; '' is every key there is.")
+@click.option(
+    "--after",
+    metavar="ID",
+    default="",
+    help="Go on after the change with this id, which --json shows.  [default: from now on]",
+)
 @click.option("--count", type=click.IntRange(min=1), help="End after so many changes.")
 @click.option("--json", "as_json", is_flag=True, help="Print each change as a line of JSON, with its id.")
 def watch(
@@ -28,10 +33,10 @@ def watch(
     count: int | None,
     as_json: bool,
 ) -> None:
-    """Print every change of a key, or of all keys with a prefix, as it happens; Ctrl-C ends it.
+    """Print every change of a key, or of all keys with a prefix, as it happens. Ctrl-C ends it.
 
-    When its gateway is lost it goes on at the next, right after the last change, and gives up when none is there for
-    --timeout.
+    When a gateway is lost, the watch goes on at the next one, right after the last change. It gives up when no gateway
+    answers for --timeout.
     """
     if (key is None) == (prefix is None):
         raise click.UsageError("give --key or --prefix")

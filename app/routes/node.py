@@ -18,7 +18,8 @@ class NodeReport(BaseModel):
     version: str = Field(examples=["0.1.0"])
     uptime_seconds: float = Field(examples=[3600.5])
     ready: bool = Field(examples=[True])
-    reasons: list[str] = Field(examples=[[]], description="Why it is not ready, or what else is wrong")
+    reasons: list[str] = Field(examples=[[]], description="Why it is not ready")
+    warnings: list[str] = Field(examples=[[]], description="What else is not as it should be")
     partitions_held: int | None = Field(examples=[16])
     partitions_led: int | None = Field(examples=[5])
     records: int | None = Field(
@@ -45,6 +46,7 @@ async def node(request: Request) -> NodeReport:
         uptime_seconds=round(monotonic() - gateway.started, 3),
         ready=not reasons,
         reasons=reasons,
+        warnings=gateway.warnings(),
         **(
             {name: int(number) for name, number in held.items()}
             if held

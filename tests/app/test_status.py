@@ -33,7 +33,14 @@ def test_every_node_speaks_for_itself() -> None:
         dead = gone.url
     with FakeGateway() as ready, FakeGateway() as unready, FakeGateway() as other, FakeGateway() as stranger:
         serve(ready, "n1", view={"partitions": [partition(0, "n1", 20, 20)]})
-        serve(unready, "n2", view={"partitions": [partition(0, "n1", 12, 11)]}, ready=False, reasons=reasons)
+        serve(
+            unready,
+            "n2",
+            view={"partitions": [partition(0, "n1", 12, 11)]},
+            ready=False,
+            reasons=reasons[:1],
+            warnings=reasons[1:],
+        )
         serve(other, "m9", view={})
         stranger.data[b"/v1/node"] = (b"<html>", "text/html")
         urls = {"n1": ready.url, "n2": unready.url, "n3": dead, "n4": "", "n5": other.url, "n6": stranger.url}
