@@ -101,6 +101,13 @@ def read_integer(name: str, given: SupportsIndex, least: int = INTEGER_MIN, most
     return number
 
 
+def read_flag(name: str, given: object) -> bool:
+    """True or False, and nothing that only counts as one of them."""
+    if not isinstance(given, bool):
+        raise _wrong_type(name, "True or False", given)
+    return given
+
+
 def read_revision(name: str, given: SupportsIndex) -> int:
     """A revision, as an answer had it."""
     return read_integer(name, given, 0)

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from app.arguments import Text, read_bytes
+from app.arguments import Text, read_bytes, read_flag
 from app.calls import Call, Once, expect, query_of, stranger
 from app.clienterrors import InvalidArgumentError, Response
 
@@ -26,7 +26,7 @@ class RangeDeletion:
             name: None if given is None else read_bytes(name, given) or None
             for name, given in (("prefix", prefix), ("start", start), ("end", end))
         }
-        if everything is any(bounds.values()):
+        if read_flag("everything", everything) is any(bounds.values()):
             raise InvalidArgumentError(
                 "everything is without prefix, start and end"
                 if everything

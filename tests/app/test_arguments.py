@@ -165,6 +165,16 @@ def request_rows() -> list[Row]:
         add("transfer", (0, wrong), kind)
     for wrong in ("n1", b"n1", None, 5):
         add("place", (0, wrong), TYPE)
+    for wrong, kind in NO_IDEMPOTENCY_KEYS:
+        add("delete_range", ("k",), kind, idempotency_key=wrong)
+    for bound in ("prefix", "start", "end"):
+        for wrong in (5, ["k"], True):
+            add("delete_range", (), TYPE, **{bound: wrong})
+        add("delete_range", (), VALUE, **{bound: "\ud800"})
+        add("delete_range", (), VALUE, **{bound: "k"}, everything=True)
+        add("delete_range", (), VALUE, **{bound: ""})
+    for other in (None, 1, "all"):
+        add("delete_range", (), TYPE, everything=other)
     add("probe", ("readyz",), VALUE)
     add("probe", ("/readyz HTTP/1.1\r\nX: y",), VALUE)
     add("probe", (None,), TYPE)
