@@ -26,6 +26,7 @@ from app.feeds import Feeds
 from app.requests import Errand, Outcome, Query, Read, ReadDone, Request, Write, WriteDone
 from app.scan import Scan, ScanDone
 from app.views import ClusterView, Location, Replicas
+from app.watchledger import Ledger
 from app.whereabouts import Whereabouts
 from raftgroups import (
     BOUNDED,
@@ -68,6 +69,7 @@ from raftgroups import (
     TooStaleError,
     TransferCall,
     WatchCall,
+    WatchNote,
     WatchReturn,
     WriteCall,
     WriteReturn,
@@ -103,6 +105,7 @@ class Coordinator:
     """The requests that are open on this node, and where each is.
 
     feeds   what those who watch are told
+    ledger  what the short ids of watches stand for
     """
 
     def __init__(self, host: Host) -> None:
@@ -110,6 +113,7 @@ class Coordinator:
         self._name = host.name
         self._where = Whereabouts(host)
         self.feeds = Feeds(host, self._where)
+        self.ledger = Ledger(self._peers_up, host.transport.send)
         self._groups = host.groups
         self._transport = host.transport
         self._loop = asyncio.get_running_loop()
@@ -400,10 +404,15 @@ class Coordinator:
             self._calls.pop(request.call, None)
         request.finish(result)
 
+    def _peers_up(self) -> list[str]:
+        members = self._host.topology.members
+        return [member.name for member in members if member.name != self._name and self._transport.is_up(member.name)]
+
     # What the host reports.
 
     def tick(self, now: float) -> None:
         self.feeds.tick(now)
+        self.ledger.tick()
         for request in [request for request in self._open if request.deadline <= now]:
             if request.call in self._calls:
                 self._where.doubt(request.sent_to)
@@ -424,6 +433,7 @@ class Coordinator:
         """What the peer had been asked is lost: reads go elsewhere, writes may or may not apply."""
         self._where.trust(peer)
         self.feeds.peer_lost(peer)
+        self.ledger.peer_lost(peer)
         for request in [request for request in self._open if request.sent_to == peer]:
             self._calls.pop(request.call, None)
             if request.may_apply:
@@ -460,6 +470,9 @@ class Coordinator:
 
     def called(self, peer: str, message: CallMessage) -> None:
         """A peer's gateway asks the replica here. One that went meanwhile refuses; the peer asks elsewhere."""
+        if isinstance(message, WatchNote):
+            self.ledger.noted(message)
+            return
         partition, call = PartitionId(message.partition), message.call
         reply = self._transport.reply_to(peer)
         group = self._groups.get(partition)

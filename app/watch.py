@@ -11,13 +11,19 @@ from app.matching import Pattern
 from app.problems import DRAINING, HISTORY_GONE, NOT_READY, OVERLOADED, Problem, problem_of
 from app.settings import Limits
 from app.views import ClusterView
-from app.watchid import WatchIds, encode_position
+from app.watchid import WatchIds, encode_body, encode_position
 from app.watching import WatchRequest, bad_id
+from app.watchledger import Ledger
 from raftgroups import NoQuorumError, PartitionId, Position, RaftGroupError, Reading, Told
 
 HEARTBEAT_SECONDS = 10.0
 # How far the ids of a busy watch may be behind in the partitions that have nothing to tell: history goes on there too.
 MARK_SECONDS = 1.0
+# In more partitions an id of all positions is too long for every event: most get a short one, which names a segment of
+# the ledger. So many events, or so long, it has; and as often the id is whole, which no ledger is needed for.
+WHOLE_PARTITIONS_MAX = 16
+SEGMENT_EVENTS = 256
+SEGMENT_SECONDS = 10.0
 
 
 class FeedsLike(Protocol):
@@ -35,6 +41,9 @@ class Store(Protocol):
 
     @property
     def feeds(self) -> FeedsLike: ...
+
+    @property
+    def ledger(self) -> Ledger: ...
 
     def newest(self, partition: int, deadline: float, done: Callable[[Reading | RaftGroupError], None]) -> None: ...
 
@@ -54,6 +63,7 @@ class Watch:
     """
 
     def __init__(self, store: Store, ids: WatchIds, renderer: Renderer, queue_bytes_max: int, is_stream: bool) -> None:
+        self._store = store
         self._feeds = store.feeds
         self._ids = ids
         self._renderer = renderer
@@ -68,7 +78,12 @@ class Watch:
         self._size = 0
         self._loop = asyncio.get_running_loop()
         self._marked_at = 0.0
+        self._segment = b""
+        self._segment_at = 0.0
+        self._segment_count = 0
+        self._since_whole = 0
         self._woken = asyncio.Event()
+        self._is_short = False
         self._is_awaited = False  # all that was handed out before has been sent
         self._has_pushed = False
         self.first_id = b""
@@ -80,6 +95,7 @@ class Watch:
     async def begin(self, pattern: Pattern, positions: Mapping[int, Position], deadline: float) -> Problem | None:
         """Sit down at every partition; gives the problem, if the history does not reach back so far."""
         self._unconfirmed = set(positions)
+        self._is_short = len(positions) > WHOLE_PARTITIONS_MAX
         for partition, position in sorted(positions.items()):
             self._seats.append(self._feeds.open(self, partition, pattern, position))
             self._marks.append((position, encode_position(position)))
@@ -160,7 +176,9 @@ class Watch:
             # The feed has not moved on yet: its own position is that after this change.
             id_ = self._id_after(seat, told.position)
             chunk = b"event: %b\nid: %b\ndata: %b\n\n" % (rendering.event, id_, chunk)
-        if self._is_awaited and not self._queue and self.push is not None and self.push(chunk):
+        # What has a short id waits a turn, in which the others hear what it stands for.
+        is_pushed = self._is_awaited and not self._queue and not self._is_short
+        if is_pushed and self.push is not None and self.push(chunk):
             self._has_pushed = True
             return
         self._queue.append(chunk)
@@ -175,11 +193,30 @@ class Watch:
 
     def _id_after(self, seat: Seat, position: Position) -> bytes:
         seat.start = position
+        if self._is_short:
+            return self._short_id_after(seat, position)
         if self._loop.time() - self._marked_at > MARK_SECONDS:
             return self.id()
         # The other partitions have told nothing since they were marked, or they would be.
         self._mark(seat, position)
         return self._encode()
+
+    def _short_id_after(self, seat: Seat, position: Position) -> bytes:
+        self._since_whole += 1
+        is_over = self._segment_count >= SEGMENT_EVENTS or self._loop.time() - self._segment_at > SEGMENT_SECONDS
+        if self._segment and not is_over:
+            self._mark(seat, position)
+            self._segment_count = self._store.ledger.add(self._segment, seat.partition, position)
+        if not self._segment or is_over or not self._segment_count:
+            whole = self.id()
+            self._segment = self._store.ledger.begin(
+                encode_body(self._seats[0].partition, [mark for _, mark in self._marks])
+            )
+            self._segment_at, self._segment_count = self._marked_at, 0
+            if self._since_whole >= SEGMENT_EVENTS:
+                self._since_whole = 0
+                return whole
+        return self._ids.encode_short(self._segment, self._segment_count)
 
     def _too_old(self) -> Problem:
         """Says where the history begins that there still is."""
@@ -243,7 +280,10 @@ class Watches:
             except RaftGroupError as error:
                 return problem_of(error, writes=False)
         else:
-            decoded = ids.decode(request.after)
+            short = ids.decode_short(request.after)
+            decoded = ids.decode(request.after) if short is None else store.ledger.find(*short)
+            if short is not None and decoded is None:
+                return _unknown(ids, partitions)
             if decoded is None or decoded.keys() != set(partitions):
                 return bad_id(request)
             positions = decoded
@@ -263,6 +303,16 @@ class Watches:
     def statistics(self) -> Mapping[str, float]:
         """Gauges by name."""
         return {"watches_open": len(self._watches)}
+
+
+def _unknown(ids: WatchIds, partitions: Sequence[int]) -> Problem:
+    """A short id that all nodes which knew it have forgotten."""
+    oldest = ids.encode(partitions[0], [encode_position(Position(0))] * len(partitions))
+    detail = (
+        "no node knows any more what this short id stands for: go on from an earlier id that begins with w1., or read "
+        "what is there now; `oldest` asks for all changes that are kept"
+    )
+    return Problem(HISTORY_GONE, detail, {"oldest": oldest.decode()})
 
 
 def _draining() -> Problem:

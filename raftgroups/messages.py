@@ -388,6 +388,22 @@ class WatchReturn(Message, frozen=True, tag=45):
     refusal: str = ""
 
 
+class WatchNote(Message, frozen=True, tag=46):
+    """Gateway → all others: what the short ids of a watch stand for (app/watchledger.py).
+
+    call, partition   nothing: it is not answered, and of no one partition
+    base      the positions of all partitions, with the first places; else empty
+    offset    where `places` go, in bytes
+    """
+
+    call: int
+    partition: int
+    segment: bytes
+    base: bytes
+    offset: int
+    places: bytes
+
+
 RaftMessage = (
     Append
     | AppendReply
@@ -403,7 +419,9 @@ RaftMessage = (
 VigilMessage = Beat | Sleep | Awake
 SnapshotMessage = SnapshotOffer | SnapshotChunk | SnapshotReply
 ClockMessage = ClockAsk | ClockTell
-CallMessage = WriteCall | ReadCall | TransferCall | TargetCall | ScanCall | BulkWriteCall | BulkReadCall | WatchCall
+CallMessage = (
+    WriteCall | ReadCall | TransferCall | TargetCall | ScanCall | BulkWriteCall | BulkReadCall | WatchCall | WatchNote
+)
 ReturnMessage = WriteReturn | ReadReturn | FailureReturn | ScanReturn | BulkWriteReturn | BulkReadReturn | WatchReturn
 AnyMessage = RaftMessage | SnapshotMessage | VigilMessage | Placement | ClockMessage | CallMessage | ReturnMessage
 

@@ -70,7 +70,7 @@ _PARAMETERS = [
         "name": "after",
         "in": "query",
         "description": "Go on right after this id, instead of from now on",
-        "schema": {"type": "string", "pattern": "^w1\\.[A-Za-z0-9_-]{8,32768}$"},
+        "schema": {"type": "string", "pattern": "^w[12]\\.[A-Za-z0-9_-]{8,32768}$"},
     },
     {
         "name": "wait",
@@ -82,7 +82,7 @@ _PARAMETERS = [
         "name": "Last-Event-ID",
         "in": "header",
         "description": "As `after`, and goes before it",
-        "schema": {"type": "string", "pattern": "^w1\\.[A-Za-z0-9_-]{8,32768}$"},
+        "schema": {"type": "string", "pattern": "^w[12]\\.[A-Za-z0-9_-]{8,32768}$"},
     },
     {
         "name": "KV-Timeout-Ms",
@@ -168,6 +168,8 @@ async def watch_keys(request: Request) -> Response:
 
     A watch without an id begins after everything that was acknowledged before the request. Each event has an id; with
     the last one as `Last-Event-ID`, any node goes on right after it, whatever has become of leaders and nodes since.
+    In a cluster of more than 16 partitions most ids are short, and begin with w2.: the nodes remember what they stand
+    for, some hundred thousand of them. A long one, w1., comes with `ready`, with every 256th event and after silence.
     When the changes after it are not kept any more, the answer is 410, and says from which id on they are.
 
     The stream: `ready` first, whose id says where the watch begins; then `put`, `delete` (also of a key that was

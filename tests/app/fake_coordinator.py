@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from app.requests import Readings
 from app.views import ClusterView, Location, NodeView, PartitionView, Replicas
+from app.watchledger import Ledger
 from engine import WriteBatch
 from raftgroups import (
     Change,
@@ -68,6 +69,7 @@ class FakeCoordinator:
     clock_ms: int = 1_000
     spans: list[tuple[PartitionId, Span, Freshness]] = field(default_factory=list)
     feeds: FakeFeeds = field(default_factory=FakeFeeds)
+    ledger: Ledger = field(default_factory=lambda: Ledger(list, lambda _peer, _note: None))
 
     def write(self, key: bytes, command: Command, deadline: float, done: WriteDone) -> None:
         self.deadlines.append(deadline)

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app import watch as module
 from app.changes import Renderer
 from app.matching import Pattern
 from app.problems import Problem
@@ -114,8 +115,10 @@ def test_changes_are_told_as_they_happen(is_fast: bool) -> None:
     assert [event.event for event in told] == ["put", "delete"]
 
 
-def test_a_stream_goes_on_after_any_of_its_ids(gateway: Running) -> None:
-    """Those of `ready` and of every event, in all partitions of a prefix."""
+@pytest.mark.parametrize("partitions", [4, 300])
+def test_a_stream_goes_on_after_any_of_its_ids(gateway: Running, partitions: int) -> None:
+    """Those of `ready` and of every event, in all partitions of a prefix; of many, most ids are short."""
+    gateway.fake.leaders = dict.fromkeys(range(partitions), "n1")
     with CLIENT.stream("GET", f"{gateway.url}/v1/watch?prefix=", headers=STREAM) as answer:
         events = events_of(answer)
         ids = [next(events).id]
@@ -129,6 +132,60 @@ def test_a_stream_goes_on_after_any_of_its_ids(gateway: Running) -> None:
         for key in "abcd":
             of_key = [event["key"] for event in poll(gateway, f"prefix={key}&after={id_}").json()["events"]]
             assert of_key == [key] * "abcdabcd"[place:].count(key)
+
+
+def test_what_an_event_carries_is_bounded(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 bytes beyond the payload, all whole ids included; and each id goes on right after its event."""
+    gateway.fake.leaders = dict.fromkeys(range(1_024), "n1")
+    gateway.fake.revision = 1_000_000  # so that a position is as long as it is in a cluster that has lived
+    count = 2 * module.SEGMENT_EVENTS + 40
+    with CLIENT.stream("GET", f"{gateway.url}/v1/watch?prefix=", headers=STREAM) as answer:
+        lines = answer.iter_lines()
+        while next(lines):
+            pass  # `ready`
+        for number in range(count):
+            put(gateway, f"{chr(97 + number % 26)}{number}")
+        told = [[next(lines) for _ in range(4)] for _ in range(count)]
+    payload = sum(len(data.removeprefix("data: ")) for _, _, data, _ in told)
+    size = sum(len(line) + 1 for block in told for line in block)
+    ids = [line.removeprefix("id: ") for _, line, _, _ in told]
+    assert (size - payload) / count <= 64
+    assert {id_[:3] for id_ in ids} == {"w1.", "w2."} and len(set(ids)) == count
+    for place in (0, 1, 255, 256, 257, 511, 512, count - 2, count - 1):
+        keys = [event["key"] for event in poll(gateway, f"prefix=&after={ids[place]}").json()["events"]]
+        assert sorted(keys) == sorted(f"{chr(97 + number % 26)}{number}" for number in range(place + 1, count))
+
+
+def test_a_segment_does_not_grow_old(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing was told since it began, history goes on, and may be forgotten as far as there."""
+    monkeypatch.setattr(module, "SEGMENT_SECONDS", -1.0)
+    gateway.fake.leaders = dict.fromkeys(range(64), "n1")
+    begun: list[bytes] = []
+    began = gateway.fake.ledger.begin
+
+    def begin(base: bytes) -> bytes:
+        begun.append(base)
+        return began(base)
+
+    monkeypatch.setattr(gateway.fake.ledger, "begin", begin)
+    with watching(gateway, "prefix=") as events:
+        for key in "abc":
+            put(gateway, key)
+            next(events)
+
+    assert len(begun) == 3
+
+
+def test_a_short_id_that_nobody_knows_is_gone(gateway: Running) -> None:
+    gateway.fake.leaders = dict.fromkeys(range(64), "n1")
+    put(gateway, "a")
+    short = WatchIds(gateway.fake.cluster().cluster_id).encode_short(b"nobody", 3).decode()
+    answer = poll(gateway, f"prefix=&after={short}")
+    assert problem_code(answer) == (410, "HISTORY_GONE")
+    # From the very beginning; and when there is no history of that, from where there is some.
+    answer = poll(gateway, f"prefix=&after={answer.json()['oldest']}")
+    oldest = answer.json()["oldest"]
+    assert [event["key"] for event in poll(gateway, f"prefix=&after={oldest}").json()["events"]] == ["a"]
 
 
 def test_a_long_poll_waits_for_the_first_event(gateway: Running) -> None:

@@ -49,3 +49,14 @@ def test_a_body_that_is_no_list_of_positions_is_none(body: bytes) -> None:
 def test_the_positions_of_all_partitions_fit_into_a_head() -> None:
     """Of the 16 KiB that a request's head may have."""
     assert len(encode(0, [Position(10**9, 9)] * 1_024)) < 9_000
+
+
+@given(st.binary(min_size=6, max_size=6), st.integers(0, 10_000))
+def test_a_short_id_names_a_segment_and_a_count(segment: bytes, count: int) -> None:
+    short = IDS.encode_short(segment, count)
+
+    assert IDS.decode_short(short) == (segment, count) and len(short) <= 20
+    assert IDS.decode(short) is None
+    assert WatchIds("other").decode_short(short) is None
+    assert IDS.decode_short(encode(0, [Position(7)])) is None
+    assert IDS.decode_short(short[:-1]) is None

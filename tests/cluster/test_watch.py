@@ -180,9 +180,15 @@ def _tells(node: Node, after: str, expected: dict[int, list[Event]]) -> bool:
     return by_partition(told, node) == expected
 
 
-def test_a_watch_survives_kills_of_every_node(new_cluster: NewCluster, measured: Callable[[str], None]) -> None:
-    """Four nodes, so that each must ask others about a partition; every one of them is killed once or stopped."""
-    cluster = new_cluster(size=4, partitions=4)
+@pytest.mark.parametrize("partitions", [4, 64])
+def test_a_watch_survives_kills_of_every_node(
+    new_cluster: NewCluster, measured: Callable[[str], None], partitions: int
+) -> None:
+    """Four nodes, so that each must ask others about a partition; every one of them is killed once or stopped.
+
+    With many partitions ids are short: each stands for what the others have heard.
+    """
+    cluster = new_cluster(size=4, partitions=partitions)
     cluster.start()
     nodes = list(cluster)
     readers = [Reader(nodes, "watched/"), Reader(nodes[2:] + nodes[:2], "watched/")]

@@ -40,6 +40,7 @@ from raftgroups.messages import (
     VoteReply,
     VoteRequest,
     WatchCall,
+    WatchNote,
     WatchReturn,
     WriteCall,
     WriteReturn,
@@ -83,6 +84,7 @@ ONE_OF_EACH: list[AnyMessage] = [
     BulkReadCall(17, 3, 1, 2000, Freshness(Level.SESSION, 7), [b"key", b"another"]),
     BulkReadReturn(17, [b"item", b""], Receipt(Level.STALE, 15, "n1", "leader", 42)),
     WatchCall(16, 3, 1, 2000, 41, 2),
+    WatchNote(0, 0, b"\x00segment", b"\x00base", 7, b"\x01\x02\x03"),
     WatchReturn(16, [Told(42, 0, Change(4097, b"key", Item(4097, b"v"), has_expired=False))], 42, 0, 7, "why"),
 ]
 
