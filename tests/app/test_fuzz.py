@@ -73,7 +73,7 @@ def test_a_planted_defect_is_found(monkeypatch: pytest.MonkeyPatch, defect: Any,
         monkeypatch.setattr(KvHandler, "handle", lambda handler, request: defect(handle, handler, request))
 
         with pytest.raises((AssertionError, ExceptionGroup)) as found:
-            fuzz(fuzzer, examples=400, shrinks=False)
+            fuzz(fuzzer, examples=2_000, shrinks=False)
 
         monkeypatch.setattr(KvHandler, "handle", handle)
     assert re.search(told, "".join(traceback.format_exception(found.value)))
