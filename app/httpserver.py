@@ -53,8 +53,7 @@ class Server(uvicorn.Server):
         if patrol is not None:
             patrol.drain()
             await self._until(lambda: patrol.is_calm(CALM_SECONDS), CALM_SECONDS)
-        await self._stop_listening(sockets or [])
-        if patrol is not None:
+        if await self._stop_listening(sockets or []) and patrol is not None:
             await self._until(lambda: patrol.is_calm(CALM_SECONDS), CALM_SECONDS)
         connections = self.server_state.connections
         for connection in list(connections):
@@ -71,8 +70,11 @@ class Server(uvicorn.Server):
             connection.transport.abort()
         await self._until(lambda: not connections, FLUSH_SECONDS)
 
-    async def _stop_listening(self, sockets: list[socket.socket]) -> None:
-        """Take in who has connected already: closed with the listening socket, those connections would be reset."""
+    async def _stop_listening(self, sockets: list[socket.socket]) -> bool:
+        """Take in who has connected already: closed with the listening socket, those connections would be reset.
+
+        Gives whether there was anybody.
+        """
         for server in self.servers:
             server.close()
         for listener in sockets:
@@ -89,6 +91,7 @@ class Server(uvicorn.Server):
             connected.setblocking(False)
             with contextlib.suppress(OSError):  # it may have left
                 await loop.connect_accepted_socket(self._protocol, connected)
+        return bool(waiting)
 
     def _protocol(self) -> asyncio.Protocol:
         protocol_class: Any = self.config.http_protocol_class

@@ -146,7 +146,7 @@ def test_a_slow_store_slows_the_client_down(gateway: Running) -> None:
         with pytest.raises(TimeoutError):
             _send_lines(client, sent)
         assert next(sent) < 19_000
-        assert len(gateway.fake.waiting) == importing.WRITES_OPEN_MAX
+        eventually(lambda: len(gateway.fake.waiting) == importing.WRITES_OPEN_MAX)
     gateway.fake.is_patient = False
     gateway.do(gateway.fake.release)
     eventually(lambda: gateway.app.state.gateway.imports_open == 0)

@@ -13,8 +13,9 @@ LIVEZ = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.fixture
-def stopping() -> Iterator[Running]:
-    """A gateway that a test stops."""
+def stopping(monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    """A gateway that a test stops, and which is patient with slow tests."""
+    monkeypatch.setattr(httpserver, "CALM_SECONDS", 30.0)
     with running(SETTINGS) as gateway:
         yield gateway
 
@@ -72,6 +73,7 @@ def test_what_is_on_its_way_is_answered(stopping: Running) -> None:
 
 
 def test_what_is_never_answered_is_said_to_be_unknown(stopping: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(httpserver, "CALM_SECONDS", 0.05)
     monkeypatch.setattr(httpserver, "FINISH_SECONDS", 0.05)
     stopping.fake.is_patient = True
     with stopping.connect() as client, stopping.connect() as reader:
@@ -86,7 +88,8 @@ def test_what_is_never_answered_is_said_to_be_unknown(stopping: Running, monkeyp
         stopping.do(stopping.fake.release)
 
 
-def test_a_stream_ends_with_a_place_to_go_on(stopping: Running) -> None:
+def test_a_stream_ends_with_a_place_to_go_on(stopping: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(httpserver, "CALM_SECONDS", 0.05)
     with stopping.connect() as client:
         client.send(b"GET /v1/watch?prefix= HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
         received = b""

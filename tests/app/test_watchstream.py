@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -172,12 +171,10 @@ def test_closing_ends_whoever_waits_in_another_thread(gateway: Running) -> None:
         write(gateway, ("PUT", "k", b"v"))
         eventually(lambda: len(found) == 1)
 
-        started = time.monotonic()
         changes.close()
-        reader.join(5)
+        reader.join(5)  # its gateway would say something after ten seconds
 
         assert not reader.is_alive()
-        assert time.monotonic() - started < 1
         eventually(lambda: not gateway.fake.feeds.seats)
 
 
@@ -187,7 +184,7 @@ def test_closing_ends_whoever_waits_in_another_task(gateway: Running) -> None:
             changes = await client.watch(prefix="").__aenter__()
             reading = asyncio.create_task(anext(changes, None))
             await asyncio.sleep(0)
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(5):
                 await changes.close()
                 assert await reading is None
 
