@@ -107,20 +107,21 @@ What is sent and what is made of answers is in calls.py and client*.py, what is 
 sent, by sending.py.
 """
 
+from __future__ import annotations
+
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from importlib import import_module
 from random import Random
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
 
-from app import calls, clientbatch, clienttxn
+from app import calls
 from app.arguments import IfMatch, Level, Seconds, Text, check_is, read_field, read_seconds
 from app.attempts import Caller, Gateways, Patience, Pause, Steps, attempts, one_attempt
 from app.calls import Call, Changed, Entry, Number, Once, Value, Written
-from app.clientbatch import Batch, BatchResults, batch_attempts
-from app.clientdeletion import RangeDeletion
 from app.clienterrors import (
     ClientClosedError,
     ClientError,
@@ -145,17 +146,18 @@ from app.clienterrors import (
     UnreachableError,
 )
 from app.clientitem import Item, Key
-from app.clientoperations import Slot
-from app.clientscan import Page, Scan, ScanOptions, items_of, keys_of
-from app.clienttxn import Decided, Transaction
-from app.clientwatch import Change, Following
 from app.sending import Sender, run
 from app.session import Session
-from app.watchstream import Watch
 
 if TYPE_CHECKING:
     from app.asyncclient import AsyncClient
     from app.asyncwatch import AsyncWatch
+    from app.clientbatch import Batch, BatchResults
+    from app.clientoperations import Slot
+    from app.clientscan import Page, Scan, ScanOptions
+    from app.clienttxn import Decided, Transaction
+    from app.clientwatch import Change
+    from app.watchstream import Watch
 
 __all__ = [
     "AsyncClient",
@@ -275,6 +277,8 @@ class BaseClient(ABC):
         return attempts(call, self._caller, waited)
 
     def _batch_steps(self, call: Call[BatchResults], waited: Callable[[], float]) -> Steps[BatchResults]:
+        from app.clientbatch import batch_attempts
+
         return batch_attempts(call, self._caller, waited)
 
     def _stream_steps(self, call: Call[None]) -> Steps[None]:
@@ -310,7 +314,7 @@ class Client(BaseClient):
 
     def _open(self) -> None:
         self._sender = Sender()
-        self._watches = WeakSet[Watch]()
+        self._watches: WeakSet[Watch] = WeakSet()
 
     def __enter__(self) -> Self:
         return self
@@ -415,6 +419,8 @@ class Client(BaseClient):
 
         Raises: InvalidArgumentError, if nothing says which keys; any ClientError, with some of them deleted.
         """
+        from app.clientdeletion import RangeDeletion
+
         deletion = RangeDeletion(prefix, start, end, everything=everything, once=self._once(idempotency_key))
         while (call := deletion.call()) is not None:
             deletion.took(self._ask(call))
@@ -458,6 +464,8 @@ class Client(BaseClient):
 
         Raises: any ClientError, if nothing is known of any of them; else each has a result, which may be one.
         """
+        from app import clientbatch
+
         call = clientbatch.call_of(batch, consistency=consistency, max_staleness=max_staleness, token=idempotency_key)
         return self._run(partial(self._batch_steps, call))
 
@@ -466,6 +474,8 @@ class Client(BaseClient):
 
         Raises: NotOnePartitionError, TooLargeError, StorageFullError and any ClientError.
         """
+        from app import clienttxn
+
         return self._ask(clienttxn.call_of(transaction, token=idempotency_key))
 
     def scan(self, prefix: Text = "", **options: Unpack[ScanOptions]) -> Iterator[Item]:
@@ -474,10 +484,14 @@ class Client(BaseClient):
         Pages are asked for as they are needed, each from whichever gateway answers. A key that is written meanwhile may
         or may not be among them; all others are, once. Raises, while it goes on: any ClientError; ValueError at once.
         """
+        from app.clientscan import Scan, items_of
+
         return self._pages(Scan(prefix, options, keys_only=False), items_of)
 
     def scan_keys(self, prefix: Text = "", **options: Unpack[ScanOptions]) -> Iterator[Key]:
         """As scan, without the values."""
+        from app.clientscan import Scan, keys_of
+
         return self._pages(Scan(prefix, options, keys_only=True), keys_of)
 
     def watch(self, *, key: Text | None = None, prefix: Text | None = None, after: str = "") -> Watch:
@@ -487,6 +501,9 @@ class Client(BaseClient):
 
         Raises: InvalidArgumentError, if it is not of either a key or a prefix; what it raises later, Watch says.
         """
+        from app.clientwatch import Following
+        from app.watchstream import Watch
+
         watch = Watch(Following(key=key, prefix=prefix, after=after), self._stream_steps, self._gateways)
         self._watches.add(watch)
         return watch
@@ -544,14 +561,20 @@ class Client(BaseClient):
             return run(steps_of(lambda: turn.waited), self._sender.send, pause)
 
 
+# What most never use, or need asyncio for, is imported when it is asked for: the command line cannot wait for it.
+_LATER = {
+    "AsyncClient": "app.asyncclient",
+    "AsyncWatch": "app.asyncwatch",
+    **dict.fromkeys(("Batch", "BatchResults"), "app.clientbatch"),
+    "Change": "app.clientwatch",
+    **dict.fromkeys(("Decided", "Transaction"), "app.clienttxn"),
+    "ScanOptions": "app.clientscan",
+    "Slot": "app.clientoperations",
+    "Watch": "app.watchstream",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """What is for asyncio is imported when it is asked for: a thread, or the command line, need not wait for that."""
-    if name == "AsyncClient":
-        from app.asyncclient import AsyncClient  # noqa: PLC0415  # see above
-
-        return AsyncClient
-    if name == "AsyncWatch":
-        from app.asyncwatch import AsyncWatch  # noqa: PLC0415  # see above
-
-        return AsyncWatch
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)

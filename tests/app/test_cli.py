@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import subprocess
 import sys
@@ -366,3 +367,29 @@ def test_get_starts_without_the_server() -> None:
     program = "import sys, app.cli; print(sorted({'fastapi', 'uvicorn', 'raftgroups', 'engine'} & set(sys.modules)))"
 
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == "[]\n"
+
+
+SERVER = ("fastapi", "starlette", "pydantic", "uvicorn", "uvloop", "prometheus_client", "pysyncobj", "h11")
+LIBRARY = ("asyncio", "msgspec", "email", "http", "ssl", "importlib.metadata", "concurrent", "subprocess", "rich")
+OURS = ("engine", "raftgroups", "app.server", "app.settings", "app.asyncclient", "app.clientbatch", "app.clientwatch")
+HEAVY = (*SERVER, *LIBRARY, *OURS)
+
+
+@pytest.mark.parametrize("command", [("put", "k", "v"), ("get", "k"), ("delete", "k"), ("incr", "n"), ("get", "-h")])
+def test_a_command_about_a_key_imports_nothing_heavy(gateway: FakeGateway, command: tuple[str, ...]) -> None:
+    """It is over in a tenth of a second only because it waits for no server, no event loop and no other command."""
+    gateway.data[b"k"] = (b"v", "")
+    script = "import sys; from app.cli import main; main(sys.argv[1:], standalone_mode=False); print(*sys.modules)"
+    name, *arguments = command
+    shell = [sys.executable, "-c", script, name, "--url", gateway.url, *arguments]
+
+    imported = subprocess.run(shell, check=True, capture_output=True, text=True).stdout.split()
+
+    assert "app.calls" in imported
+    assert set(HEAVY).isdisjoint(imported)
+
+
+def test_every_heavy_module_is_one() -> None:
+    """A name that is misspelled would be imported by nobody."""
+    for name in HEAVY:
+        assert importlib.util.find_spec(name) is not None, name
