@@ -56,12 +56,21 @@ class Background:
             for job in idle:
                 # It is tried again now, or there is nothing left to try.
                 self._full.pop(job, None)
-            for job in due:
-                self._running[job] = None
-                if job is Job.FLUSH and self._upkeep.flush_changes_every_level:
-                    self._holder = job
+            self._begin(due)
         for job in due:
             self._submit(job)
+
+    def _begin(self, due: Iterable[Job]) -> None:
+        for job in due:
+            self._running[job] = None
+            if job is Job.FLUSH and self._upkeep.flush_changes_every_level:
+                self._holder = job
+
+    def reclaim(self) -> None:
+        """Have compaction go on until what was deleted has given its space back."""
+        with self._changed:
+            self._upkeep.wants_space = True
+        self.request()
 
     def request_sync(self) -> None:
         """Have the log synced while writes go on."""
@@ -163,7 +172,21 @@ class Background:
                 self.failure = self.failure or error
             self._changed.notify_all()
             is_awaited = self._upkeep.flush_changes_every_level
-        if job is Job.COMPACT and is_awaited:
+            # A flush that changes every level, and had no room for it, waits for compaction to make some.
+            makes_room = (
+                is_awaited
+                and job is Job.FLUSH
+                and job in self._full
+                and not self._is_closing
+                and Job.COMPACT not in self._running
+                and self._upkeep.has_compaction
+            )
+            if makes_room:
+                self._full.pop(Job.COMPACT, None)
+                self._begin([Job.COMPACT])
+        if makes_room:
+            self._submit(Job.COMPACT)
+        elif job is Job.COMPACT and is_awaited and (error is None or Job.FLUSH not in self._full):
             # It kept that flush from being begun.
             self.request()
 

@@ -22,6 +22,7 @@ class Compaction:
 
     clock_ms      what expires up to then is dropped
     is_in_place   the result stays in `level`; there is no `lower`
+    borders       keys after which another table is begun, whatever the size of the last one
     """
 
     level: int
@@ -29,6 +30,7 @@ class Compaction:
     lower: tuple[Table, ...]
     clock_ms: int = 0
     is_in_place: bool = False
+    borders: tuple[bytes, ...] = ()
 
     @property
     def target(self) -> int:
@@ -94,6 +96,25 @@ def pick_any(version: Version, clock_ms: int = 0) -> Compaction | None:
     return _expired(version, clock_ms)
 
 
+def pick_freeing(version: Version, clock_ms: int = 0) -> Compaction | None:
+    """A compaction that brings tombstones nearer to what they hide, None if there are none."""
+    for level, tables in enumerate(version.levels):
+        table = next((table for table in tables if table.tombstones), None)
+        if table is None:
+            continue
+        if level == 0:
+            return _from_level(version, 0, clock_ms)
+        if version.may_hold_below(level, table.smallest, table.largest):
+            return from_table(version, level, table, clock_ms)
+        return Compaction(level, (table,), (), clock_ms, is_in_place=True)
+    return None
+
+
+def pick_level0(version: Version, clock_ms: int = 0) -> Compaction | None:
+    """All of level 0, None if it is empty."""
+    return _from_level(version, 0, clock_ms) if version.levels[0] else None
+
+
 def _expired(version: Version, clock_ms: int) -> Compaction | None:
     """Rewrite a table that is half expired, or take it a level down if there may be older records of its keys."""
     for level, tables in enumerate(version.levels):
@@ -102,7 +123,7 @@ def _expired(version: Version, clock_ms: int) -> Compaction | None:
                 if level == 0:
                     return _from_level(version, 0, clock_ms)
                 if version.may_hold_below(level, table.smallest, table.largest):
-                    return _from_table(version, level, table, clock_ms)
+                    return from_table(version, level, table, clock_ms)
                 return Compaction(level, (table,), (), clock_ms, is_in_place=True)
     return None
 
@@ -121,9 +142,10 @@ def _from_level(version: Version, level: int, clock_ms: int) -> Compaction:
         below = version.overlapping(level + 1, table.smallest, table.largest)
         return sum(other.byte_size for other in below) / weight(table)
 
-    return _from_table(version, level, min(tables, key=cost), clock_ms)
+    return from_table(version, level, min(tables, key=cost), clock_ms)
 
 
-def _from_table(version: Version, level: int, table: Table, clock_ms: int) -> Compaction:
+def from_table(version: Version, level: int, table: Table, clock_ms: int) -> Compaction:
+    """A table of any level below 0, or the oldest one there, and what it overlaps in the next level."""
     lower = version.overlapping(level + 1, table.smallest, table.largest)
     return Compaction(level, (table,), lower, clock_ms)

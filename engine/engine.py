@@ -10,6 +10,7 @@ writes after `applied_sequence`.
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from time import monotonic
 
 from engine.background import Background
 from engine.bounds import check_limit, intersect
@@ -85,14 +86,16 @@ class Engine:
                 )
             elif version.oldest_log:
                 raise ForeignDirectoryError(directory, "it keeps its own log, and was opened as if it did not")
-            self._upkeep = Upkeep(self._store, self._tree, options, executor, self._log, self._clock_ms)
+            self._upkeep = Upkeep(self._store, self._tree, options, executor, self._log, self._clock_ms, reserve)
         except BaseException:
             self._store.close()
             raise
         self._background = Background(self._upkeep, executor)
         self._backpressure = self._upkeep.backpressure
-        room = Room(directory, reserve, self._upkeep, self._background, options.stall_seconds_max)
+        room = Room(directory, reserve, self._upkeep, self._background, options.stall_seconds_max, monotonic)
         self._writer = Writer(options, self._store, self._tree, self._log, replayed_bytes, self._background, room)
+        if self._log is not None:
+            room.look()
         self._write_lock = self._writer.lock
         self._queue = WriteQueue(self._write_lock, self._writer.commit, self._background.request)
         self._waiting = self._queue.waiting
@@ -308,8 +311,15 @@ class Engine:
         return self._background.is_full
 
     def retry(self) -> None:
-        """Start again, in the background, what a full disk has stopped."""
+        """Start again, in the background, what a full disk has stopped, and look for what deletes have freed."""
+        with self._write_lock:
+            self._writer.reclaim()
         self._background.request()
+
+    @property
+    def headroom_bytes(self) -> int:
+        """Of free disk space: with less of it, what is deleted might find no room to be removed."""
+        return self._upkeep.headroom_bytes
 
     def request_flush(self) -> None:
         """Let everything written so far go to tables in the background.

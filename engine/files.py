@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import re
+from dataclasses import dataclass
 from typing import Protocol
 
 from engine.errors import LockedError, StorageError, StorageFullError
@@ -29,7 +30,7 @@ _NUMBERED = re.compile(r"(?:(MANIFEST)-(\d{6,15})|(\d{6,15})\.(log|sst))")
 _UNFINISHED = re.compile(r"[0-9a-f]{16}-\d{6,15}\.tmp")
 _REWRITE_BYTES = 1 << 20
 # Nothing was begun, and others may give back what is lacking.
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE}
 
 
 def log_name(number: int) -> str:
@@ -133,6 +134,19 @@ class ReadableFileSystem(Protocol):
     def list_directory(self, path: str) -> list[str]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What a file system has: of bytes, and of the files it may still be given.
+
+    free_bytes   what this process may still take, as far as a quota does not say less
+    free_files   None: as many as there are bytes for
+    """
+
+    total_bytes: int
+    free_bytes: int
+    free_files: int | None = None
+
+
 class FileSystem(ReadableFileSystem, Protocol):
     """Everything the engine does to files."""
 
@@ -158,6 +172,9 @@ class FileSystem(ReadableFileSystem, Protocol):
     def link(self, source: str, target: str) -> None: ...
     def remove(self, path: str) -> None: ...
     def sync_directory(self, path: str) -> None: ...
+
+    def space(self, path: str) -> Space | None:
+        """Of the file system that a directory is on; None, if there is no end to it."""
 
     def lock(self, path: str) -> DirectoryLock:
         """Raises: LockedError, if anyone else holds it."""
@@ -368,6 +385,14 @@ class OsFileSystem:
                 os.close(descriptor)
         except OSError as error:
             raise storage_error(path, error) from error
+
+    def space(self, path: str) -> Space | None:
+        try:
+            found = os.statvfs(path)
+        except OSError as error:
+            raise storage_error(path, error) from error
+        files = found.f_favail if found.f_files else None
+        return Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize, files)
 
     def lock(self, path: str) -> DirectoryLock:
         try:

@@ -6,7 +6,7 @@ packed and unpacked, without holding it.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -71,6 +71,8 @@ def compact(
     upper = [readers[table.number].runs(span_bytes=span_bytes) for table in compaction.upper]
     lower = chain.from_iterable(readers[table.number].runs(span_bytes=span_bytes) for table in compaction.lower)
     runs = without_needless(merge([*upper, lower]), compaction, version)
+    if compaction.borders:
+        runs = cut(runs, compaction.borders)
     dictionary = _train(workshop.options, compaction, readers)
     return write_tables(
         workshop,
@@ -106,6 +108,20 @@ def without_needless(runs: Iterator[Run], compaction: Compaction, version: Versi
             yield kept
 
 
+def cut(runs: Iterator[Run], borders: Sequence[bytes]) -> Iterator[Run]:
+    """The same runs, with an empty one after each border that is met."""
+    ahead = iter(borders)
+    border = next(ahead, None)
+    for keys, values in runs:
+        at = 0
+        while border is not None and border < keys[-1]:
+            end = bisect_right(keys, border, at)
+            yield keys[at:end], values[at:end]
+            yield [], []
+            at, border = end, next(ahead, None)
+        yield keys[at:], values[at:]
+
+
 def _without_expired(values: list[bytes | None], now_ms: int) -> list[bytes | None]:
     """Values, with tombstones in the place of those that have expired."""
     return [None if isinstance(value, Expiring) and value.has_expired(now_ms) else value for value in values]
@@ -135,12 +151,20 @@ def write_tables(
     table_bytes_max: int | None = None,
     dictionary: Dictionary | None = None,
 ) -> list[SSTableReader]:
-    """Write records, in the order of their keys, into durable tables of about this size; None: into one."""
+    """Write records, in the order of their keys, into durable tables of about this size; None: into one.
+
+    After an empty run another table is begun.
+    """
     finished: list[SSTableReader] = []
     writer: SSTableWriter | None = None
     try:
         for keys, values in runs:
             workshop.check()
+            if not keys:
+                if writer is not None:
+                    finished.append(writer.finish(workshop.cache))
+                    writer = None
+                continue
             if writer is None:
                 number = workshop.next_number()
                 path = join(workshop.directory, workshop.name_table(number))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine.errors import LockedError, StorageError, StorageFullError
-from engine.files import AppendableFile, DirectoryLock, ReadableFile
+from engine.files import AppendableFile, DirectoryLock, ReadableFile, Space
 from engine.inode import Inode
 
 
@@ -56,6 +56,7 @@ class MemoryFileSystem:
     appending       how many files are open to be appended to
     power_lost_at   the change at which the machine goes off, half done; None for never
     capacity        bytes of all files that there is room for; None: of any number
+    files_max       how many files there may be; None: any number
     nowait          whether reads without waiting find what they ask for
     on_sync         told the path before each sync of a file, outside of all locks
     on_change       told the operation and the path before each change
@@ -67,6 +68,7 @@ class MemoryFileSystem:
         self.appending = 0
         self.power_lost_at: int | None = None
         self.capacity: int | None = None
+        self.files_max: int | None = None
         self.nowait = True
         self.on_sync: Callable[[str], object] | None = None
         self.on_change: Callable[[str, str], object] | None = None
@@ -185,6 +187,8 @@ class MemoryFileSystem:
             node = self._names.get(path)
             if node is None:
                 self._step("create", path)
+                if self.files_max is not None and len(self._names) >= self.files_max:
+                    raise StorageFullError(path, 28, "no space left on device")
                 self._change("create", path)
                 self._missing_directory(path)
                 node = Inode()
@@ -278,6 +282,14 @@ class MemoryFileSystem:
             self._change("sync_directory", path)
             for name, node in self._pending.pop(path, []):
                 self._settle(name, node)
+
+    def space(self, path: str) -> Space | None:  # noqa: ARG002  # there is only one
+        with self._lock:
+            room = self.room
+            if self.capacity is None or room is None:
+                return None
+            files = None if self.files_max is None else max(self.files_max - len(self._names), 0)
+            return Space(self.capacity, max(room, 0), files)
 
     def lock(self, path: str) -> DirectoryLock:
         with self._lock:

@@ -4,7 +4,7 @@ A put is a dict update at C speed, and most gets end here. The price, the order 
 by the first scan, or when it is flushed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from weakref import ref
 
 from engine.record import Range, Run, SequenceNumber, WriteBatch, is_covered
@@ -46,6 +46,11 @@ class Memtable:
     @property
     def is_untouched(self) -> bool:
         return not self.records and self.sequence == self.first_sequence
+
+    @property
+    def has_deletes(self) -> bool:
+        """Whether it may free what is in tables. Cost: a look at every record, in C."""
+        return bool(self.ranges) or None in self.records.values()
 
     def after(self, batch: WriteBatch, sequence: SequenceNumber) -> "Memtable":
         """A copy in which a batch with ranges is written: readers change over to it in one step."""
@@ -161,6 +166,23 @@ class Memtable:
         if self._keys.count > len(self.records):
             keys = list(filter(self.records.__contains__, keys))
         return keys, list(map(self.records.__getitem__, keys))
+
+
+def joined(memtables: Sequence[Memtable]) -> Memtable:
+    """What sealed memtables come to, the newest of which is first."""
+    newest, oldest = memtables[0], memtables[-1]
+    records: dict[bytes, bytes | None] = {}
+    ranges: tuple[Range, ...] = ()
+    for memtable in reversed(memtables):
+        if memtable.ranges:
+            records = {key: value for key, value in records.items() if not is_covered(key, memtable.ranges)}
+            ranges = _joined(ranges + memtable.ranges)
+        records.update(memtable.records)
+    made = Memtable(oldest.first_sequence, records)
+    made.ranges = ranges
+    made.byte_size = made.byte_size_begun = sum(memtable.byte_size for memtable in memtables)
+    made.sequence, made.next_log = newest.sequence, newest.next_log
+    return made
 
 
 def _joined(ranges: tuple[Range, ...]) -> tuple[Range, ...]:

@@ -12,7 +12,8 @@ from the worker   6 made        edit that adds them   engine/manifest.py
                   8 failed      kind:varint number:varint path:bytes reason:bytes
 
 task       := token:bytes directory:bytes options:bytes            JSON
-compaction := level:varint inputs:bytes others:bytes               two edits that add tables
+compaction := level:varint is_in_place:varint clock_ms:varint borders:varint border:bytes*
+              inputs:bytes others:bytes                             two edits that add tables
 """
 
 import json
@@ -99,18 +100,20 @@ def encode_compaction(compaction: Compaction, version: Version) -> bytes:
         if table not in compaction.lower
     ]
     edits = VersionEdit(added=tuple(inputs)), VersionEdit(tuple(others), flushed_sequence=version.flushed_sequence)
-    numbers = map(encode_varint, (level, compaction.is_in_place, compaction.clock_ms))
-    return b"".join([*numbers, *map(encode_bytes, map(encode_edit, edits))])
+    borders = compaction.borders
+    numbers = map(encode_varint, (level, compaction.is_in_place, compaction.clock_ms, len(borders)))
+    return b"".join([*numbers, *map(encode_bytes, (*borders, *map(encode_edit, edits)))])
 
 
 def decode_compaction(decoder: Decoder) -> tuple[Compaction, Version]:
     """The reverse: the Version has no other tables than these. Raises: DecodeError."""
-    level, is_in_place, clock_ms = [decoder.varint() for _ in range(3)]
+    level, is_in_place, clock_ms, count = [decoder.varint() for _ in range(4)]
+    borders = tuple(decoder.bytes() for _ in range(count))
     inputs, others = decode_edit(decoder.bytes()), decode_edit(decoder.bytes())
     version = Version().apply(inputs).apply(others)
     numbers = {table.number for _, table in inputs.added}
     chosen = [tuple(t for t in version.levels[number] if t.number in numbers) for number in (level, level + 1)]
-    return Compaction(level, chosen[0], chosen[1], clock_ms, bool(is_in_place)), version
+    return Compaction(level, chosen[0], chosen[1], clock_ms, bool(is_in_place), borders), version
 
 
 def encode_flush(memtable: Memtable) -> bytes:

@@ -5,14 +5,14 @@ covers, whole tables are dropped without a look, and those at its borders are wr
 ever carries a range, and a deleted range gives its space back as soon as its memtable is flushed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from engine.compaction import Compaction
 from engine.jobs import Workshop, discard, without_needless, write_tables
 from engine.merge import merge, without_ranges
 from engine.record import Range, Run, SequenceNumber
 from engine.sstable import SSTableReader
-from engine.version import LEVELS, Table, Version, VersionEdit
+from engine.version import LEVELS, NOTHING, Table, Version, VersionEdit
 
 Readers = Mapping[int, SSTableReader]
 
@@ -50,18 +50,11 @@ def overlay(
             ]
         for level in range(1, LEVELS):
             for table in version.levels[level]:
-                if table.number in merged or not _is_touched(table, ranges):
+                if table.number in merged or not is_touched(table, ranges):
                     continue
                 removed.append((level, table.number))
-                if not _is_gone(table, ranges):
-                    rest = write_tables(
-                        workshop,
-                        _runs([table], ranges, readers),
-                        level,
-                        sequence,
-                        table_bytes_max=workshop.options.table_bytes_max,
-                        dictionary=readers[table.number].dictionary(),
-                    )
+                if not is_gone(table, ranges):
+                    rest = _rest(workshop, level, table, ranges, readers, sequence)
                     added += [(level, reader) for reader in rest]
     except BaseException:
         for _, reader in added:
@@ -71,6 +64,46 @@ def overlay(
         tuple((level, reader.table) for level, reader in added), tuple(removed), clock_ms=clock_ms or None
     )
     return edit, [reader for _, reader in added]
+
+
+def trim(
+    workshop: Workshop,
+    ranges: Sequence[Range],
+    tables_now: Callable[[], tuple[Version, Readers]],
+) -> Iterator[tuple[VersionEdit, list[SSTableReader]]]:
+    """The same of ranges alone in small steps, on a disk with little room; level 0 keeps what is deleted only in part.
+
+    Each edit is to be installed before the next is asked for; between them the tables have some of what is deleted.
+    """
+    version, _ = tables_now()
+    whole = [(level, t.number) for level in range(LEVELS) for t in version.levels[level] if is_gone(t, ranges)]
+    if whole:
+        yield VersionEdit(removed=tuple(whole)), []
+    version, readers = tables_now()
+    for level in range(1, LEVELS):
+        for table in version.levels[level]:
+            if is_touched(table, ranges):
+                rest = _rest(workshop, level, table, ranges, readers, NOTHING)
+                yield VersionEdit(tuple((level, reader.table) for reader in rest), ((level, table.number),)), rest
+
+
+def _rest(
+    workshop: Workshop,
+    level: int,
+    table: Table,
+    ranges: Sequence[Range],
+    readers: Readers,
+    sequence: SequenceNumber,
+) -> list[SSTableReader]:
+    """What the ranges leave of a table, written anew."""
+    return write_tables(
+        workshop,
+        _runs([table], ranges, readers),
+        level,
+        sequence,
+        table_bytes_max=workshop.options.table_bytes_max,
+        dictionary=readers[table.number].dictionary(),
+    )
 
 
 def _compaction(version: Version, borders: tuple[bytes, bytes] | None, clock_ms: int) -> Compaction:
@@ -84,17 +117,17 @@ def _compaction(version: Version, borders: tuple[bytes, bytes] | None, clock_ms:
 def _runs(tables: Sequence[Table], ranges: Sequence[Range], readers: Readers) -> Iterator[Run]:
     """What the ranges leave of some tables, one after the other."""
     for table in tables:
-        if _is_gone(table, ranges):
+        if is_gone(table, ranges):
             continue
         runs = readers[table.number].runs()
-        yield from without_ranges(runs, ranges) if _is_touched(table, ranges) else runs
+        yield from without_ranges(runs, ranges) if is_touched(table, ranges) else runs
 
 
-def _is_touched(table: Table, ranges: Sequence[Range]) -> bool:
-    """Whether it may have a record that is deleted."""
+def is_touched(table: Table, ranges: Sequence[Range]) -> bool:
+    """Whether a table may have a record that is deleted."""
     return any(start <= table.largest and (end is None or table.smallest < end) for start, end in ranges)
 
 
-def _is_gone(table: Table, ranges: Sequence[Range]) -> bool:
-    """Whether all of it is deleted."""
+def is_gone(table: Table, ranges: Sequence[Range]) -> bool:
+    """Whether all of a table is deleted."""
     return any(start <= table.smallest and (end is None or table.largest < end) for start, end in ranges)

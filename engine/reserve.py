@@ -4,6 +4,7 @@ A delete has to be logged before it can give space back. When a log finds the di
 given up; from then on only what frees space is written, until there is room to hold it again.
 """
 
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -25,24 +26,30 @@ class Reserve:
         self._path = path
         self._byte_size = byte_size
         self.is_held = not byte_size
+        # A writer may want the space while a job in the background does.
+        self._lock = threading.Lock()
 
     def hold(self) -> bool:
         """Hold the space, if there is so much; says whether it is held."""
-        if not self.is_held:
-            try:
-                self._fill()
-                self.is_held = True
-            except StorageError:
-                # Whatever is wrong with the disk, whoever needs it will find out.
-                self._remove()
-        return self.is_held
+        if self.is_held:
+            return True
+        with self._lock:
+            if not self.is_held:
+                try:
+                    self._fill()
+                    self.is_held = True
+                except StorageError:
+                    # Whatever is wrong with the disk, whoever needs it will find out.
+                    self._remove()
+            return self.is_held
 
     def release(self) -> bool:
         """Give the space up; says whether there was any to give."""
-        if not self.is_held or not self._byte_size:
-            return False
-        self.is_held = False
-        return self._remove()
+        with self._lock:
+            if not self.is_held or not self._byte_size:
+                return False
+            self.is_held = False
+            return self._remove()
 
     def once_more(self, refused: StorageFullError, act: Callable[[], _Outcome]) -> _Outcome:
         """What a full disk has refused, tried again in the space that was held back.

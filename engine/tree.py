@@ -1,7 +1,7 @@
 """The tree as it is now: one View, replaced whole whenever memtables or tables change."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from engine.lookups import Lookups
@@ -61,8 +61,8 @@ class Tree:
         sealed = self.view.sealed
         return sealed[-1] if sealed else None
 
-    def publisher(self, flushed: Memtable | None = None, *, is_same: bool = False) -> Callable[[Levels], None]:
-        """What shows new levels to readers, and in the same step drops the memtable now in them.
+    def publisher(self, flushed: Sequence[Memtable] = (), *, is_same: bool = False) -> Callable[[Levels], None]:
+        """What shows new levels to readers, and in the same step drops the memtables now in them.
 
         is_same   they hold what those before them did, as after a compaction
         """
@@ -71,17 +71,20 @@ class Tree:
             # The rows first, as they may take a while, which a writer that seals a memtable does not have.
             with self._changing_rows(levels, flushed, is_same), self._lock:
                 view = self.view
-                sealed = tuple(memtable for memtable in view.sealed if memtable is not flushed)
+                sealed = tuple(memtable for memtable in view.sealed if memtable not in flushed)
                 self.view = self._view(view.active, sealed, levels)
 
         return publish
 
-    def _changing_rows(self, levels: Levels, flushed: Memtable | None, is_same: bool) -> AbstractContextManager[None]:
+    def _changing_rows(
+        self, levels: Levels, flushed: Sequence[Memtable], is_same: bool
+    ) -> AbstractContextManager[None]:
         if self.rows is NO_ROWS:
             return nullcontext()
         if is_same:
             return self.rows.changing(levels, {})
-        return self.rows.changing(levels, flushed.records if flushed and not flushed.ranges else None)
+        is_known = len(flushed) == 1 and not flushed[0].ranges
+        return self.rows.changing(levels, flushed[0].records if is_known else None)
 
     def close(self) -> None:
         with self._lock:

@@ -5,6 +5,7 @@ twice, so any failure but that of a disk known to hold nothing of it closes the 
 """
 
 import threading
+from errno import EFBIG
 from functools import partial
 
 from engine.background import Background
@@ -12,7 +13,7 @@ from engine.errors import ClosedError, InvalidBatchError, StorageFullError
 from engine.options import Options
 from engine.ownlog import OwnLog
 from engine.record import SequenceNumber, WriteBatch
-from engine.room import Room
+from engine.room import Room, are_frugal
 from engine.store import Store
 from engine.tree import Tree
 
@@ -20,6 +21,9 @@ from engine.tree import Tree
 # to do, and for how much it is worth it.
 _SYNC_AHEAD_SHARE = 0.75
 _SYNC_AHEAD_BYTES = 256 << 10
+# A memtable that cannot be sealed may become so many times as large, by deletes, and is looked at so often meanwhile.
+_GROWTH_MAX = 8
+_GROWTH_STEPS = 8
 
 
 class Writer:
@@ -51,7 +55,6 @@ class Writer:
         self._log = log
         self._background = background
         self._room = room
-        self._reserve = room.reserve
         self._backpressure = room.backpressure
         self._sealed_memtables_max = options.sealed_memtables_max
         self._memtable_bytes_max = options.memtable_bytes_max
@@ -76,7 +79,7 @@ class Writer:
             log is None
             or self.is_closed
             or self._background.failure is not None
-            or not self._reserve.is_held
+            or not self._room.is_open
             or self._backpressure.is_slowing
             or active.byte_size >= self._milestone_bytes
         ):
@@ -89,8 +92,10 @@ class Writer:
                 log.sync()
             self.written_bytes += byte_size
             active.put(key, value, byte_size, sequence)
-        except StorageFullError:
+        except StorageFullError as refused:
             # As in `commit`; a put makes no room.
+            if refused.number == EFBIG:
+                return None
             raise
         except BaseException as error:
             self._background.fail(error)
@@ -101,8 +106,12 @@ class Writer:
         """Log the batches and make them visible: the sequence of the first, and whether a memtable was sealed."""
         if self.is_closed or self._background.failure is not None:
             self.check()
-        if not self._reserve.is_held or self._backpressure.is_slowing:
-            self._room.admit(batches)
+        if not self._room.is_open or self._backpressure.is_slowing:
+            try:
+                self._room.admit(batches)
+            except StorageFullError:
+                self.reclaim()
+                raise
         is_full = self.active.byte_size >= self._milestone_bytes and self._pass_milestone(batches)
         log = self._log
         assert log is not None, "only an engine with a log commits to it"
@@ -111,7 +120,13 @@ class Writer:
             try:
                 log.write(first, batches)
             except StorageFullError as refused:
-                self._room.once_more(batches, refused, partial(log.write, first, batches))
+                if refused.number == EFBIG and not self.active.is_untouched:
+                    # The log alone is as large as a file may be: there may be room in another.
+                    self.seal()
+                    is_full = True
+                    log.write(first, batches)
+                else:
+                    self._room.once_more(batches, refused, partial(log.write, first, batches))
             if sync:
                 log.sync()
             for number, batch in enumerate(batches, first):
@@ -151,7 +166,7 @@ class Writer:
             try:
                 self._seal_if_there_is_room()
             except StorageFullError as refused:
-                self._room.once_more(batches, refused, self._seal_if_there_is_room)
+                self._seal_for_deletes(batches, refused)
             return True
         self._milestone_bytes = self._memtable_bytes_max
         if self._log is not None and self._log.unsynced_bytes >= _SYNC_AHEAD_BYTES:
@@ -162,11 +177,52 @@ class Writer:
         self._room.wait()
         self.seal()
 
+    def _seal_for_deletes(self, batches: list[WriteBatch], refused: StorageFullError) -> None:
+        """Let deletes go on though flush and compaction are stuck, as they are what may free them.
+
+        Level 0 may get longer then, and so may the memtable, whose log has to find space for each of them.
+        Raises: `refused`, if they are none.
+        """
+        self._room.is_open = False
+        if not are_frugal(batches) or self.active.byte_size >= _GROWTH_MAX * self._memtable_bytes_max:
+            raise refused
+        if self._may_seal_deletes:
+            try:
+                try:
+                    self.seal()
+                except StorageFullError as again:
+                    self._room.once_more(batches, again, self.seal)
+                return
+            except StorageFullError:
+                # Not even an empty log: the one there is has to do.
+                pass
+        self._milestone_bytes = self.active.byte_size + self._memtable_bytes_max // _GROWTH_STEPS
+
+    @property
+    def _is_piled_up(self) -> bool:
+        return len(self._tree.view.sealed) >= self._sealed_memtables_max
+
+    @property
+    def _may_seal_deletes(self) -> bool:
+        """Whether another memtable may wait, as with its deletes there is less of the others to be written."""
+        return len(self._tree.view.sealed) < self._sealed_memtables_max + _GROWTH_MAX
+
+    def reclaim(self) -> None:
+        """Have flush and compaction give back what was deleted, now that space is short; not too often."""
+        if not self._room.may_reclaim():
+            return
+        if self._may_seal_deletes and self.active.has_deletes:
+            try:
+                self.seal()
+            except StorageFullError:
+                # Compaction may find room for it.
+                pass
+        self._background.reclaim()
+
     def seal_for_flush(self) -> None:
         """Let a flush have what is active, unless so much waits for one that it comes later."""
         self.check()
-        is_piled_up = len(self._tree.view.sealed) >= self._sealed_memtables_max
-        if not (self.active.is_untouched or is_piled_up):
+        if not (self.active.is_untouched or self._is_piled_up):
             self.seal()
 
     def seal(self) -> None:
@@ -183,3 +239,5 @@ class Writer:
                 raise
         self.active = self._tree.seal(number)
         self._milestone_bytes = self._first_milestone_bytes
+        if self._log is not None:
+            self._room.look()

@@ -227,7 +227,7 @@ class RaftGroup(Port):
         if not (owner.is_full or engine.is_full) or len(self._pending) >= PENDING_COMMANDS_MAX:
             return self._too_many_writes()
         # What frees space may use the space that is held back for it.
-        is_welcome = not (owner.is_exhausted or engine.stall_reason) and _frees_space(command)
+        is_welcome = not owner.is_exhausted and _frees_space(command)
         return None if is_welcome else self._no_room()
 
     def set_target(self, nodes: Sequence[str], done: WriteDone) -> None:

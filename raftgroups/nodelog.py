@@ -20,6 +20,7 @@ node whose sync failed has ended itself: `read_commit_log` puts it on disk, if n
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from errno import EFBIG
 from itertools import pairwise
 
 import msgspec
@@ -171,7 +172,14 @@ class NodeLog:
         whole = len(self._gathered) <= RECORDS_PER_FRAME
         for records in (self._gathered,) if whole else _frames(self._gathered):
             self._writer.append(_encode(records))
-        self._writer.write_out()
+        try:
+            self._writer.write_out()
+        except StorageFullError as error:
+            if error.number != EFBIG or not self._segments[-1].newest:
+                raise
+            # The segment is as large as a file may be: there is room in another.
+            self._roll()
+            return self.write()
         segment = self._segments[-1]
         segment.size = self._writer.position
         for record in self._gathered:

@@ -37,57 +37,68 @@ def test_an_executor_that_was_shut_down_closes_the_engine_to_writes() -> None:
     engine.close()
 
 
+def bring_down(engine: Engine) -> None:
+    """Have a table in level 1, without which those above could be moved there as they are."""
+    engine.write(batch((b"a", b"0")))
+    engine.compact()
+
+
 def test_a_compaction_on_a_full_disk_is_tried_again_later() -> None:
     disk = MemoryFileSystem()
     engine = open_engine(disk, level0_tables_compact=2)
-    engine.write(batch((b"a", b"1")))
+    bring_down(engine)
+    # What has a tombstone cannot be moved, as it is.
+    engine.write(batch((b"a", b"1"), (b"z", None)))
     engine.flush()
-    tables = [name for name in disk.list_directory("/db") if name.endswith(".sst")]
     # The second flush fits, the compaction that follows does not.
-    disk.faults.append(Fault("write", FULL, suffix=".sst", skip=1))
+    disk.faults.append(Fault("write", FULL, suffix=".sst", skip=1, times=None))
     engine.write(batch((b"a", b"2"), (b"b", b"2")))
     engine.flush()
     assert engine.stats().is_stalled
-    assert engine.stats().compactions == 0
-    assert len([name for name in disk.list_directory("/db") if name.endswith(".sst")]) == len(tables) + 1
+    # Of what was tried nothing is left.
+    left = [name for name in disk.list_directory("/db") if name.endswith(".sst")]
+    assert len(left) == sum(level.tables for level in engine.stats().levels)
 
+    disk.faults.clear()
     engine.write(batch((b"c", b"3")))
     engine.flush()
 
-    assert engine.stats().compactions == 1
     assert not engine.stats().is_stalled
     assert list(engine.scan()) == [(b"a", b"2"), (b"b", b"2"), (b"c", b"3")]
     engine.close()
 
 
-def two_tables_on_a_full_disk() -> Engine:
-    """The next table does not fit; the one after it does."""
+def two_tables_on_a_full_disk() -> tuple[MemoryFileSystem, Engine]:
+    """No table fits until the faults are cleared."""
     disk = MemoryFileSystem()
     engine = open_engine(disk)
+    bring_down(engine)
     for value in (b"1", b"2"):
         engine.write(batch((b"a", value)))
         engine.flush()
-    disk.faults.append(Fault("write", FULL, suffix=".sst"))
-    return engine
+    disk.faults.append(Fault("write", FULL, suffix=".sst", times=None))
+    return disk, engine
 
 
 def test_compacting_to_one_level_says_what_keeps_it_from_it() -> None:
-    engine = two_tables_on_a_full_disk()
+    disk, engine = two_tables_on_a_full_disk()
 
     with pytest.raises(StorageFullError):
         engine.compact()
+    disk.faults.clear()
 
     engine.compact()
-    assert [level.records for level in engine.stats().levels] == [0, 1, 0, 0, 0, 0, 0]
+    assert [level.records for level in engine.stats().levels if level.tables] == [1]
     engine.close()
 
 
 def test_a_disk_is_full_for_nobody_when_nothing_is_left_to_write() -> None:
     """Who wished for the compaction was told that it failed; nothing else needs it."""
-    engine = two_tables_on_a_full_disk()
+    disk, engine = two_tables_on_a_full_disk()
     with pytest.raises(StorageFullError):
         engine.compact()
     was_full = engine.is_full
+    disk.faults.clear()
 
     engine.retry()
 

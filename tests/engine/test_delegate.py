@@ -246,7 +246,7 @@ def test_the_pace_holds_here_as_well(path: str) -> None:
 
 def test_a_full_disk_met_by_the_worker_is_tried_again(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real one, as far as the worker can tell: its file is a device that is always full."""
-    engine = Engine.open(path, options())
+    engine = Engine.open(path, replace(options(), reserve_bytes=0))
     fill(engine, b"1")
     token = "0" * 16
     monkeypatch.setattr(secrets, "token_hex", lambda _: token)

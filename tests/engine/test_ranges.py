@@ -128,11 +128,14 @@ def test_a_full_disk_only_delays_it() -> None:
     engine = filled(disk)
     engine.compact()
     delete(engine, b"0001", None)
-    disk.faults.append(Fault("write", StorageFullError("/db", 28, "no space left on device"), suffix=".sst"))
+    disk.faults.append(
+        Fault("write", StorageFullError("/db", 28, "no space left on device"), suffix=".sst", times=None)
+    )
     with pytest.raises(StorageFullError):
         engine.flush()
     assert keys(engine) == [b"0000"]
 
+    disk.faults.clear()
     engine.flush()
 
     assert keys(engine) == [b"0000"]

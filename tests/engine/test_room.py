@@ -14,7 +14,8 @@ def test_without_the_reserve_deletes_alone_are_let_in() -> None:
     room, putting, deleting = engine._writer._room, batch((b"a", b"1")), WriteBatch()
     deleting.delete(b"a")
     assert room.reserve.release()
-    disk.faults.append(Fault("write", FULL, suffix=RESERVE))
+    disk.faults.append(Fault("write", FULL, suffix=RESERVE, times=2))
+    assert not room.look()
 
     room.admit([deleting])
     with pytest.raises(StorageFullError, match="no space is left for anything but deletes"):

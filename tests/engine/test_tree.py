@@ -32,11 +32,11 @@ def test_a_sealed_memtable_is_read_until_its_table_is_there() -> None:
     before = tree.view
     assert before.find(b"a", wait=True) == b"2"
     assert list(before.scan(b"", None)) == [(b"a", b"2")]
-    tree.publisher(first)(EMPTY)
+    tree.publisher([first])(EMPTY)
     assert tree.oldest_sealed() is second
     assert list(before.scan(b"", None)) == [(b"a", b"2")]
     assert tree.view.find(b"a", wait=True) == b"2"
-    tree.publisher(second)(EMPTY)
+    tree.publisher([second])(EMPTY)
     assert tree.oldest_sealed() is None
     assert tree.view.find(b"a", wait=True) is None
 
