@@ -1,6 +1,6 @@
 """AsyncClient: the store as typed methods, to be awaited; client.py has its examples."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
@@ -15,8 +15,9 @@ from app.client import BaseClient
 from app.clientbatch import Batch, BatchResults
 from app.clientdeletion import RangeDeletion
 from app.clienterrors import Response
+from app.clientimport import Imported, Part, check_lines
 from app.clientitem import Item, Key
-from app.clientscan import Page, Scan, ScanOptions, items_of, keys_of
+from app.clientscan import Page, Scan, ScanOptions, items_of, keys_of, lines_of
 from app.clienttxn import Decided, Transaction
 from app.clientwatch import Following
 
@@ -169,6 +170,17 @@ class AsyncClient(BaseClient):
         """As Client.scan_keys."""
         return self._pages(Scan(prefix, options, keys_only=True), keys_of)
 
+    def scan_lines(
+        self, prefix: Text = "", *, keys_only: bool = False, **options: Unpack[ScanOptions]
+    ) -> AsyncIterator[bytes]:
+        """As Client.scan_lines."""
+        return self._pages(Scan(prefix, options, keys_only=keys_only), lines_of)
+
+    def import_lines(self, lines: Iterable[bytes] | AsyncIterable[bytes]) -> AsyncIterator[Imported]:
+        """As Client.import_lines, whose lines may come as they are awaited, too."""
+        check_lines(lines)
+        return self._parts(lines)
+
     def watch(self, *, key: Text | None = None, prefix: Text | None = None, after: str = "") -> AsyncWatch:
         """As Client.watch."""
         watch = AsyncWatch(Following(key=key, prefix=prefix, after=after), self._stream_steps, self._gateways)
@@ -208,6 +220,16 @@ class AsyncClient(BaseClient):
         steps = self._one_attempt(target)
         return await self._run(lambda _: steps)
 
+    async def _parts(self, lines: Iterable[bytes] | AsyncIterable[bytes]) -> AsyncIterator[Imported]:
+        part = Part()
+        async for line in lines if isinstance(lines, AsyncIterable) else _awaited(lines):
+            full = part.add(line)
+            if full is not None:
+                yield await self._ask(full)
+        rest = part.take()
+        if rest is not None:
+            yield await self._ask(rest)
+
     async def _pages(self, scan: Scan, read: Callable[[Page], list[T]]) -> AsyncIterator[T]:
         while (call := scan.call()) is not None:
             page = await self._ask(call)
@@ -227,3 +249,8 @@ class AsyncClient(BaseClient):
                 await turn.pause(step.seconds)
 
             return await run_async(steps_of(lambda: turn.waited), self._sender.send, pause)
+
+
+async def _awaited(lines: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for line in lines:
+        yield line

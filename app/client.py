@@ -153,6 +153,7 @@ if TYPE_CHECKING:
     from app.asyncclient import AsyncClient
     from app.asyncwatch import AsyncWatch
     from app.clientbatch import Batch, BatchResults
+    from app.clientimport import Imported, LineError
     from app.clientoperations import Slot
     from app.clientscan import Page, Scan, ScanOptions
     from app.clienttxn import Decided, Transaction
@@ -175,12 +176,14 @@ __all__ = [
     "Entry",
     "IdempotencyKeyReusedError",
     "IfMatch",
+    "Imported",
     "InvalidArgumentError",
     "InvalidArgumentTypeError",
     "InvalidSessionError",
     "InvalidUrlError",
     "Item",
     "Key",
+    "LineError",
     "NoSuchKeyError",
     "NotAGatewayError",
     "NotANumberError",
@@ -494,6 +497,28 @@ class Client(BaseClient):
 
         return self._pages(Scan(prefix, options, keys_only=True), keys_of)
 
+    def scan_lines(
+        self, prefix: Text = "", *, keys_only: bool = False, **options: Unpack[ScanOptions]
+    ) -> Iterator[bytes]:
+        """As scan, each key and what it holds as it was answered: a line of JSON, which import_lines takes.
+
+        Cost: keeps a page. However long its reader pauses, it goes on where it was, at whichever gateway answers.
+        """
+        from app.clientscan import Scan, lines_of
+
+        return self._pages(Scan(prefix, options, keys_only=keys_only), lines_of)
+
+    def import_lines(self, lines: Iterable[bytes]) -> Iterator[Imported]:
+        """Store the entries of lines as scan_lines gives them, part by part; tells after each part what came of it.
+
+        Nobody else may write these keys meanwhile: a part whose outcome is unknown is sent again. Raises, while it goes
+        on: any ClientError; all lines of the parts before it are stored then.
+        """
+        from app.clientimport import calls_of, check_lines
+
+        check_lines(lines)
+        return map(self._ask, calls_of(lines))
+
     def watch(self, *, key: Text | None = None, prefix: Text | None = None, after: str = "") -> Watch:
         """Every change of a key, or of all keys that begin so, once and in order within each partition.
 
@@ -568,6 +593,7 @@ _LATER = {
     **dict.fromkeys(("Batch", "BatchResults"), "app.clientbatch"),
     "Change": "app.clientwatch",
     **dict.fromkeys(("Decided", "Transaction"), "app.clienttxn"),
+    **dict.fromkeys(("Imported", "LineError"), "app.clientimport"),
     "ScanOptions": "app.clientscan",
     "Slot": "app.clientoperations",
     "Watch": "app.watchstream",

@@ -37,7 +37,7 @@ class ScanOptions(TypedDict, total=False):
 class Page(msgspec.Struct):
     """A part of the keys, and the cursor behind which there are more; None at the end."""
 
-    items: "list[_Entry]"
+    items: list[msgspec.Raw]
     cursor: str | None
 
 
@@ -91,8 +91,13 @@ class _Entry(msgspec.Struct):
     expires_in: float | None = None
 
 
+def lines_of(page: Page) -> list[bytes]:
+    """The keys of a page and what they hold, as they were answered: JSON, a line each, without its end."""
+    return [bytes(item) for item in page.items]
+
+
 def items_of(page: Page) -> list[Item]:
-    """The keys of a page and what they hold."""
+    """The keys of a page and what they hold. Raises: NotAGatewayError."""
     return [
         Item(
             key=read_spelled(entry.key, entry.key_encoding),
@@ -101,16 +106,26 @@ def items_of(page: Page) -> list[Item]:
             content_type=entry.content_type,
             expires_in=entry.expires_in,
         )
-        for entry in page.items
+        for entry in _entries_of(page)
     ]
 
 
 def keys_of(page: Page) -> list[Key]:
-    """The keys of a page that came without values."""
-    return [Key(key=read_spelled(entry.key, entry.key_encoding), revision=entry.revision) for entry in page.items]
+    """The keys of a page that came without values. Raises: NotAGatewayError."""
+    return [
+        Key(key=read_spelled(entry.key, entry.key_encoding), revision=entry.revision) for entry in _entries_of(page)
+    ]
 
 
 _decoder = msgspec.json.Decoder(Page)
+_entry_decoder = msgspec.json.Decoder(_Entry)
+
+
+def _entries_of(page: Page) -> list[_Entry]:
+    try:
+        return [_entry_decoder.decode(item) for item in page.items]
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise stranger(is_write=False) from error
 
 
 def _read_page(response: Response) -> Page:

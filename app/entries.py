@@ -5,15 +5,14 @@ r"""Entries: what a key holds as a JSON object, as scans and exports give it and
 `encoding` is of the value, `key_encoding` of the key: "base64" where the bytes are not UTF-8, else "utf8". A key is
 seldom not, so its encoding is left out when it is utf8; and so are a content type and an end that the key has not.
 
-    export := entry "\n" … end "\n"        end := {"complete":true,"count":N}
-                                         | {"complete":false,"count":N,"error":{…},"cursor":"…"}
+    export := entry "\n" … end         end: see exportend.py
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import msgspec
 
+from app.exportend import End, decode_end
 from app.fields import is_media_type
 from app.operations import Ttl
 from app.pairs import pair_problem
@@ -62,26 +61,12 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expires_in: Ttl | None = None
 
 
-class End(msgspec.Struct, omit_defaults=True, frozen=True):
-    """The last line of an export: without it, or with an error, something is missing.
-
-    count   how many entries came before it
-    cursor  another export with the same bounds goes on there
-    """
-
-    complete: bool
-    count: int
-    error: dict[str, Any] | None = None
-    cursor: str | None = None
-
-
 class BadEntryError(ValueError):
     """Not an entry; the text says why."""
 
 
 _encoder = msgspec.json.Encoder()
 _line_decoder = msgspec.json.Decoder(Line)
-_end_decoder = msgspec.json.Decoder(End)
 
 
 def entries_of(pairs: Iterable[Pair], clock_ms_of: Callable[[bytes], int]) -> list[Entry]:
@@ -113,19 +98,6 @@ def encode_page(entries: list[Entry] | list[KeyEntry], cursor: str | None) -> by
 def encode_lines(entries: list[Entry]) -> bytes:
     """A part of an export."""
     return _encoder.encode_lines(entries)
-
-
-def encode_end(end: End) -> bytes:
-    """The last line of an export."""
-    return _encoder.encode(end) + b"\n"
-
-
-def decode_end(line: bytes) -> End | None:
-    """The end of an export; None, if the line is something else."""
-    try:
-        return _end_decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
 
 
 def decode_line(line: bytes, limits: Limits) -> Put | ConditionalPut | End:

@@ -4,7 +4,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 
-from app.entries import End, encode_end, encode_lines, entries_of
+from app.entries import encode_lines, entries_of
+from app.exportend import End, encode_end
 from app.problems import problem_of
 from app.scanning import Page, Pager, ScanRequest
 from raftgroups import DrainingError, RaftGroupError

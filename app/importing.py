@@ -10,7 +10,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from typing import Protocol
 
-from app.entries import BadEntryError, End, decode_line, line_bytes_max
+from app.entries import BadEntryError, decode_line, line_bytes_max
+from app.exportend import End
+from app.frontier import Frontier
 from app.lines import LineReader
 from app.problems import BAD_BODY, DRAINING, INCOMPLETE_IMPORT, TOO_SLOW, Problem, problem_of
 from app.settings import Limits
@@ -53,7 +55,7 @@ class Import:
         self._reader = LineReader(line_bytes_max(limits))
         self._number = 0
         self._open: set[bytes] = set()
-        self._not_done: int | None = None  # the first line that may be written another time
+        self._frontier = Frontier()
         self._some_ended = asyncio.Event()
         self._may_have_applied = False
         self.imported = 0
@@ -78,7 +80,7 @@ class Import:
 
     @property
     def next_line(self) -> int:
-        return self._number + 1 if self._not_done is None else self._not_done
+        return self._frontier.next_line
 
     def document(self) -> dict[str, object]:
         """What came of it."""
@@ -115,6 +117,7 @@ class Import:
         if self.failure is not None:
             return
         self._number += 1
+        self._frontier.skip(self._number)
         if line is None:
             self._refuse(self._number, Problem(BAD_BODY, f"a line may have {line_bytes_max(self._limits)} bytes"))
             return
@@ -132,6 +135,7 @@ class Import:
         while len(self._open) >= WRITES_OPEN_MAX or command.key in self._open:
             await self._wait()
         self._open.add(command.key)
+        self._frontier.begin(self._number)
         self._write(self._number, command, self._loop.time() + PATIENCE_SECONDS)
 
     def _write(self, number: int, command: Put | ConditionalPut, give_up_at: float) -> None:
@@ -143,6 +147,7 @@ class Import:
     ) -> None:
         if isinstance(result, Written | Changed):
             self.imported += 1
+            self._frontier.end(number)
         elif isinstance(result, RaftGroupError):
             problem = problem_of(result)
             is_safe = problem.kind.retryable and not result.may_have_applied
@@ -150,13 +155,13 @@ class Import:
                 self._loop.call_later(PAUSE_SECONDS, self._write, number, command, give_up_at)
                 return
             self._may_have_applied |= result.may_have_applied
-            self._not_done = min(number, self.next_line)
             self._refuse(number, problem)
             self._give_up(Problem(problem.kind, f"line {number}: {problem.detail}", problem.members))
         else:
             refused = refusal(result)
             assert refused is not None, "a put has no other result"
             self._refuse(number, refused)
+            self._frontier.end(number)
         self._open.discard(command.key)
         self._some_ended.set()
 

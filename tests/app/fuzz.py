@@ -35,7 +35,9 @@ from tests.app.bad_input import BODIES, CURSOR, GOOD, MSGPACK_BODIES, PARAMETERS
 from tests.app.fake_coordinator import FakeCoordinator
 from tests.app.running import Running, eventually, put, running, settings_with
 
-SETTINGS = settings_with(head_seconds=0.5, body_seconds=0.5, keep_alive_seconds=0.5, linger_seconds=0.1)
+SETTINGS = settings_with(
+    head_seconds=0.5, body_seconds=0.5, import_pause_seconds=0.5, keep_alive_seconds=0.5, linger_seconds=0.1
+)
 DEADLINE_SECONDS = 5.0
 STAYING_SECONDS = 10.0
 ROUND_EXAMPLES = 500

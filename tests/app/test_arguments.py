@@ -184,7 +184,7 @@ def request_rows() -> list[Row]:
 def iterator_rows() -> list[Row]:
     """The same of methods that give an iterator, and say it before it is begun."""
     found: list[Row] = []
-    for name in ("scan", "scan_keys"):
+    for name in ("scan", "scan_keys", "scan_lines"):
         found += [(name, (wrong,), {}, kind) for wrong, kind in NO_KEYS if wrong not in ("", b"") and kind is TYPE]
         found += [(name, ("\ud800",), {}, VALUE)]
         for bound in ("start", "end"):
@@ -195,6 +195,7 @@ def iterator_rows() -> list[Row]:
         found += [(name, (), {"page_keys": wrong}, kind) for wrong, kind in (*NO_INTEGERS, (0, VALUE), (-5, VALUE))]
         found += [(name, (), options, kind) for options, kind in NO_LEVELS]
         found += [(name, (), {"prefixes": "k"}, TYPE), (name, (), {"count": 5}, TYPE)]
+    found += [("import_lines", (wrong,), {}, TYPE) for wrong in (None, 5, "line", b"line")]
     found += [("watch", (), {"key": wrong}, kind) for wrong, kind in NO_KEYS if wrong is not None]
     found += [("watch", (), {"prefix": wrong}, TYPE) for wrong in (5, True, ["k"])]
     found += [("watch", (), wish, VALUE) for wish in ({}, {"key": "a", "prefix": "b"}, {"prefix": "\ud800"})]

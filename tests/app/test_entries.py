@@ -9,10 +9,7 @@ from hypothesis import strategies as st
 
 from app.entries import (
     BadEntryError,
-    End,
-    decode_end,
     decode_line,
-    encode_end,
     encode_lines,
     encode_page,
     entries_of,
@@ -95,24 +92,6 @@ def test_what_is_about_to_go_has_some_time_left() -> None:
     (entry,) = entries_of([(b"k", encode_item(Item(1, b"", "", NOW_MS - 5)))], now_ms_of)
 
     assert entry.expires_in == 0.001
-
-
-@pytest.mark.parametrize("end", [End(True, 3), End(False, 0, {"status": 503})])
-def test_an_end_is_known_by_its_form(end: End) -> None:
-    assert decode_end(encode_end(end)) == end
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *(b"", b"{}", b'{"complete":1}', b'{"complete":true}', b'{"complete":\xff', line()),
-        b'{"complete":true,"count":1,"error":{"a":' + b"[" * 30_000 + b"]" * 30_000 + b"}}",
-        b'{"complete":true,"other":' + b"[" * 30_000,
-    ],
-    ids=lambda text: text[:20],
-)
-def test_what_is_no_end(text: bytes) -> None:
-    assert decode_end(text) is None
 
 
 @pytest.mark.parametrize(
