@@ -5,9 +5,8 @@
     jsonl   one record a line: its key is a member of the line's JSON object (a string, or an integer in decimal),
             its value the whole line
 
-A line ends with LF or CR LF, which belong to no value; the last may end with the file. Fields are counted from 1 and
-split at the delimiter, nothing is quoted or escaped. An empty line is no record, nor is a UTF-8 byte order mark before
-the first. All is bytes: a file in any encoding comes back as it was.
+How lines end, lines.py says. Fields are counted from 1 and split at the delimiter, nothing is quoted or escaped. An
+empty line is no record. All is bytes: a file in any encoding comes back as it was.
 
 Of several records with one key the last wins. A key always goes to the same worker, so two of its records are never
 on their way at once; for the same reason putting one of them again, when nobody knows whether it was applied, is
@@ -16,12 +15,13 @@ harmless as long as nobody else writes the key.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import BinaryIO
 
-from app.client import AsyncClient, ClientError
+from app.asyncclient import AsyncClient
+from app.clienterrors import ClientError
+from app.frontier import Frontier
 
 LINE_BYTES_MAX = 1 << 20
 QUEUE_RECORDS_MAX = 4
@@ -87,6 +87,7 @@ class Tally:
     problems    what to tell the user, line by line: the first few of each kind
     different   keys whose last record is not what the store holds
     gave_up     why the pass ended before the file did
+    frontier    how far it came
     """
 
     verb: str
@@ -96,6 +97,7 @@ class Tally:
     problems: list[str] = field(default_factory=list)
     different: set[bytes] = field(default_factory=set)
     gave_up: str | None = None
+    frontier: Frontier = field(default_factory=Frontier)
 
     @property
     def is_clean(self) -> bool:
@@ -145,109 +147,121 @@ def decode_line(number: int, line: bytes, layout: Layout) -> Record | BadLine:
     return Record(number, key, layout.delimiter.join(fields[:position] + fields[position + 1 :]))
 
 
-def read_records(file: BinaryIO, layout: Layout) -> Iterator[Record | BadLine]:
-    """Every record of a file, and every line that is none, in order and one at a time."""
+def read_records(
+    batches: Iterable[list[bytes | None]], layout: Layout, from_line: int = 1
+) -> Iterator[list[Record | BadLine]]:
+    """Every record of a file's lines from one of them on, and every line that is none, in order."""
     number = 0
-    while line := file.readline(LINE_BYTES_MAX + 1):
-        number += 1
-        if len(line) > LINE_BYTES_MAX:
-            while line and not line.endswith(b"\n"):
-                line = file.readline(LINE_BYTES_MAX)
-            yield BadLine(number, f"is longer than {LINE_BYTES_MAX} bytes")
-            continue
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        line = line[:-2] if line.endswith(b"\r\n") else line.removesuffix(b"\n")
-        if line:
-            yield decode_line(number, line, layout)
+    for lines in batches:
+        records: list[Record | BadLine] = []
+        for line in lines:
+            number += 1
+            if number < from_line:
+                continue
+            if line is None:
+                records.append(BadLine(number, f"is longer than {LINE_BYTES_MAX} bytes"))
+            elif line:
+                records.append(decode_line(number, line, layout))
+        yield records
 
 
-Action = Callable[[Iterator[Record | BadLine], AsyncClient, int, Callable[[], None]], Awaitable[Tally]]
+Records = AsyncIterable[list[Record | BadLine]]
 
 
-async def load(
-    records: Iterator[Record | BadLine],
-    client: AsyncClient,
-    concurrency: int,
-    progress: Callable[[], None],
-    content_type: str,
-) -> Tally:
-    """Puts every record; the client must be the only writer of these keys (`sole_writer`)."""
-    tally = Tally("loaded")
+@dataclass(slots=True)
+class Loader:
+    """Acts on every record of a file, many at once.
 
-    async def put(record: Record) -> None:
-        await client.put(record.key, record.value, content_type=content_type)
-        tally.done += 1
-
-    await _each(records, put, tally, concurrency, progress)
-    return tally
-
-
-async def verify(
-    records: Iterator[Record | BadLine],
-    client: AsyncClient,
-    concurrency: int,
-    progress: Callable[[], None],
-) -> Tally:
-    """Reads every key, linearizably, and compares it with its last record, byte for byte.
-
-    A record that a later one of the same key replaced differs at first; the later one, being compared after it by the
-    same worker, settles it.
+    concurrency   how many are on their way
+    progress      is called after each
     """
-    tally = Tally("verified")
 
-    async def compare(record: Record) -> None:
-        found = await client.get(record.key, consistency="linearizable")
-        if found is not None and found.value == record.value:
+    client: AsyncClient
+    concurrency: int
+    progress: Callable[[], None]
+
+    async def load(self, records: Records, tally: Tally, content_type: str) -> None:
+        """Puts every record; the client must be the only writer of these keys (`sole_writer`)."""
+
+        async def put(record: Record) -> None:
+            await self.client.put(record.key, record.value, content_type=content_type)
             tally.done += 1
-            tally.different.discard(record.key)
-        else:
-            tally.different.add(record.key)
 
-    await _each(records, compare, tally, concurrency, progress)
-    return tally
+        await self._each(records, put, tally)
 
+    async def verify(self, records: Records, tally: Tally) -> None:
+        """Reads every key, linearizably, and compares it with its last record, byte for byte.
 
-async def _each(
-    records: Iterator[Record | BadLine],
-    act: Callable[[Record], Awaitable[None]],
-    tally: Tally,
-    concurrency: int,
-    progress: Callable[[], None],
-) -> None:
-    """Acts on every record, many at once, those of one key in order.
+        A record that a later one of the same key replaced differs at first; the later one, being compared after it by
+        the same worker, settles it.
+        """
 
-    A refused record fails alone; when one cannot be brought to an end in all the time the client has, the rest is
-    given up too: the cluster is gone.
-    """
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    queues = [asyncio.Queue[Record | None](QUEUE_RECORDS_MAX) for _ in range(concurrency)]
+        async def compare(record: Record) -> None:
+            found = await self.client.get(record.key, consistency="linearizable")
+            if found is not None and found.value == record.value:
+                tally.done += 1
+                tally.different.discard(record.key)
+            else:
+                tally.different.add(record.key)
 
-    async def work(queue: asyncio.Queue[Record | None]) -> None:
+        await self._each(records, compare, tally)
+
+    async def _each(self, records: Records, act: Callable[[Record], Awaitable[None]], tally: Tally) -> None:
+        """Acts on every record, those of one key in order.
+
+        A refused record fails alone; when one cannot be brought to an end in all the time the client has, the rest is
+        given up too: the cluster is gone. Raises: what reading raises, when all that was read before is stored.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        broken: Exception | None = None
+        queues = [asyncio.Queue[Record | None](QUEUE_RECORDS_MAX) for _ in range(self.concurrency)]
+        try:
+            async with asyncio.TaskGroup() as workers:
+                for queue in queues:
+                    workers.create_task(self._work(queue, act, tally))
+                try:
+                    async for batch in records:
+                        await self._hand_out(batch, queues, tally)
+                        if tally.gave_up is not None:
+                            break
+                except Exception as error:  # noqa: BLE001  # raised when what was read before it is stored
+                    broken = error
+                for queue in queues:
+                    await queue.put(None)
+        finally:
+            tally.close(loop.time() - started)
+        if broken is not None:
+            raise broken
+
+    async def _hand_out(
+        self, batch: list[Record | BadLine], queues: list[asyncio.Queue[Record | None]], tally: Tally
+    ) -> None:
+        for record in batch:
+            if tally.gave_up is not None:
+                return
+            if isinstance(record, BadLine):
+                tally.frontier.skip(record.number)
+                tally.fail(record.number, record.reason)
+            else:
+                tally.frontier.begin(record.number)
+                await queues[hash(record.key) % self.concurrency].put(record)
+
+    async def _work(
+        self, queue: asyncio.Queue[Record | None], act: Callable[[Record], Awaitable[None]], tally: Tally
+    ) -> None:
         while (record := await queue.get()) is not None:
             if tally.gave_up is None:
                 try:
                     await act(record)
+                    tally.frontier.end(record.number)
                 except ClientError as error:
                     tally.fail(record.number, str(error))
                     if error.is_lasting:
                         tally.gave_up = f"gave up at line {record.number}: {error}"
-            progress()
-
-    async with asyncio.TaskGroup() as workers:
-        for queue in queues:
-            workers.create_task(work(queue))
-        for record in records:
-            if tally.gave_up is not None:
-                break
-            if isinstance(record, BadLine):
-                tally.fail(record.number, record.reason)
-            else:
-                await queues[hash(record.key) % concurrency].put(record)
-        for queue in queues:
-            await queue.put(None)
-    tally.close(loop.time() - started)
+                    else:
+                        tally.frontier.end(record.number)
+            self.progress()
 
 
 def _decode_json(number: int, line: bytes, member: str) -> Record | BadLine:

@@ -5,8 +5,11 @@ imported when it is used, so that `ringkv get` waits for nobody else's imports.
 """
 
 from importlib import import_module
+from typing import Any
 
 import click
+
+from app.cli.output import failing_output_in_one_line
 
 __all__ = ["main"]
 
@@ -76,6 +79,10 @@ class Commands(click.Group):
             hint = nearest(args[0], dict.fromkeys(known))
             ctx.fail(f"there is no command {args[0]!r}{hint}; `ringkv --help` lists all")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with failing_output_in_one_line():
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for section, commands in SECTIONS.items():

@@ -3,12 +3,13 @@
 import json
 import sys
 from collections.abc import Callable
-from typing import Any, BinaryIO, Never, TypeVar
+from typing import Any, Never, TypeVar
 
 import click
 import msgspec
 
 from app.calls import Changed, Number, Written
+from app.cli.files import Source, SourceType
 from app.cli.keys import asking, client_of, idempotency_option, show_bytes
 from app.cli.talking import Command, note, printable
 from app.client import Batch, Client, ClientError, ConditionFailedError, Item, Transaction
@@ -23,7 +24,7 @@ R = TypeVar("R", bound=Results)
 def sending(command: Command) -> Command:
     """What both commands take."""
     file = click.option(
-        "-f", "--file", type=click.File("rb"), required=True, help="The file with the JSON; - is standard input."
+        "-f", "--file", type=SourceType(), required=True, help="The file with the JSON; - is standard input."
     )
     return asking(file(idempotency_option(command)))
 
@@ -40,7 +41,7 @@ def sending(command: Command) -> Command:
     help=f"How old the answers may be, in milliseconds, with --consistency bounded.  [default: {STALENESS_MS}]",
 )
 def batch(
-    *, file: BinaryIO, consistency: Any, max_staleness: int | None, idempotency_key: str | None, **where: Any
+    *, file: Source, consistency: Any, max_staleness: int | None, idempotency_key: str | None, **where: Any
 ) -> None:
     """Do many operations in one request, each for itself. The exit code is 1 when one of them failed.
 
@@ -66,7 +67,7 @@ def batch(
 
 @click.command()
 @sending
-def txn(*, file: BinaryIO, idempotency_key: str | None, **where: Any) -> None:
+def txn(*, file: Source, idempotency_key: str | None, **where: Any) -> None:
     """Compare, and then write and read all or nothing. All keys must be in one partition: give them the same {tag}.
 
     \b
@@ -85,12 +86,10 @@ def txn(*, file: BinaryIO, idempotency_key: str | None, **where: Any) -> None:
         _tell(transaction.then if decided.succeeded else transaction.otherwise, decided)
 
 
-def _read(file: BinaryIO, *names: str) -> dict[str, list[dict[str, Any]]]:
+def _read(file: Source, *names: str) -> dict[str, list[dict[str, Any]]]:
     """The document, with a list under each of these names. Wrong usage is what the gateway could not even be sent."""
-    name = getattr(file, "name", "stdin")
-    body = file.read(DOCUMENT_BYTES_MAX + 1)
-    if len(body) > DOCUMENT_BYTES_MAX:
-        raise click.UsageError(f"{name} is longer than {DOCUMENT_BYTES_MAX} bytes")
+    name = file.name
+    body = file.whole(DOCUMENT_BYTES_MAX)
     try:
         document = json.loads(body, parse_constant=_refuse)
         msgspec.msgpack.encode(document)

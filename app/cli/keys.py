@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from app.calls import Changed, Entry, Number, Value, Written
+from app.cli.files import Source, SourceType
 from app.cli.talking import Command, encode_key, failing_in_one_line, gateway_options, is_in_shell, urls_of
 from app.client import Client, IfMatch
 from app.rules import (
@@ -32,7 +33,9 @@ R = TypeVar("R", Written, Number, Changed, Written | Changed, Entry | None)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print all that the gateway says, as JSON.")
 file_option = click.option(
-    "--file", type=click.File("rb"), help="Read the value from a file; - is standard input, as without a VALUE."
+    "--file",
+    type=SourceType(unpacks=False),
+    help="Read the value from a file; - is standard input, as without a VALUE.",
 )
 session_option = click.option(
     "--session",
@@ -93,7 +96,7 @@ def put(
     *,
     key: str,
     value: str | None,
-    file: BinaryIO | None,
+    file: Source | None,
     content_type: str,
     ttl: float | None,
     if_absent: bool,
@@ -218,7 +221,7 @@ def append(
     *,
     key: str,
     value: str | None,
-    file: BinaryIO | None,
+    file: Source | None,
     if_match: IfMatch,
     idempotency_key: str | None,
     **where: Any,
@@ -288,14 +291,14 @@ def show_bytes(name: str, raw: bytes) -> dict[str, str]:
     return {name: text, **told}
 
 
-def _body(value: str | None, file: BinaryIO | None) -> bytes:
+def _body(value: str | None, file: Source | None) -> bytes:
     if value is not None and file is not None:
         raise click.UsageError("give the value as an argument or with --file, not both")
     if value is not None:
         return os.fsencode(value)
     if file is None and is_in_shell():
         raise click.UsageError("give the value after the key, or a file with --file")
-    body = (file or sys.stdin.buffer).read(VALUE_BYTES_MAX + 1)
-    if len(body) > VALUE_BYTES_MAX:
-        raise click.ClickException(f"the value is longer than {VALUE_BYTES_MAX} bytes")
-    return body
+    try:
+        return (file or Source("-")).whole(VALUE_BYTES_MAX)
+    except ValueError as error:
+        raise click.UsageError(f"{error}: give the value after the key, or a file with --file") from error

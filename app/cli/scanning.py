@@ -1,24 +1,28 @@
 """Many keys: `ringkv scan`, `export` and `import`."""
 
-import base64
-import json
 import os
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
-from typing import Any, BinaryIO, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import click
 
-from app.bulkclient import BadUrlError, BulkClient, BulkError, Tally
-from app.cli.talking import Command, gateway_options, note
+from app.cli.files import FileError, Sink, Source, SourceType, open_sink
+from app.cli.progress import progress
+from app.cli.talking import Command, gateway_options, note, talk, talking_on
+from app.client import Client, Imported, Item, Key
+from app.clientscan import PAGE_KEYS, ScanOptions
+from app.exportend import End, EndCheck, encode_end
+from app.rules import LEVEL_NAMES
 
-ResultT = TypeVar("ResultT")
+LINE_BYTES_MAX = 1 << 23  # of an entry; a cluster takes far less and says so
+ERRORS_SHOWN_MAX = 20
+STOPPED = 130  # what a shell says of a command that was stopped by Ctrl-C
 
 
 def range_options(command: Command) -> Command:
     """--prefix, --start, --end and --consistency."""
-    levels = click.Choice(["linearizable", "lease", "session", "bounded", "stale"])
+    levels = click.Choice(LEVEL_NAMES)
     for option in (
         click.option("--consistency", type=levels, help="How fresh.  [default: as the cluster is set]"),
         click.option("--end", metavar="KEY", help="Only keys before this one."),
@@ -44,106 +48,176 @@ def scan(
     reverse: bool,
     keys_only: bool,
     as_json: bool,
-    **bounds: str | None,
+    **bounds: Any,
 ) -> None:
     """List keys in order with their values: a tab between them, a line each, byte for byte.
 
-    Keys that are written meanwhile may or may not be in it; all others are, once.
+    Keys that are written meanwhile may or may not be in it; all others are, once. When a node is lost it goes on at
+    another.
     """
-    query = _query(bounds)
-    for name, is_set in (("reverse", reverse), ("keys_only", keys_only)):
-        if is_set:
-            query[name] = "true"
+    prefix, options = _options(bounds)
+    options["reverse"] = reverse
 
-    def run(bulk: BulkClient) -> None:
-        for item in bulk.scan(query, limit):
-            sys.stdout.buffer.write(json.dumps(item).encode() + b"\n" if as_json else _line(item))
+    def run(client: Client) -> None:
+        options["page_keys"] = _page_keys(client)
+        found = client.scan_lines(prefix, keys_only=keys_only, **options) if as_json else _pairs(client)
+        for line in found:
+            sys.stdout.buffer.write(line + b"\n")
 
-    _talk(url, timeout_seconds, run)
+    def _pairs(client: Client) -> Iterator[bytes]:
+        items = client.scan_keys(prefix, **options) if keys_only else client.scan(prefix, **options)
+        return map(_line, items)
+
+    if limit is not None:
+        options["limit"] = limit
+    if limit is not None and limit <= PAGE_KEYS:
+        talk(url, timeout_seconds, run)
+    else:
+        with talking_on(url, timeout_seconds) as client:
+            run(client)
     sys.stdout.buffer.flush()
 
 
 @click.command()
 @gateway_options(timeout_seconds=60.0)
 @range_options
-@click.argument("file", type=click.File("wb", lazy=False), default="-")
-def export(*, url: str, timeout_seconds: float, file: BinaryIO, **bounds: str | None) -> None:
+@click.option("--force", is_flag=True, help="Replace FILE, if it is there already.")
+@click.argument("file", default="-")
+def export(*, url: str, timeout_seconds: float, file: str, force: bool, **bounds: Any) -> None:
     """Write every key and what it holds to FILE, or to stdout, as `ringkv import` reads it.
 
-    An object a line. The last line says that it is complete; when it is not, the exit code is 1.
+    An object a line. The last line says that it is complete; when it is not, the exit code is 1. FILE is there only
+    once it is whole. If its name ends in .gz or .zst it is compressed. When a node is lost, or who reads stdout takes a
+    rest, it goes on where it was.
     """
-    query = _query(bounds)
-
-    def run(bulk: BulkClient) -> int:
-        count = -1
-        for line in bulk.export(query):
-            file.write(line)
-            count += 1
-        return count
-
-    count = _talk(url, timeout_seconds, run)
-    file.flush()
+    prefix, options = _options(bounds)
+    count = 0
+    with open_sink(file, may_replace=force) as sink, progress("exporting", 0, "keys") as advance:
+        try:
+            with talking_on(url, timeout_seconds) as client:
+                options["page_keys"] = _page_keys(client)
+                for line in client.scan_lines(prefix, **options):
+                    sink.write(line + b"\n")
+                    count += 1
+                    advance(count)
+        except (KeyboardInterrupt, click.ClickException) as error:
+            if not isinstance(error, FileError):
+                _end_early(sink, count, error)
+            raise
+        sink.write(encode_end(End(True, count)))
     note(f"{count} keys")
+
+
+def _end_early(sink: Sink, count: int, error: BaseException) -> None:
+    """Say at its end, where there is one to be seen, that an export is not complete."""
+    if sink.name == "stdout" and count:
+        detail = error.message if isinstance(error, click.ClickException) else "it was stopped"
+        sink.write(encode_end(End(False, count, {"detail": detail})))
 
 
 @click.command("import")
 @gateway_options(timeout_seconds=60.0)
-@click.argument("file", type=click.File("rb", lazy=False))
-def import_(*, url: str, timeout_seconds: float, file: BinaryIO) -> None:
+@click.option(
+    "--from-line",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Begin at this line: what an import that was stopped says.",
+)
+@click.option("--allow-incomplete", is_flag=True, help="FILE need not end with the line that says that it is complete.")
+@click.argument("file", type=SourceType())
+def import_(*, url: str, timeout_seconds: float, file: Source, from_line: int, allow_incomplete: bool) -> None:
     """Store every entry of FILE, or of stdin if that is -, as `ringkv export` writes it.
 
-    While it runs, nobody else may write these keys: what failed is sent again, within --timeout. Exit 1 when a line
-    could not be stored.
+    While it runs, nobody else may write these keys: what failed is sent again, within --timeout. A FILE whose name ends
+    in .gz or .zst is unpacked. Exit 1 when a line could not be stored, or when FILE is not all of an export.
     """
-    tally = Tally()
-    size = _size(file)
-    is_shown = sys.stderr.isatty() and size > 0
-    bar = click.progressbar(length=size, label="importing", file=sys.stderr)
-
-    def run(bulk: BulkClient) -> None:
-        with bar if is_shown else nullcontext():
-            for done in bulk.import_lines(file, tally):
-                if is_shown:
-                    bar.update(done)
-
+    tally = _Tally(file, from_line)
     try:
-        _talk(url, timeout_seconds, run)
+        with progress("importing", file.size) as advance, talking_on(url, timeout_seconds) as client:
+            for part in client.import_lines(tally.lines()):
+                tally.took(part)
+                advance(file.position)
+    except KeyboardInterrupt:
+        note(f"stopped; {tally.how_to_go_on()}")
+        sys.exit(STOPPED)
+    except click.ClickException as error:
+        if not tally.done:
+            raise
+        raise click.ClickException(f"{error.message}; {tally.how_to_go_on()}") from error
     finally:
-        for error in tally.errors:
-            note(error)
-        if tally.imported or tally.failed:
-            click.echo(tally.summary)
-    if not tally.ends:
-        note("no line said that the export was complete: it may have been cut off")
+        tally.tell()
+    missing = None if allow_incomplete else tally.check.missing
+    if missing is not None:
+        hint = "make the export again, or give --allow-incomplete if that is all there should be"
+        raise click.ClickException(f"{file.name} is not all of an export: {missing}; {hint}")
     sys.exit(1 if tally.failed else 0)
 
 
-def _talk(url: str, timeout_seconds: float, action: Callable[[BulkClient], ResultT]) -> ResultT:
-    """What goes wrong is one line and exit code 1, or 2 for an URL that is none."""
-    try:
-        return action(BulkClient([part.strip() for part in url.split(",") if part.strip()], timeout_seconds))
-    except BadUrlError as error:
-        raise click.UsageError(str(error)) from error
-    except BulkError as error:
-        raise click.ClickException(str(error)) from error
+class _Tally:
+    """What came of an import so far.
+
+    done     how many lines are done with
+    check    looks whether the file is whole
+    """
+
+    def __init__(self, file: Source, from_line: int) -> None:
+        self._file = file
+        self._skipped = from_line - 1
+        self.done = 0
+        self.imported = 0
+        self.failed = 0
+        self.check = EndCheck()
+        self._errors: list[str] = []
+
+    def lines(self) -> Iterator[bytes]:
+        """A line for each of the file, empty for one that is not to be sent."""
+        number = 0
+        for batch in self._file.lines(LINE_BYTES_MAX):
+            for line in batch:
+                number += 1
+                is_end = self.check.look(line if line is not None else b"?")
+                if number <= self._skipped:
+                    continue
+                if line is None:
+                    self._fail(number, f"it is longer than {LINE_BYTES_MAX} bytes")
+                yield b"" if is_end or line is None else line
+
+    def took(self, part: Imported) -> None:
+        self.done = part.lines
+        self.imported += part.imported
+        for error in part.errors:
+            self._fail(self._skipped + error.line, error.detail, 0)
+        self.failed += part.failed
+
+    def tell(self) -> None:
+        """What there is to know, to whoever asked."""
+        for error in self._errors:
+            note(error)
+        if self.imported or self.failed:
+            click.echo(f"imported {self.imported}, failed {self.failed}")
+
+    def how_to_go_on(self) -> str:
+        line = self._skipped + self.done + 1
+        return f"all lines before {line} are done with: go on with `ringkv import --from-line {line} {self._file.path}`"
+
+    def _fail(self, number: int, reason: str, count: int = 1) -> None:
+        self.failed += count
+        if len(self._errors) < ERRORS_SHOWN_MAX:
+            self._errors.append(f"line {number}: {reason}")
 
 
-def _query(bounds: dict[str, str | None]) -> dict[str, bytes | str]:
-    return {name: os.fsencode(text) for name, text in bounds.items() if text is not None}
+def _options(bounds: dict[str, Any]) -> tuple[bytes, ScanOptions]:
+    """The prefix, and what else a scan is asked for."""
+    given: Any = {name: os.fsencode(text) if name != "consistency" else text for name, text in bounds.items() if text}
+    prefix = given.pop("prefix", b"")
+    return prefix, given
 
 
-def _line(item: dict[str, Any]) -> bytes:
-    key = _bytes(item["key"], item.get("key_encoding"))
-    return key + b"\n" if "value" not in item else key + b"\t" + _bytes(item["value"], item["encoding"]) + b"\n"
+def _page_keys(client: Client) -> int:
+    """As many as the cluster gives at a time."""
+    return int(min(PAGE_KEYS, client.limits()["scan_keys_max"]))
 
 
-def _bytes(text: str, encoding: str | None) -> bytes:
-    return base64.b64decode(text) if encoding == "base64" else text.encode()
-
-
-def _size(file: BinaryIO) -> int:
-    """Of a file; 0 of what has none, such as a pipe."""
-    try:
-        return os.fstat(file.fileno()).st_size
-    except (OSError, ValueError):
-        return 0
+def _line(found: Key) -> bytes:
+    return found.key + b"\t" + found.value if isinstance(found, Item) else found.key

@@ -48,6 +48,23 @@ def talk(url: str, timeout_seconds: float, action: Callable[[Client], T]) -> T:
 
 
 @contextmanager
+def talking_on(url: str, timeout_seconds: float) -> Iterator[Client]:
+    """A client for what goes on for long: it knows all nodes, and waits for them when none can be reached."""
+    with failing_in_one_line():
+        with Client(urls_of(url), timeout_seconds=timeout_seconds, waits=False) as client:
+            client.learn()
+            urls = client.urls
+        with PatientClient(urls, timeout_seconds=timeout_seconds, attempt_seconds=timeout_seconds / 3) as client:
+            yield client
+
+
+class PatientClient(Client):
+    """A Client whose requests may each take long."""
+
+    _is_even = True
+
+
+@contextmanager
 def failing_in_one_line() -> Iterator[None]:
     """What a client raises, as click says it."""
     try:

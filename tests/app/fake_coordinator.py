@@ -52,6 +52,7 @@ class FakeCoordinator:
     spans     that were scanned so far, of which partition, and how fresh
     bulks     partition and size of every one so far
     targets   by partition, where they were set; nothing moves
+    names_doors  the cluster says where its other nodes answer, though nobody does there
     """
 
     items: dict[bytes, Item] = field(default_factory=dict)
@@ -67,6 +68,7 @@ class FakeCoordinator:
     bulks: list[tuple[int, int]] = field(default_factory=list)
     others: dict[bytes, bytes] = field(default_factory=dict)
     clock_ms: int = 1_000
+    names_doors: bool = True
     spans: list[tuple[PartitionId, Span, Freshness]] = field(default_factory=list)
     feeds: FakeFeeds = field(default_factory=FakeFeeds)
     ledger: Ledger = field(default_factory=lambda: Ledger(list, lambda _peer, _note: None))
@@ -130,7 +132,14 @@ class FakeCoordinator:
 
     def cluster(self) -> ClusterView:
         nodes = tuple(
-            NodeView(name, f"127.0.0.1:800{number}", f"127.0.0.1:900{number}", "", "up", 4710 + number)
+            NodeView(
+                name,
+                f"127.0.0.1:800{number}" if self.names_doors else "",
+                f"127.0.0.1:900{number}",
+                "",
+                "up",
+                4710 + number,
+            )
             for number, name in enumerate(NODES, 1)
         )
         partitions = tuple(

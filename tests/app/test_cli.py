@@ -1,21 +1,39 @@
+import gzip
 import importlib.util
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import zstandard
 from click.testing import CliRunner, Result
 
 from app.cli import main
 from tests.app.fake_gateway import FakeGateway, Fate
+from tests.app.running import eventually
+
+_CLUSTER = b"/v1/cluster"
 
 
 @pytest.fixture
 def gateway() -> Iterator[FakeGateway]:
     with FakeGateway() as gateway:
         yield gateway
+
+
+@pytest.fixture
+def loaded(gateway: FakeGateway) -> FakeGateway:
+    """A gateway that says that it is alone."""
+    gateway.data[_CLUSTER] = (b'{"nodes": [], "partitions": []}', "application/json")
+    return gateway
+
+
+def records_in(gateway: FakeGateway) -> dict[bytes, bytes]:
+    return {key: value for key, (value, _) in gateway.data.items() if key != _CLUSTER}
 
 
 @pytest.fixture
@@ -293,6 +311,64 @@ def test_load_ends_with_the_counts(gateway: FakeGateway, tmp_path: Path) -> None
     assert different.exit_code == 1
     assert different.stdout.startswith("verified 2, failed 0, different 1, ")
     assert different.stderr == "key b'b': the store holds something else\n"
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [("", bytes), (".gz", gzip.compress), (".zst", zstandard.compress)])
+def test_load_unpacks_by_suffix(loaded: FakeGateway, tmp_path: Path, suffix: str, pack: Any) -> None:
+    path = tmp_path / f"records.tsv{suffix}"
+    path.write_bytes(pack(b"\xef\xbb\xbfa\t1\r\nb\t2\r\n"))
+
+    result = run("load", "--url", loaded.url, "--verify", str(path))
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert records_in(loaded) == {b"a": b"1", b"b": b"2"}
+
+
+@pytest.mark.parametrize("text", [b"a\t1\nb\t2", b"a\t1\rb\t2\r", b"\xef\xbb\xbfa\t1\r\n\r\nb\t2\r\n"])
+def test_load_reads_stdin(loaded: FakeGateway, text: bytes) -> None:
+    result = run("load", "--url", loaded.url, "-", stdin=text)
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert records_in(loaded) == {b"a": b"1", b"b": b"2"}
+    assert "--verify-only" in run("load", "--url", loaded.url, "--verify", "-", stdin=text).stderr
+    assert run("load", "--url", loaded.url, "--verify-only", "-", stdin=text).exit_code == 0
+
+
+def test_load_of_a_damaged_file_says_how_far_it_came(loaded: FakeGateway, tmp_path: Path) -> None:
+    path = tmp_path / "records.gz"
+    path.write_bytes(gzip.compress(b"".join(b"k%d\t%d\n" % (number, number) for number in range(30_000)))[:-9])
+
+    result = run("load", "--url", loaded.url, "--concurrency", "8", str(path))
+
+    assert result.exit_code == 1
+    assert f"{path} is cut off: its gzip has no end; all lines before " in result.stderr
+
+
+def test_load_begins_where_it_is_told_to(loaded: FakeGateway) -> None:
+    result = run("load", "--url", loaded.url, "--from-line", "3", "-", stdin=b"a\t1\nbad\nc\t3\nworse\n")
+
+    assert (result.exit_code, list(records_in(loaded))) == (1, [b"c"])
+    assert result.stderr.startswith("line 4: ")
+
+
+def test_load_that_is_stopped_says_how_to_go_on(loaded: FakeGateway) -> None:
+    """Though it waits for a pipe that gives nothing more."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "app.cli", "load", "--url", loaded.url, "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None and process.stderr is not None
+        process.stdin.write(b"a\t1\nb\t2\n")
+        process.stdin.flush()
+        eventually(lambda: len(records_in(loaded)) == 2, 20.0)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read().decode()
+
+    assert process.returncode == 130, said
+    [line] = said.splitlines()
+    assert line.startswith("stopped after loaded ") and "go on with --from-line " in line
 
 
 def test_load_names_bad_lines(gateway: FakeGateway, tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 import asyncio
-import io
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.load import LINE_BYTES_MAX, BadLine, Format, Layout, Record, Tally, load, read_records, verify
+from app.lines import LineReader
+from app.load import LINE_BYTES_MAX, BadLine, Format, Layout, Loader, Record, Tally, read_records
 from app.pipeline import PipelinedClient
 from tests.app.fake_gateway import FakeGateway, Fate
 
@@ -15,7 +16,18 @@ JSONL = Layout(Format.JSONL, "id")
 
 
 def read(text: bytes, layout: Layout) -> list[Record | BadLine]:
-    return list(read_records(io.BytesIO(text), layout))
+    return [record for batch in read_records(lines_of(text), layout) for record in batch]
+
+
+def lines_of(text: bytes) -> Iterator[list[bytes | None]]:
+    reader = LineReader(LINE_BYTES_MAX)
+    yield reader.feed(text)
+    yield reader.end()
+
+
+async def records_of(text: bytes, layout: Layout) -> AsyncIterator[list[Record | BadLine]]:
+    for batch in read_records(lines_of(text), layout):
+        yield batch
 
 
 @pytest.mark.parametrize(
@@ -106,7 +118,9 @@ def run_load(text: bytes, urls: list[str], layout: Layout = LINES, timeout_secon
         async with PipelinedClient(
             urls, timeout_seconds=timeout_seconds, keeps_session=False, sole_writer=True
         ) as client:
-            return await load(read_records(io.BytesIO(text), layout), client, 16, lambda: None, layout.content_type)
+            tally = Tally("loaded")
+            await Loader(client, 16, lambda: None).load(records_of(text, layout), tally, layout.content_type)
+            return tally
 
     return asyncio.run(run())
 
@@ -116,7 +130,9 @@ def run_verify(text: bytes, urls: list[str], timeout_seconds: float = 10.0) -> T
         async with PipelinedClient(
             urls, timeout_seconds=timeout_seconds, keeps_session=False, sole_writer=True
         ) as client:
-            return await verify(read_records(io.BytesIO(text), LINES), client, 16, lambda: None)
+            tally = Tally("verified")
+            await Loader(client, 16, lambda: None).verify(records_of(text, LINES), tally)
+            return tally
 
     return asyncio.run(run())
 
@@ -190,6 +206,9 @@ def test_a_cluster_that_stays_away_ends_the_load() -> None:
         assert tally.gave_up is not None
         assert len(gateway.requests) < 1_000
         assert tally.problems[-1].startswith("gave up at line")
+        done = tally.frontier.next_line - 1
+        assert all(b"key %d" % number in gateway.data for number in range(done))
+        assert b"key %d" % done not in gateway.data
 
 
 def test_verify_finds_what_differs_and_what_is_missing() -> None:
