@@ -168,7 +168,7 @@ newest: ## Lint, types and quick tests with the newest that pyproject.toml allow
 	rm -rf .venv-newest
 	$(PYTHON) -m venv .venv-newest
 	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --editable '.[dev,bench]'
-	touch -d 2100-01-01 .venv-newest/.installed .venv-newest/.installed-dev
+	touch .venv-newest/.installed && touch .venv-newest/.installed-dev
 	$(MAKE) VENV=.venv-newest check
 
 clean: ## Remove .venv and caches, but never data
