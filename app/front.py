@@ -32,6 +32,7 @@ from app.problems import (
     BAD_HEADER,
     BAD_REQUEST,
     BODY_TOO_LARGE,
+    DRAINING,
     HEAD_TOO_LARGE,
     INTERNAL,
     TOO_MANY_CONNECTIONS,
@@ -164,12 +165,21 @@ class FrontProtocol(LineProtocol):
             if cycle is not None and not cycle.response_started:
                 cycle.keep_alive = False
 
+    @property
+    def is_answering(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return bool(self._line)
+
     def shutdown(self) -> None:
-        """Close, once what has come in is answered: the answers of a node that drains say so."""
+        """Close, once what has come in is answered; a body that has not come in whole by now is not waited for."""
         self._is_leaving = True
-        if not self._line and self._phase == _IDLE and not self._unfinished:
+        if self._line or self._unfinished:
+            return
+        if self._phase != _BODY:
             self._deaf = True
             self.transport.close()
+        else:
+            self._refuse(Problem(DRAINING, "the node is shutting down, and the request has not come in whole"))
 
     def give_up(self) -> None:
         """Wait for no answer any longer: who asked is told that it is not known what becomes of it."""

@@ -58,7 +58,7 @@ class Server(uvicorn.Server):
         connections = self.server_state.connections
         for connection in list(connections):
             connection.shutdown()
-        await self._until(lambda: not connections, FINISH_SECONDS)
+        await self._until(lambda: not any(map(_is_answering, connections)), FINISH_SECONDS)
         for task in list(self.server_state.tasks):
             task.cancel()
         await asyncio.sleep(0)
@@ -107,3 +107,7 @@ class Server(uvicorn.Server):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_POLL_SECONDS):
                     await self.hurried.wait()
+
+
+def _is_answering(connection: object) -> bool:
+    return connection.is_answering if isinstance(connection, FrontProtocol) else True

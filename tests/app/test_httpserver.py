@@ -88,6 +88,18 @@ def test_what_is_never_answered_is_said_to_be_unknown(stopping: Running, monkeyp
         stopping.do(stopping.fake.release)
 
 
+def test_a_request_that_does_not_come_in_whole_is_refused(stopping: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(httpserver, "CALM_SECONDS", 0.05)
+    with stopping.connect() as head, stopping.connect() as body:
+        head.send(put("k")[:20])
+        body.send(put("k")[:-1])
+        stop(stopping)
+        answer = body.read_answer()
+        assert (answer.status, json.loads(answer.body)["code"]) == (503, "DRAINING")
+        assert body.is_closed() and head.is_closed()
+    assert not stopping.fake.items
+
+
 def test_a_stream_ends_with_a_place_to_go_on(stopping: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(httpserver, "CALM_SECONDS", 0.05)
     with stopping.connect() as client:
