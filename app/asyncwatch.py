@@ -8,7 +8,7 @@ from typing import Never, Self
 from app import watchstream
 from app.asyncsending import run_async
 from app.attempts import Gateways, Pause, Send
-from app.clienterrors import ClientError, InvalidArgumentTypeError, Response
+from app.clienterrors import ClientError, CompactedError, InvalidArgumentTypeError, Response
 from app.clientwatch import Change, Following
 from app.forks import never_collect, tell_of_forks
 from app.httpwire import NotAnAnswerError
@@ -96,7 +96,11 @@ class AsyncWatch:
 
     async def _advance(self) -> None:
         if self._connection is None:
-            await run_async(self._steps_of(self._following.call()), self._send, self._pause)
+            try:
+                await run_async(self._steps_of(self._following.call()), self._send, self._pause)
+            except CompactedError:
+                if not self._following.falls_back():
+                    raise
             return
         try:
             data = await self._connection.read(watchstream.SILENCE_SECONDS)

@@ -63,6 +63,9 @@ class Following:
         self._waiting: deque[Change] = deque()
         self._pause = PAUSE_SECONDS_MIN
         self._end: CompactedError | None = None
+        self._whole = after if _is_whole(after) else ""
+        self._since_whole: set[tuple[bytes, int, Kind]] = set()
+        self._told_already: set[tuple[bytes, int, Kind]] = set()
         self.id = after
         self.has_begun = False
 
@@ -90,9 +93,33 @@ class Following:
             else:
                 self._pause = PAUSE_SECONDS_MIN
                 if event.data:
-                    self._waiting.append(_change_in(event.data, event.id))
+                    self._take_in(_change_in(event.data, event.id))
+            if _is_whole(event.id):
+                self._whole = event.id
+                self._since_whole.clear()
         if not self._waiting:
             self.id = self._newest
+        return True
+
+    def _take_in(self, change: Change) -> None:
+        mark = (change.key, change.revision, change.event)
+        self._since_whole.add(mark)
+        if mark in self._told_already:
+            self._told_already.discard(mark)
+        else:
+            self._waiting.append(change)
+
+    def falls_back(self) -> bool:
+        """Go on from the last whole id, where no node knows any more what the newest, a short one, stands for.
+
+        What has come since is told again then, and left out here. False: there is no such id.
+        """
+        if _is_whole(self._newest) or not self._whole:
+            return False
+        self._newest = self._whole
+        self._parser = EventParser(self._whole)
+        self._told_already |= self._since_whole
+        self._since_whole.clear()
         return True
 
     def take(self) -> Change | None:
@@ -117,6 +144,9 @@ class Following:
         self._newest = self.id
         self._parser = EventParser(self.id)
         self._waiting.clear()
+        # What has come since is not what was handed out since.
+        self._whole = self.id if _is_whole(self.id) else ""
+        self._since_whole.clear()
 
     def lost(self) -> float:
         """The stream has ended: how many seconds to wait before the next one."""
@@ -125,6 +155,11 @@ class Following:
         self._parser = EventParser(self._newest)
         pause, self._pause = self._pause, min(2 * self._pause, PAUSE_SECONDS_MAX)
         return pause
+
+
+def _is_whole(id_: str) -> bool:
+    """Whether it needs no node to remember what it stands for."""
+    return id_.startswith("w1.")
 
 
 class _Change(msgspec.Struct):

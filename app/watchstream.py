@@ -11,7 +11,7 @@ from typing import Never, Self
 from app.attempts import Gateways, Pause, Send, Steps
 from app.blockingconnection import BlockingConnection
 from app.calls import Call
-from app.clienterrors import ClientError, InvalidArgumentTypeError, Response
+from app.clienterrors import ClientError, CompactedError, InvalidArgumentTypeError, Response
 from app.clientwatch import Change, Following
 from app.forks import tell_of_forks
 from app.httpwire import NotAnAnswerError
@@ -110,7 +110,11 @@ class Watch:
 
     def _advance(self) -> None:
         if self._connection is None:
-            run(self._steps_of(self._following.call()), self._send, self._pause)
+            try:
+                run(self._steps_of(self._following.call()), self._send, self._pause)
+            except CompactedError:
+                if not self._following.falls_back():
+                    raise
             return
         try:
             data = self._connection.read(SILENCE_SECONDS)

@@ -156,3 +156,29 @@ def test_what_is_watched_is_in_the_query_byte_for_byte() -> None:
 def test_a_watch_is_of_one_thing(wish: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         Following(**wish, after="")
+
+
+def test_a_short_id_that_all_have_forgotten_is_no_loss() -> None:
+    """It goes on from the last whole one, and leaves out what it was told since."""
+    followed = following()
+    short = [put(number).replace(b"id: w1.", b"id: w2.") for number in range(1, 6)]
+    assert not followed.falls_back()
+    followed.received(READY + short[0] + put(2) + short[2] + short[3])
+    told = [change.revision for change in take_all(followed)]
+
+    assert followed.falls_back()
+    assert followed.call().headers["Last-Event-ID"] == "w1.2"
+    assert not followed.falls_back(), "a whole id that is too old is the end"
+    # In another order, for they are of several partitions.
+    followed.received(READY.replace(b"w1.0", b"w1.2") + short[3] + short[4] + short[2])
+
+    assert told + [change.revision for change in take_all(followed)] == [1, 2, 3, 4, 5]
+
+
+def test_what_a_copy_was_not_handed_out_is_told_again() -> None:
+    followed = following()
+    followed.received(READY + put(1).replace(b"w1.", b"w2.") + put(2).replace(b"w1.", b"w2."))
+    followed.take()
+    followed.rewind()
+
+    assert not followed.falls_back(), "what lies between the whole id and the short one was not all handed out"
