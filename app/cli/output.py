@@ -29,7 +29,7 @@ def failing_output_in_one_line() -> Iterator[None]:
         mute_stdout()
         if error.errno == errno.EPIPE:
             sys.exit(1)  # who has seen enough knows that
-        raise click.ClickException(f"cannot write stdout: {output_reason(error)}") from error
+        raise click.ClickException(f"cannot write all that was asked for: {output_reason(error)}") from error
 
 
 def output_reason(error: OSError) -> str:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,41 @@ def test_an_export_survives_a_leader_and_is_the_same_in_another_cluster(
 
     assert [entry_of(line) for line in lines(again)] == [entry_of(line) for line in lines(dump)]
     assert json.loads(lines(again)[-2])["expires_in"] <= 3_600
+
+
+def test_an_export_outlives_its_only_gateway_and_the_rests_of_its_reader(cluster: Cluster) -> None:
+    """It is given one URL, learns the others, and every key comes once."""
+    wanted = fill(cluster["n1"])
+    command = [sys.executable, "-m", "app.cli", "export", "--prefix", "k/0", "--url", cluster["n1"].url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        found = [process.stdout.readline()]
+        cluster["n1"].kill()
+        found += process.stdout.readlines()
+        said = process.stderr.read()
+
+    *entries, end = [json.loads(line) for line in found]
+    assert (process.returncode, end) == (0, {"complete": True, "count": KEYS}), said
+    assert {entry["key"]: entry["value"] for entry in entries} == wanted
+    assert [entry["key"] for entry in entries] == sorted(wanted)
+
+
+def test_an_import_whose_producer_rests_goes_on(cluster: Cluster) -> None:
+    """For longer than any other body may take, which is 8 s."""
+    command = ["curl", "-sS", "-T", "-", "-X", "POST", f"{cluster['n2'].url}/v1/import"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(b'{"key":"before","value":"1"}\n')
+        process.stdin.flush()
+        rested_until = time.monotonic() + 10.0
+        while time.monotonic() < rested_until:
+            assert process.poll() is None, "it was ended"
+            time.sleep(0.1)
+        process.stdin.write(b'{"key":"after","value":"2"}\n')
+        process.stdin.close()
+        answer = json.loads(process.stdout.read())
+
+    assert answer == {"imported": 2, "failed": 0, "errors": []}
 
 
 def lines(file: Path) -> list[bytes]:
