@@ -183,7 +183,9 @@ class AsyncClient(BaseClient):
 
     def watch(self, *, key: Text | None = None, prefix: Text | None = None, after: str = "") -> AsyncWatch:
         """As Client.watch."""
-        watch = AsyncWatch(Following(key=key, prefix=prefix, after=after), self._stream_steps, self._gateways)
+        watch = AsyncWatch(
+            Following(key=key, prefix=prefix, after=after), self._stream_steps, self._gateways, self._on_pause
+        )
         self._watches.add(watch)
         return watch
 
@@ -244,11 +246,13 @@ class AsyncClient(BaseClient):
         async with self._sender.turn() as turn:
 
             async def pause(step: Pause) -> None:
-                if self._on_pause is not None:
-                    self._on_pause(step)
+                self._on_pause(step)
                 await turn.pause(step.seconds)
 
-            return await run_async(steps_of(lambda: turn.waited), self._sender.send, pause)
+            try:
+                return await run_async(steps_of(lambda: turn.waited), self._sender.send, pause)
+            finally:
+                self._on_pause(None)
 
 
 async def _awaited(lines: Iterable[bytes]) -> AsyncIterator[bytes]:

@@ -15,16 +15,17 @@ from app.httpwire import NotAnAnswerError
 from app.sending import CONNECT_SECONDS_MAX, request_of, unanswered, unreachable
 from app.streamconnection import StreamConnection
 from app.urls import place_of
-from app.watchstream import StepsOf, WatchClosedError
+from app.watchstream import OnPause, StepsOf, WatchClosedError
 
 
 class AsyncWatch:
     """Changes as they happen, for asyncio: as Watch, to be awaited."""
 
-    def __init__(self, following: Following, steps_of: StepsOf, gateways: Gateways) -> None:
+    def __init__(self, following: Following, steps_of: StepsOf, gateways: Gateways, on_pause: OnPause) -> None:
         self._following = following
         self._steps_of = steps_of
         self._gateways = gateways
+        self._on_pause = on_pause
         self._url = ""
         self._is_closed = False
         self._begin()
@@ -101,6 +102,8 @@ class AsyncWatch:
             except CompactedError:
                 if not self._following.falls_back():
                     raise
+            finally:
+                self._on_pause(None)
             return
         try:
             data = await self._connection.read(watchstream.SILENCE_SECONDS)
@@ -131,6 +134,7 @@ class AsyncWatch:
         return answer
 
     async def _pause(self, step: Pause) -> None:
+        self._on_pause(step)
         await self._sleep(step.seconds)
 
     async def _sleep(self, seconds: float) -> None:

@@ -220,7 +220,8 @@ class BaseClient(ABC):
     keeps_session     False: no tokens, for those who only read linearizably
     sole_writer       nobody else writes the keys that this client writes: plain puts and deletes need no
                       Idempotency-Key to be repeated, and the cluster no memory of them
-    on_pause          is told, before each pause between two attempts, why there is one and how much time is left
+    on_pause          is told, before each pause between two attempts, why there is one and how much time is left, and
+                      None at the end of each call
     """
 
     _is_even = False
@@ -235,7 +236,7 @@ class BaseClient(ABC):
         session: str | None = None,
         keeps_session: bool = True,
         sole_writer: bool = False,
-        on_pause: Callable[[Pause], object] | None = None,
+        on_pause: Callable[[Pause | None], object] = lambda _: None,
         rng: Random | None = None,
     ) -> None:
         """Raises: InvalidArgumentError, as are InvalidUrlError and InvalidSessionError; InvalidArgumentTypeError."""
@@ -529,7 +530,9 @@ class Client(BaseClient):
         from app.clientwatch import Following
         from app.watchstream import Watch
 
-        watch = Watch(Following(key=key, prefix=prefix, after=after), self._stream_steps, self._gateways)
+        watch = Watch(
+            Following(key=key, prefix=prefix, after=after), self._stream_steps, self._gateways, self._on_pause
+        )
         self._watches.add(watch)
         return watch
 
@@ -579,11 +582,13 @@ class Client(BaseClient):
         with self._sender.turn() as turn:
 
             def pause(step: Pause) -> None:
-                if self._on_pause is not None:
-                    self._on_pause(step)
+                self._on_pause(step)
                 turn.pause(step.seconds)
 
-            return run(steps_of(lambda: turn.waited), self._sender.send, pause)
+            try:
+                return run(steps_of(lambda: turn.waited), self._sender.send, pause)
+            finally:
+                self._on_pause(None)
 
 
 # What most never use, or need asyncio for, is imported when it is asked for: the command line cannot wait for it.

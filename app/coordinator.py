@@ -91,7 +91,7 @@ REPLICA_PATIENCE_SECONDS = 0.25
 
 # Levels at which a replica may answer that knows no leader.
 _LEADERLESS = frozenset((STALE, SESSION, BOUNDED))
-_UNREACHABLE: Mapping[Level, type[NoReplicaError | BehindError | TooStaleError | NoQuorumError]] = {
+_UNREACHABLE: Mapping[Level, type[NoReplicaError | BehindError | TooStaleError]] = {
     STALE: NoReplicaError,
     SESSION: BehindError,
     BOUNDED: TooStaleError,
@@ -581,7 +581,10 @@ class Coordinator:
 
     def _unreachable(self, request: Request) -> RaftGroupError:
         level = request.fresh.level if isinstance(request, Query) else LINEARIZABLE
-        return _UNREACHABLE.get(level, NoQuorumError)(request.partition)
+        kind = _UNREACHABLE.get(level)
+        return (
+            kind(request.partition) if kind else NoQuorumError(request.partition, self._where.away(request.partition))
+        )
 
 
 def _encode_written(call: int, result: Result | RaftGroupError) -> ReturnMessage:

@@ -22,6 +22,7 @@ from app.urls import place_of
 SILENCE_SECONDS = 25.0
 
 StepsOf = Callable[[Call[None]], Steps[None]]
+OnPause = Callable[[Pause | None], object]
 
 
 class Watch:
@@ -33,10 +34,11 @@ class Watch:
     id   from which another watch goes on right after what this one has handed out
     """
 
-    def __init__(self, following: Following, steps_of: StepsOf, gateways: Gateways) -> None:
+    def __init__(self, following: Following, steps_of: StepsOf, gateways: Gateways, on_pause: OnPause) -> None:
         self._following = following
         self._steps_of = steps_of
         self._gateways = gateways
+        self._on_pause = on_pause
         self._url = ""
         self._is_closed = False
         self._begin()
@@ -115,6 +117,8 @@ class Watch:
             except CompactedError:
                 if not self._following.falls_back():
                     raise
+            finally:
+                self._on_pause(None)
             return
         try:
             data = self._connection.read(SILENCE_SECONDS)
@@ -126,6 +130,7 @@ class Watch:
             self._closed.wait(self._following.lost())
 
     def _pause(self, step: Pause) -> None:
+        self._on_pause(step)
         self._closed.wait(step.seconds)
 
     def _send(self, step: Send) -> Response | ClientError:

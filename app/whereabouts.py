@@ -61,6 +61,11 @@ class Whereabouts:
     def trust(self, peer: str) -> None:
         self._silent.discard(peer)
 
+    def away(self, partition: PartitionId) -> list[str]:
+        """The voters to which there is no link from here, or that said nothing to what they were asked last."""
+        voters = [name for name in self._host.placement_of(partition).voters if name != self._name]
+        return [name for name in voters if not self._transport.is_up(name) or name in self._silent]
+
     # What the doors show.
 
     def locate(self, key: bytes) -> Location:

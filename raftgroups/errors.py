@@ -4,6 +4,7 @@ Every error says whether the command may have taken effect. Only where it certai
 not (`may_have_applied` is False) may the caller repeat it blindly.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from raftgroups.ids import PartitionId
@@ -25,10 +26,12 @@ class NotLeaderError(RaftGroupError):
 
 
 class NoQuorumError(RaftGroupError):
-    """No leader that reaches a majority is known for the Partition."""
+    """No leader that reaches a majority is known for the Partition; `away` are its voters that do not answer."""
 
-    def __init__(self, partition: PartitionId) -> None:
-        super().__init__(f"partition {partition} has no leader that reaches a majority")
+    def __init__(self, partition: PartitionId, away: Sequence[str] = ()) -> None:
+        verb = "does" if len(away) == 1 else "do"
+        missing = f" ({', '.join(away)} {verb} not answer)" if away else ""
+        super().__init__(f"partition {partition} has no leader that reaches a majority{missing}")
         self.partition = partition
 
 

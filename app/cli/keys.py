@@ -12,7 +12,7 @@ import click
 
 from app.calls import Changed, Entry, Number, Value, Written
 from app.cli.files import Source, SourceType
-from app.cli.talking import Command, encode_key, failing_in_one_line, gateway_options, is_in_shell, urls_of
+from app.cli.talking import Command, client_at, encode_key, gateway_options, is_in_shell
 from app.client import Client, IfMatch
 from app.rules import (
     INTEGER_MAX,
@@ -255,11 +255,7 @@ def persist(*, key: str, if_match: IfMatch, idempotency_key: str | None, **where
 @contextmanager
 def client_of(where: dict[str, Any]) -> Iterator[Client]:
     """A client of the gateways and the session of the options; what goes wrong is one line and exit code 1."""
-    url, timeout_seconds, session = (where[name] for name in ("url", "timeout_seconds", "session"))
-    with (
-        failing_in_one_line(),
-        Client(urls_of(url), timeout_seconds=timeout_seconds, waits=False, session=session) as client,
-    ):
+    with client_at(where["url"], where["timeout_seconds"], session=where["session"]) as client:
         yield client
 
 

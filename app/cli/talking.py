@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import click
 
+from app.cli.notice import Notice
 from app.client import Client, ClientError, InvalidSessionError, InvalidUrlError
 
 DEFAULT_URL = "http://127.0.0.1:8001"
@@ -43,19 +44,34 @@ def gateway_options(timeout_seconds: float) -> Callable[[Command], Command]:
 
 def talk(url: str, timeout_seconds: float, action: Callable[[Client], T]) -> T:
     """Runs one exchange with the cluster; what goes wrong is one line and exit code 1."""
-    with failing_in_one_line(), Client(urls_of(url), timeout_seconds=timeout_seconds, waits=False) as client:
+    with client_at(url, timeout_seconds) as client:
         return action(client)
+
+
+@contextmanager
+def client_at(url: str, timeout_seconds: float, *, session: str | None = None, waits: bool = False) -> Iterator[Client]:
+    """A client that says what it waits for; what goes wrong is one line and exit code 1."""
+    heard = Notice(timeout_seconds).heard
+    with (
+        failing_in_one_line(),
+        Client(urls_of(url), timeout_seconds=timeout_seconds, waits=waits, session=session, on_pause=heard) as client,
+    ):
+        yield client
 
 
 @contextmanager
 def talking_on(url: str, timeout_seconds: float) -> Iterator[Client]:
     """A client for what goes on for long: it knows all nodes, and waits for them when none can be reached."""
-    with failing_in_one_line():
-        with Client(urls_of(url), timeout_seconds=timeout_seconds, waits=False) as client:
-            client.learn()
-            urls = client.urls
-        with PatientClient(urls, timeout_seconds=timeout_seconds, attempt_seconds=timeout_seconds / 3) as client:
-            yield client
+    with client_at(url, timeout_seconds) as client:
+        client.learn()
+        urls = client.urls
+    heard = Notice(timeout_seconds).heard
+    third = timeout_seconds / 3
+    with (
+        failing_in_one_line(),
+        PatientClient(urls, timeout_seconds=timeout_seconds, attempt_seconds=third, on_pause=heard) as client,
+    ):
+        yield client
 
 
 class PatientClient(Client):

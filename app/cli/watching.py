@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from app.cli.talking import encode_key, failing_in_one_line, gateway_options, note, printable, urls_of
-from app.client import Change, Client
+from app.cli.talking import client_at, encode_key, gateway_options, note, printable
+from app.client import Change
 from app.spelling import spell_together
 
 
@@ -41,7 +41,7 @@ def watch(
     if (key is None) == (prefix is None):
         raise click.UsageError("give --key or --prefix")
     wish = {"key": encode_key(key)} if key is not None else {"prefix": encode_key(prefix) if prefix else b""}
-    with failing_in_one_line(), Client(urls_of(url), timeout_seconds=timeout_seconds) as client:
+    with client_at(url, timeout_seconds, waits=True) as client:
         changes = client.watch(**wish, after=after)
         try:
             with changes:

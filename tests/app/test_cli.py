@@ -1,9 +1,11 @@
 import gzip
 import importlib.util
 import json
+import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 import zstandard
 from click.testing import CliRunner, Result
 
-from app.cli import main
+from app.cli import main, notice
 from tests.app.fake_gateway import FakeGateway, Fate
 from tests.app.running import eventually
 
@@ -469,3 +471,37 @@ def test_every_heavy_module_is_one() -> None:
     """A name that is misspelled would be imported by nobody."""
     for name in HEAVY:
         assert importlib.util.find_spec(name) is not None, name
+
+
+@pytest.mark.parametrize(
+    ("fate", "reason"),
+    [
+        (Fate.REFUSED, "partition 7 has no leader that reaches a majority"),
+        (Fate.TOLD_TO_WAIT, "too much is on its way"),
+        (Fate.SILENT, "did not answer within 0.5 s"),
+        (Fate.CUT_BEFORE, "was lost before it answered"),
+    ],
+)
+def test_a_command_that_waits_says_once_what_for(fate: Fate, reason: str) -> None:
+    with FakeGateway(lambda *_: fate) as gateway:
+        result = run("put", "--url", gateway.url, "--timeout", "2.5", "k", "v")
+
+    told = [line for line in result.stderr.splitlines() if line.startswith("waiting: ")]
+    assert result.exit_code == 1
+    assert len(told) == 1
+    assert re.fullmatch(rf"waiting: .*{re.escape(reason)}.*; giving up in 1 s", told[0])
+
+
+def test_so_does_a_watch_that_finds_nobody(nobody: str) -> None:
+    result = run("watch", "--url", nobody, "--timeout", "2.5", "--prefix", "")
+
+    assert "waiting: cannot reach" in result.stderr.splitlines()[0]
+
+
+def test_a_command_that_is_soon_over_says_nothing_of_its_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notice, "SILENT_SECONDS", 30.0)
+    with FakeGateway(lambda _, __, count: Fate.REFUSED if count < 2 else Fate.SERVED) as gateway:
+        result = run("put", "--url", gateway.url, "k", "v")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    eventually(lambda: not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)])

@@ -514,6 +514,28 @@ def test_a_leader_that_cannot_read_its_disk_has_a_follower_read(play: Play) -> N
     play(scenario)
 
 
+@pytest.mark.parametrize(
+    ("away", "told"),
+    [
+        (set(), "partition 0 has no leader that reaches a majority"),
+        ({"n3"}, "partition 0 has no leader that reaches a majority (n3 does not answer)"),
+        ({"n2", "n3", "n5"}, "partition 0 has no leader that reaches a majority (n2, n3 do not answer)"),
+    ],
+)
+def test_who_waits_for_a_leader_is_told_who_does_not_answer(play: Play, away: set[str], told: str) -> None:
+    async def scenario(wire: Wire) -> None:
+        wire.hold(0, None, *FOUNDERS)
+        wire.down = away
+        client = Client(wire, "n1")
+        client.write()
+
+        wire.coordinators["n1"].tick(client.deadline - SECONDS + LEADER_PATIENCE_SECONDS + 0.1)
+
+        assert str(client.failure) == told
+
+    play(scenario)
+
+
 def test_a_stale_read_with_no_replica_in_reach_fails(play: Play) -> None:
     async def scenario(wire: Wire) -> None:
         wire.hosts["n1"].groups[P0].is_broken = True
