@@ -75,8 +75,8 @@ class Core(ABC):
         # A promise made before a restart is kept: see lease.py.
         self._promised_at = now if timing.lease_seconds else NEVER
         self._fresh_at: float | None = None
-        # When this node knew last that there was a leader whom a majority followed.
-        self._led_at: float | None = None
+        # When there was a leader last, as far as this node knows for certain; not when it heard of one.
+        self._led_at = NEVER
         # When the newest entry came, as far as this node was there.
         self._stored_at = now
         # Up to here the log is known to equal the leader's.
@@ -174,7 +174,7 @@ class Core(ABC):
 
     def _absence(self) -> float | None:
         """For how many seconds this node has known of no leader; None if it never did."""
-        return None if self._led_at is None else max(0.0, self._now - self._led_at)
+        return None if self._led_at == NEVER else max(0.0, self._now - self._led_at)
 
     def _hurry(self) -> None:
         """Something says that an election is needed, or may now succeed: stand soon, but keep a promise."""

@@ -41,7 +41,8 @@ class Following(Configuring):
         self._set_commit(max(self.commit_index, index))
 
     def _follow(self, leader: str, term: int) -> None:
-        self._contact = self._led_at = self._now
+        self._contact = self._now
+        self._led_at = max(self._led_at, min(self._now, self._port.met_at(leader)))
         # Leaders speak to members alone: whoever was told to go, and then this, has been added again.
         self._was_told_to_go = False
         self._deadline = self._now + self._patience

@@ -93,6 +93,9 @@ class Owner(Protocol):
     def contact(self, group: "RaftGroup", peer: str) -> Contact | None:
         """As Port.contact."""
 
+    def met_at(self, peer: str) -> float:
+        """As Port.met_at."""
+
     def elsewhere(self, job: Callable[[], ResultT], done: Callable[[ResultT | BaseException], None]) -> None:
         """Run `job` in a worker thread; `done` is told its result, or its exception."""
 
@@ -542,6 +545,9 @@ class RaftGroup(Port):
 
     def contact(self, peer: str) -> Contact | None:
         return self._owner.contact(self, peer)
+
+    def met_at(self, peer: str) -> float:
+        return self._owner.met_at(peer)
 
     def apply(self, index: LogIndex, term: Term, payload: bytes) -> None:
         results = self.machine.apply(index, term, payload)

@@ -538,6 +538,9 @@ class Host:
     def contact(self, group: RaftGroup, peer: str) -> Contact | None:
         return self._vigil.contact(group.partition, peer)
 
+    def met_at(self, peer: str) -> float:
+        return self._vigil.met_at(peer)
+
     def tell(self, peer: str, message: AnyMessage) -> None:
         self.transport.send(peer, message)
 

@@ -145,7 +145,7 @@ class Leading(Configuring):
         """Another leads, or nobody does: the reads that wait here are given up."""
         assert self._reign is not None, "a leader has a reign"
         reign, self._reign = self._reign, None
-        self._led_at = reign.followed_at(self._now)
+        self._led_at = max(self._led_at, reign.followed_at(self._now))
         for read in reign.reads.abandon():
             self._refuse(read)
 

@@ -56,6 +56,9 @@ class Port(Protocol):
     def contact(self, peer: str) -> Contact | None:
         """What was heard lately of the replica at `peer`, while both sleep."""
 
+    def met_at(self, peer: str) -> float:
+        """When something left for `peer` that it has met for certain, at the latest: so it was there then."""
+
     def send(self, peer: str, message: RaftMessage, generation: int) -> None:
         """Send once the node log has synced `generation`."""
 

@@ -100,7 +100,8 @@ class Rest(Core):
         contact = self._port.contact(self.leader)
         if contact is None:
             return
-        self._contact = self._led_at = max(contact.heard_at, NEVER if self._contact is None else self._contact)
+        self._contact = max(contact.heard_at, NEVER if self._contact is None else self._contact)
+        self._led_at = max(self._led_at, contact.met_at)
         self._fresh_at = max(contact.heard_at, NEVER if self._fresh_at is None else self._fresh_at)
         if self._timing.lease_seconds:
             self._promised_at = max(self._promised_at, contact.heard_at)

@@ -27,6 +27,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from raftgroups.ids import LogIndex, PartitionId, Term
+from raftgroups.lease import NEVER
 from raftgroups.messages import AnyMessage, Awake, Beat, Sleep, VigilMessage
 from raftgroups.pulse import Contact, Pulse
 from raftgroups.timing import Timing
@@ -139,6 +140,17 @@ class Vigil:
         is_followed = group in pair.followed
         has_agreed = group in pair.led and pair.led[group][1] <= pair.acknowledged
         return pair.pulse.contact if is_followed or has_agreed else None
+
+    def met_at(self, peer: str) -> float:
+        """When the newest message left for `peer` that it had met when what came from it last left there.
+
+        So it is not what was heard of it: that may have been on its way for long, or have waited to be read.
+        """
+        pair = self._pairs.get(peer)
+        if pair is None:
+            return NEVER
+        contact = pair.pulse.contact
+        return pair.since if contact is None else max(pair.since, contact.met_at)
 
     # What peers tell.
 

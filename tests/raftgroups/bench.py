@@ -44,6 +44,7 @@ class Bench:
         self.disk = disk or MemoryFileSystem()
         self.now = 0.0
         self.is_full = self.is_exhausted = False
+        self.meets: float | None = None
         self.sent: list[tuple[str, RaftMessage]] = []
         self.outcomes: list[Outcome] = []
         self.items: list[bytes | RaftGroupError | None] = []
@@ -81,6 +82,9 @@ class Bench:
 
     def woke(self, group: RaftGroup) -> None:
         self.woken += 1
+
+    def met_at(self, peer: str) -> float:
+        return self.now if self.meets is None else self.meets
 
     def contact(self, group: RaftGroup, peer: str) -> Contact | None:
         return self.contacts.get(peer)

@@ -314,6 +314,9 @@ class Node(Port):
         self.vigil.offer(GROUP, term, index, followers)
         return True
 
+    def met_at(self, peer: str) -> float:
+        return self.now
+
     def woke(self) -> None:
         self.vigil.withdraw(GROUP)
 
