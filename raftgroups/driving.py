@@ -44,6 +44,20 @@ class Driving(Elections, Following, Leading):
             self._know_leader(None)
             self._hurry()
 
+    def stood_still(self, since: float, now: float) -> None:
+        """This node has done nothing since then, for longer than others wait before they elect another.
+
+        What it reads next was said before, and shows no more than that it led then.
+        """
+        if self._reign is None:
+            return
+        self.wake(now)
+        self._now = now
+        self._abdicate()
+        self._led_at = since
+        if self.configuration.voters == (self._name,):
+            self._deadline = now
+
     def _pass_time(self) -> None:
         if self.is_asleep:
             return

@@ -184,6 +184,7 @@ class Host:
         self._maintenance: asyncio.TimerHandle | None = None
         self._balance = Balance(self.name)
         self._relief = Relief()
+        self._ticked_at = self._loop.time()
         self._is_closed = False
 
     @classmethod
@@ -269,6 +270,7 @@ class Host:
     def _turn(self) -> None:
         self._turn_is_due = False
         now = self._loop.time()
+        self._notice_standstill(now)
         may_propose = not self._node_log.is_syncing
         touched, self._touched_groups = self._touched_groups, {}
         for group in touched:
@@ -401,6 +403,7 @@ class Host:
     def received(self, name: str, messages: list[AnyMessage]) -> None:
         """Deliver what came in one frame; kinds are told apart by look-ups, for this is every message's way."""
         now = self._loop.time()
+        self._notice_standstill(now)
         gateway, groups, touched = self.gateway, self.groups, self._touched_groups
         for message in messages:
             kind = type(message)
@@ -576,8 +579,18 @@ class Host:
 
     # Time.
 
+    def _notice_standstill(self, now: float) -> None:
+        """When this node goes on after having stood still for long, what it led it leads no more."""
+        since = self._ticked_at
+        if now > since + self.options.timing.election_seconds_max:
+            self._ticked_at = now
+            log.warning("this node stood still for %.1f s", now - since)
+            self._each_group(self.groups.values(), lambda group: group.consensus.stood_still(since, now))
+
     def _tick(self) -> None:
         now = self._loop.time()
+        self._notice_standstill(now)
+        self._ticked_at = now
         self._clock_watch.tick()
         self._vigil.tick(now)
         self._ring(now)

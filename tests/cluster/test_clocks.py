@@ -219,6 +219,26 @@ def test_what_is_renewed_outlives_a_time_without_a_quorum(new_cluster: NewCluste
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("size", [3, 1])
+def test_what_is_renewed_outlives_all_nodes_standing_still(new_cluster: NewCluster, size: int) -> None:
+    """Whoever led reads, when it goes on, that it was followed long ago."""
+    cluster = new_cluster(size, partitions=1)
+    cluster.start()
+    put(cluster["n1"], "lock", 3)
+
+    for node in cluster:
+        node.pause()
+    time.sleep(5)
+    for node in cluster:
+        node.resume()
+    wait_until(cluster["n1"].is_ready, 10, "n1 goes on")
+    cluster.wait_ready()
+
+    assert is_there(cluster["n1"], "lock")
+    assert set(touch_while(cluster["n1"], "lock", 3, 4.0)) == {200}
+
+
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize(("grace", "survives"), [("60", True), ("1", False)])
 def test_a_cluster_that_was_off_goes_on_where_it_was_up_to_a_bound(
     new_cluster: NewCluster, grace: str, survives: bool

@@ -8,7 +8,7 @@ from raftgroups.errors import NotLeaderError
 from raftgroups.ids import LogIndex, Term
 from raftgroups.item import decode_item
 from raftgroups.level import LEASE, LINEARIZABLE, Freshness, Level
-from raftgroups.messages import Heartbeat, HeartbeatReply, ReadIndexReply, ReadIndexRequest, VoteReply
+from raftgroups.messages import Heartbeat, HeartbeatReply, ReadIndexReply, ReadIndexRequest, VoteReply, VoteRequest
 from raftgroups.timing import Timing
 from tests.raftgroups.bench import LATER, Bench, open_machine
 
@@ -214,3 +214,56 @@ def test_what_was_told_when_clocks_were_wrong_ends_in_its_time() -> None:
     bench.now += 0.4
     bench.turn()
     assert bench.group.machine.get(b"key", wait=True) is None
+
+
+def test_what_is_read_late_shows_no_leader_that_was_just_there() -> None:
+    """A node that stood still reads on what its leader said before; that it was there is known as of what it met."""
+    bench = Bench("abc")
+    consensus = bench.group.consensus
+    bench.meets = bench.now = 5.0
+    consensus.receive("b", Heartbeat(0, 1, 0, 0), bench.now)
+
+    bench.now = 15.0
+    consensus.receive("b", Heartbeat(0, 1, 0, 0), bench.now)
+    consensus.receive("c", VoteRequest(0, 2, 9, 1, probe=False, transfer=True), bench.now)
+
+    [reply] = [message for _, message in bench.sent if isinstance(message, VoteReply)]
+    assert (reply.granted, reply.absence_ms) == (True, 10_000)
+
+
+def test_a_voter_that_never_knew_a_leader_says_so() -> None:
+    bench = Bench("abc")
+
+    bench.group.consensus.receive("c", VoteRequest(0, 2, 9, 1, probe=False, transfer=False), bench.now)
+
+    [reply] = [message for _, message in bench.sent if isinstance(message, VoteReply)]
+    assert (reply.granted, reply.absence_ms) == (True, None)
+
+
+@pytest.mark.parametrize("replicas", ["abc", "a"])
+def test_a_leader_that_stood_still_leads_no_more_and_knows_since_when(replicas: str) -> None:
+    bench = lending(replicas)
+    since = bench.now
+    bench.now += 20.0
+
+    bench.group.consensus.stood_still(since, bench.now)
+    assert bench.group.leader is None
+
+    if replicas == "a":
+        bench.group.tick(bench.now)
+        bench.turn()
+        assert bench.group.is_leader
+        assert bench.group.machine.behind_ms == 20_000
+        assert bench.group.machine.get(b"key", wait=True) is not None
+    else:
+        bench.group.consensus.receive("c", VoteRequest(0, 9, 99, 1, probe=False, transfer=False), bench.now)
+        assert [message.absence_ms for _, message in bench.sent if isinstance(message, VoteReply)] == [20_000]
+
+
+def test_a_follower_that_stood_still_goes_on() -> None:
+    bench = lending("abc")
+    bench.depose()
+
+    bench.group.consensus.stood_still(bench.now, bench.now + 20.0)
+
+    assert bench.group.leader == "b"

@@ -3,6 +3,7 @@
 from collections import deque
 
 from raftgroups.ids import LogIndex, PartitionId, Term
+from raftgroups.lease import NEVER
 from raftgroups.messages import AnyMessage, Awake, Beat, Sleep
 from raftgroups.timing import Timing
 from raftgroups.vigil import SILENCE_SHARE, STANDSTILL_SECONDS, Vigil
@@ -288,3 +289,23 @@ def test_a_beat_says_whether_those_who_sleep_here_promise_their_votes() -> None:
     promised, usual = side.outbox
     assert isinstance(promised, Beat) and isinstance(usual, Beat)
     assert promised.promises and not usual.promises
+
+
+def test_what_a_peer_has_met_is_known_by_when_it_left_here_and_not_by_when_it_was_heard() -> None:
+    two = Two()
+    assert two.follower.vigil.met_at("a") == 0.0
+    assert two.follower.vigil.met_at("c") == NEVER
+    for _ in range(3):
+        for side in (two.leader, two.follower):
+            side.now += TIMING.heartbeat_seconds
+            side.tick()
+        two.deliver()
+    met_at = two.follower.vigil.met_at("a")
+    assert two.follower.now - 2 * TIMING.heartbeat_seconds <= met_at <= two.follower.now
+
+    two.leader.now += TIMING.heartbeat_seconds
+    two.leader.tick()
+    two.follower.now += 60.0
+    two.deliver()
+
+    assert two.follower.vigil.met_at("a") < two.follower.now - 59.0
