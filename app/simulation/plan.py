@@ -129,14 +129,6 @@ _FAULTS: dict[str, dict[str, Draw]] = {
 }
 
 KINDS = tuple(_FAULTS)
-# Those that neither hold up messages nor those who read them.
-SUDDEN = frozenset(
-    (
-        *("kill", "kill-some", "kill-all", "lose-power", "lose-power-some", "lose-power-everywhere", "stop"),
-        *("drift", "jump", "transfer", "flush", "compact", "forget"),
-    )
-)
-assert {name for faults in _FAULTS.values() for name in faults} >= SUDDEN, "they are faults"
 
 
 def draw_plan(

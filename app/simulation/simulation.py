@@ -11,7 +11,7 @@ from typing import Protocol
 from app.simulation.faults import Faults
 from app.simulation.network import Network
 from app.simulation.node import SimulatedNode
-from app.simulation.plan import KINDS, SUDDEN, PlannedFault, draw_plan
+from app.simulation.plan import KINDS, PlannedFault, draw_plan
 from app.simulation.scheduler import Scheduler
 from app.simulation.setting import Setting, draw_setting
 from app.simulation.trace import Trace
@@ -157,11 +157,6 @@ class Simulation:
     def rng(self, label: str) -> random.Random:
         """Chance that depends on the seed and a label alone."""
         return random.Random(f"{self.options.seed}/{label}")
-
-    @property
-    def is_sudden(self) -> bool:
-        """Whether no fault of the plan has anybody hear of something long after it was said."""
-        return all(fault.name in SUDDEN for _, fault in self._plan)
 
     def voter_sets(self, partition: int) -> list[tuple[str, ...]]:
         """Who votes in a partition, as anybody knows or believes: there may be several answers."""

@@ -53,8 +53,6 @@ class Bench:
         nodes: dict[str, SimulatedNode],
         now: Callable[[], float] = lambda: 0.0,
         setting: Setting = Setting(),  # noqa: B008  # frozen
-        *,
-        owes_grace: bool = False,
     ) -> None:
         def may_be_damaged(name: str) -> bool:
             return nodes[name].disk.is_damaged
@@ -65,9 +63,7 @@ class Bench:
         self.acknowledgements = Acknowledgements(facts)
         self.readings = Readings(facts)
         self.counters = Counters(facts)
-        self.lifetimes = Lifetimes(
-            nodes, facts, grace_seconds=setting.grace_seconds, owes_grace=owes_grace, is_wild=setting.has_wild_clocks
-        )
+        self.lifetimes = Lifetimes(nodes, facts, grace_seconds=setting.grace_seconds, is_wild=setting.has_wild_clocks)
         self._histories = Histories(self.history)
         self._stops = Stops(nodes)
         self._memberships = Memberships(facts)

@@ -64,8 +64,7 @@ class Memory:
 class Lifetimes:
     """Judges TTLs and tokens.
 
-    grace_seconds   that a reign may give at most
-    owes_grace      and that it has to give: nothing in this run makes a leader be heard of long after it has gone
+    grace_seconds   that a reign gives at most
     is_wild         nothing is promised of these clocks
     """
 
@@ -77,14 +76,12 @@ class Lifetimes:
         facts: Facts,
         *,
         grace_seconds: float = 0.0,
-        owes_grace: bool = False,
         is_wild: bool = False,
     ) -> None:
         self.checked = 0
         self._nodes = nodes
         self._facts = facts
         self._grace_seconds = grace_seconds
-        self._owes_grace = owes_grace
         self._is_wild = is_wild
         self._led_at: dict[PartitionId, float] = {}
         self._absences: dict[PartitionId, list[tuple[float, float]]] = {}
@@ -158,7 +155,7 @@ class Lifetimes:
     def _judge_end(self, partition: PartitionId, key: bytes, life: Life, passage: Passage) -> None:
         self.checked += 1
         lived = passage.at - life.asked
-        owed = self._grace_of(partition, life, passage.at) if self._owes_grace else 0.0
+        owed = self._grace_of(partition, life, passage.at)
         if lived < (life.seconds + owed) * SHORTEST - SLACK_SECONDS / 10 and not self._is_excused(
             partition, life.first, passage.index, life.asked, passage.at
         ):

@@ -214,7 +214,7 @@ def absence(story: Story, since: float, until: float) -> None:
 @pytest.mark.parametrize(("bound", "owed"), [(60.0, 4.0), (3.0, 3.0)])
 def test_a_time_without_a_leader_is_no_part_of_a_ttl_up_to_the_bound(bound: float, owed: float) -> None:
     """But for what may have gone unnoticed of it."""
-    story = Story(grace_seconds=bound, owes_grace=True)
+    story = Story(grace_seconds=bound)
     story.commit(LENT, at=0.0, told=0.0)
     absence(story, 3.0, 8.0)
 
@@ -226,16 +226,8 @@ def test_a_time_without_a_leader_is_no_part_of_a_ttl_up_to_the_bound(bound: floa
 def test_a_time_before_or_after_or_too_short_to_be_noticed_is_none_to_be_made_up_for(
     since: float, until: float
 ) -> None:
-    story = Story(grace_seconds=60.0, owes_grace=True)
+    story = Story(grace_seconds=60.0)
     absence(story, since, min(until, 10.0))
     story.commit(LENT, at=0.0, told=0.0)
-
-    story.commit(at=10.0, told=10.0)
-
-
-def test_where_messages_may_be_late_no_grace_is_owed() -> None:
-    story = Story(grace_seconds=60.0)
-    story.commit(LENT, at=0.0, told=0.0)
-    absence(story, 3.0, 8.0)
 
     story.commit(at=10.0, told=10.0)
