@@ -8,12 +8,12 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote_from_bytes
 
 import httpx
 import pytest
 from click.testing import CliRunner
 
+from app.calls import encode_key
 from app.cli import main
 from app.client import Batch, Client, ClientError, Transaction
 from raftgroups import Item
@@ -133,7 +133,7 @@ doors = pytest.mark.parametrize("door", DOORS, ids=lambda door: door.name)
 
 
 def url_of(gateway: Running, key: bytes) -> str:
-    return f"{gateway.url}/v1/kv/{quote_from_bytes(key, safe='')}"
+    return f"{gateway.url}/v1/kv/{encode_key(key)}"
 
 
 def base64_of(data: bytes) -> str:
