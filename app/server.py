@@ -84,7 +84,7 @@ def create_app(settings: Settings, coordinator: Coordinator | None = None) -> Fa
 
 def run_node(settings: Settings, warnings: Sequence[str] = ()) -> int:
     """Run one node until it is told to stop, with these warnings first. Returns the exit code of the process."""
-    configure_logs(settings.name)
+    configure_logs(settings.name, settings.log_level, settings.log_format)
     for warning in warnings:
         log.warning("%s", warning)
     if 0 < len(settings.secret) < SECRET_BYTES_WANTED:
@@ -95,7 +95,7 @@ def run_node(settings: Settings, warnings: Sequence[str] = ()) -> int:
         listener = _listen("http", settings.http)
         _listen("peer", settings.peer).close()
     except OSError as error:
-        return _fail(str(error))
+        return _fail(settings, str(error))
     with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_Node(settings, listener).run())
 
@@ -126,7 +126,7 @@ class _Node:
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled)
+            loop.add_signal_handler(number, self._signalled, number)
         serving = asyncio.create_task(self._server.serve([self._listener]))
         await self._server.listening.wait()
         host: Host | None = None
@@ -134,7 +134,7 @@ class _Node:
             host = await Host.open(self._settings.host_options(os.getpid()))
             code = await self._serve(host, serving)
         except (HostError, OSError) as error:
-            code = _fail(str(error))
+            code = _fail(self._settings, str(error))
         self._gateway.end()
         self._server.should_exit = True
         await serving
@@ -149,17 +149,18 @@ class _Node:
         _write_process_id(self._settings.data)
         self._gateway.open(Coordinator(host))
         _settle_garbage_collector()
-        log.info("%s serves http://%s from %s", self._settings.name, self._settings.http, self._settings.data)
+        settings = self._settings
+        log.info("ringkv %s serves, process %d, with %s", version("ringkv"), os.getpid(), settings.differences())
         stopping = asyncio.create_task(self._stop.wait())
         ends: set[asyncio.Future[Any]] = {stopping, serving, host.failure}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if host.failure.done():
-            return _fail(host.failure.result())
+            return _fail(self._settings, host.failure.result())
         if serving.done():
-            return _fail("the HTTP server ended")
+            return _fail(self._settings, "the HTTP server ended")
         self._gateway.drain()
-        log.info("%s was told to stop: it hands its leaderships over", self._settings.name)
+        log.info("%s hands its leaderships over", self._settings.name)
         await self._drain(host)
         return 0
 
@@ -177,8 +178,9 @@ class _Node:
             task.cancel()
         await asyncio.gather(handing_over, hurried, return_exceptions=True)
 
-    def _signalled(self) -> None:
+    def _signalled(self, number: signal.Signals) -> None:
         """Stop; asked again, stop at once; asked a third time, or before there is anything to close, just end."""
+        log.info("%s got %s, and stops", self._settings.name, number.name)
         if not self._stop.is_set():
             self._stop.set()
         elif self._server.hurried.is_set() or self._gateway.coordinator is None:
@@ -206,8 +208,11 @@ def _listen(name: str, address: str) -> socket.socket:
     return bound
 
 
-def _fail(reason: str) -> int:
+def _fail(settings: Settings, reason: str) -> int:
     """One line on stderr, and the exit code that goes with it."""
+    if settings.log_format == "json":
+        log.critical("%s", reason)
+        return 1
     print(f"ringkv: {' '.join(reason.split())}", file=sys.stderr, flush=True)  # noqa: T201  # meant for a person
     return 1
 

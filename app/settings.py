@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from app.logs import FORMATS, LEVELS
 from app.origins import parse_hosts, parse_origins
 from app.setting import Setting, SettingsError, nearest, setting, settings_of
 from raftgroups import (
@@ -220,6 +221,8 @@ class Settings:
         text="Origins of web pages, as https://example.com:8443, that may use this node as its own pages do; * is any."
         " What pages of any other origin would change is refused with 403.",
     )
+    log_level: str = setting("info", choices=LEVELS, text="The least that is logged.")
+    log_format: str = setting("text", choices=FORMATS, text="How it is logged: text for people, json for programs.")
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
@@ -293,6 +296,15 @@ class Settings:
         bounds = {item.name for item in settings_of(Limits)}
         limits = Limits(**{name: value for name, value in chosen.items() if name in bounds})
         return cls(limits=limits, **{name: value for name, value in chosen.items() if name not in bounds})
+
+    def differences(self) -> str:
+        """The settings that have no default, or another value, as NAME=VALUE; a secret is only said to be there."""
+        told = []
+        for item in ALL_SETTINGS:
+            value = getattr(self if hasattr(self, item.name) else self.limits, item.name)
+            if item.required or value != (item.default if item.default is not None else type(value)()):
+                told.append(f"{item.name}={_shown(item, value)}")
+        return " ".join(told)
 
     def host_options(self, process_id: int) -> HostOptions:
         """What the replication layer needs to know."""
@@ -429,6 +441,14 @@ SECRET_FILE = Setting(
 CONFIG = Setting("config", str, "A TOML file with any of these settings, as NAME = VALUE.", None, required=False)
 ALL_SETTINGS = (*settings_of(Settings), *settings_of(Limits))
 """Every setting; `secret_file` and `config` say where to find some of them."""
+
+
+def _shown(item: Setting, value: object) -> str:
+    if item.is_secret:
+        return "(set)"
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={address}" for name, address in value.items())
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _is_loopback(host: str) -> bool:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -213,3 +214,29 @@ def test_more_clients_than_files_are_refused_and_the_node_goes_on(tmp_path: Path
         assert (statuses.count(200), statuses.count(503)) == (64, 136)
         with Client(running.http) as client:
             assert client.ask(PUT).status == 204
+
+
+def test_a_node_tells_its_version_its_settings_and_its_end_but_no_secret(tmp_path: Path) -> None:
+    secret = "s" * 32
+    with node(tmp_path / "n1", RINGKV_SECRET=secret, RINGKV_PARTITIONS="2", RINGKV_LOG_FORMAT="json") as running:
+        running.process.terminate()
+        _, said = running.process.communicate(timeout=20)
+
+    events = [json.loads(line) for line in said.splitlines()]
+    messages = [event["message"] for event in events]
+    (first,) = (text for text in messages if text.startswith(f"ringkv {version('ringkv')} serves, process "))
+    assert f" {running.process.pid}, with name=n1 " in first
+    assert " secret=(set) partitions=2 log_format=json" in first and secret not in said
+    assert "n1 got SIGTERM, and stops" in messages and messages[-1] == "n1 has stopped"
+
+
+def test_what_ends_a_node_is_json_too(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        process = start(tmp_path / "n1", taken.getsockname()[1], free_port(), RINGKV_LOG_FORMAT="json")
+        _, said = process.communicate(timeout=20)
+
+    assert process.returncode == 1
+    event = json.loads(said.splitlines()[-1])
+    assert event["level"] == "CRITICAL" and "cannot listen on http address" in event["message"]
