@@ -146,7 +146,16 @@ class _Node:
 
     async def _serve(self, host: Host, serving: asyncio.Task[None]) -> int:
         """Serve from `host` until told to stop, or until it has failed."""
-        _write_process_id(self._settings.data)
+        try:
+            _write_process_id(self._settings.data)
+        except OSError:
+            # A full disk has no room for that either, but for what is held back.
+            host.give_up_reserve()
+            try:
+                _write_process_id(self._settings.data)
+            except OSError as error:
+                log.warning("node.pid cannot be written, so nobody finds this process by it: %s", error)
+                _forget_process_id(self._settings.data)
         self._gateway.open(Coordinator(host))
         _settle_garbage_collector()
         settings = self._settings

@@ -128,7 +128,8 @@ def prepare(data: Path, wish: Wish) -> Plan:
         raise SupervisorError(f"{nodes} nodes need {nodes} ports in a row, and {PORT_MAX} is the last")
     if len(set(ports)) < len(ports):
         raise SupervisorError("the ports for HTTP and those for the peers overlap")
-    _write_private(data / "cluster.json", json.dumps(asdict(plan), indent=2) + "\n")
+    if plan != known:
+        _write_private(data / "cluster.json", json.dumps(asdict(plan), indent=2) + "\n")
     if not (data / "secret").exists():
         _write_private(data / "secret", secrets.token_hex(32) + "\n")
     return plan

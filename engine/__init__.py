@@ -22,7 +22,8 @@ from engine.errors import (
     WouldBlockError,
     is_damage,
 )
-from engine.files import CURRENT, AppendableFile, DirectoryLock, FileSystem, OsFileSystem, ReadableFile, is_data
+from engine.files import CURRENT, AppendableFile, DirectoryLock, FileSystem, OsFileSystem, ReadableFile, Space, is_data
+from engine.headroom import is_enough
 from engine.inline import InlineExecutor
 from engine.inspect import inspect_file
 from engine.memory_files import Fault, MemoryFileSystem, PowerLostError
@@ -74,6 +75,7 @@ __all__ = [
     "Reserve",
     "SequenceNumber",
     "Snapshot",
+    "Space",
     "StallError",
     "Stats",
     "StorageError",
@@ -85,6 +87,7 @@ __all__ = [
     "inspect_file",
     "is_damage",
     "is_data",
+    "is_enough",
     "read_commit_log",
     "read_left",
     "repair_engine",

@@ -317,6 +317,11 @@ class Engine:
         self._background.request()
 
     @property
+    def unflushed_bytes(self) -> int:
+        """About what tables of all that is in memtables would take."""
+        return self._upkeep.unflushed_bytes
+
+    @property
     def headroom_bytes(self) -> int:
         """Of free disk space: with less of it, what is deleted might find no room to be removed."""
         return self._upkeep.headroom_bytes

@@ -137,6 +137,12 @@ class Upkeep:
     # Room on the disk.
 
     @property
+    def unflushed_bytes(self) -> int:
+        """About what tables of all that is in memtables would take."""
+        view = self._tree.view
+        return sum(map(_bytes_in, (view.active, *view.sealed)))
+
+    @property
     def headroom_bytes(self) -> int:
         """What should be free for flush, compaction and deletes: see headroom.py."""
         view = self._tree.view

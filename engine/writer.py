@@ -209,7 +209,7 @@ class Writer:
 
     def reclaim(self) -> None:
         """Have flush and compaction give back what was deleted, now that space is short; not too often."""
-        if not self._room.may_reclaim():
+        if self.is_closed or self._background.failure is not None or not self._room.may_reclaim():
             return
         if self._may_seal_deletes and self.active.has_deletes:
             try:

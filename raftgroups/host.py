@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from engine import BlockCache, Engine, EngineError, Options, Reserve, StorageFullError
+from engine import BlockCache, Engine, EngineError, Options, Reserve, Space, StorageFullError, is_enough
 from raftgroups.acquaintances import Acquaintances
 from raftgroups.alarms import Alarms
 from raftgroups.balance import Balance
@@ -78,6 +78,9 @@ TICK_SECONDS = 0.05
 MAINTENANCE_SECONDS = 1.0
 DRAIN_SECONDS = 2.5
 DECISION_SECONDS = 5.0
+# With more space than this no replica lacks any.
+_PLENTY_MEMTABLES = 4
+_PLENTY_BYTES = 64 << 20
 TTL_GRACE_SECONDS = 60.0
 # A group that sleeps is looked at so often while something of it is going to expire, whatever clocks do meanwhile.
 ALARM_SECONDS_MAX = 1.0
@@ -173,6 +176,7 @@ class Host:
         self._vigil = Vigil(options.timing, self)
         self._alarms = Alarms()
         self._is_looking_for_room = False
+        self._headroom_bytes = 0
         self._touched_groups: dict[RaftGroup, None] = {}
         # Those that a tick visits: all that do not sleep, or have somebody waiting.
         self._active: dict[RaftGroup, None] = {}
@@ -320,8 +324,34 @@ class Host:
             self._set_full(True, str(refused))
             return generation
 
+    @property
+    def space(self) -> Space | None:
+        """Of the disk that all of this node is on; None, if there is no end to it."""
+        return self._directory.file_system.space(self._directory.path)
+
+    def give_up_reserve(self) -> None:
+        """Something small must be written, and there is no room for it. Writes but deletes are refused from now on."""
+        self._set_full(True, "the reserve for deletes is needed")
+        self._reserve.release()
+
+    @property
+    def _is_short(self) -> bool:
+        """Whether there is less room than replicas need to give back what is deleted."""
+        return not is_enough(self.space, self._headroom_bytes)
+
+    def _find_headroom(self) -> int:
+        """What all memtables take once they are flushed, and then a compaction; 0 where there is plenty of space."""
+        options, space = self.options, self.space
+        plenty = _PLENTY_BYTES + _PLENTY_MEMTABLES * options.memtable_bytes * (len(self.groups) + 4)
+        if space is None or space.free_bytes >= plenty:
+            return 0
+        engines = [group.machine.engine for group in self.groups.values()]
+        return max((e.headroom_bytes for e in engines), default=0) + sum(e.unflushed_bytes for e in engines)
+
     def _look_for_room(self) -> None:
         """Hold the reserve again, if there is room: then writes may go on."""
+        if self._is_short:
+            return
 
         def was_tried(outcome: bool | BaseException) -> None:
             self._is_looking_for_room = False
@@ -597,19 +627,23 @@ class Host:
         self._each_group(self._active, lambda group: group.tick(now))
         if self.is_full and not self.is_exhausted:
             self._look_for_room()
+        elif not self.is_full and self._is_short:
+            self._set_full(True, "less is left than flush and compaction may need")
         if self.gateway is not None:
             self.gateway.tick(now)
         self._ticking = self._loop.call_later(TICK_SECONDS, self._tick)
 
     def _maintain(self) -> None:
+        self._headroom_bytes = self._find_headroom()
         flushed = {}
         for partition, group in self.groups.items():
             group.forget_flushed()
-            if group.machine.engine.is_full:
+            if self.is_full or group.machine.engine.is_full:
                 group.machine.engine.retry()
             flushed[partition] = min(group.machine.engine.flushed_sequence, self.snapshots.floor(partition))
         try:
-            self._node_log.drop_flushed(flushed, self.options.log_retained_bytes)
+            # A follower that fell behind can be sent a snapshot, where space is short.
+            self._node_log.drop_flushed(flushed, 0 if self.is_full else self.options.log_retained_bytes)
         except EngineError as error:
             log.warning("an old part of the node log stays: %s", error)
         if self._node_log.bytes_on_disk > self.options.log_bytes:
@@ -701,7 +735,22 @@ class Host:
 
     def warnings(self) -> list[str]:
         """What is not as it should be, though this node serves; a sentence each."""
-        return self._clock_watch.warnings()
+        return self._clock_watch.warnings() + self._warnings_of_disk()
+
+    def _warnings_of_disk(self) -> list[str]:
+        stuck = [partition for partition, group in self.groups.items() if group.machine.engine.is_full]
+        if not (self.is_full or stuck):
+            return []
+        space = self.space
+        left = f": {space.free_bytes:,} of {space.total_bytes:,} bytes are free" if space is not None else ""
+        where = "" if self.is_full else f" of partitions {', '.join(map(str, stuck))}"
+        text = f"the disk is full{left}. Puts{where} are refused here, reads and deletes go on"
+        return [f"{text}; give the disk more space, or delete what is not needed"]
+
+    def _statistics_of_disk(self) -> dict[str, float]:
+        space = self.space
+        sizes = {} if space is None else {"disk_total_bytes": space.total_bytes, "disk_free_bytes": space.free_bytes}
+        return {**sizes, "disk_full": self.is_full or any(g.machine.engine.is_full for g in self.groups.values())}
 
     def statistics(self) -> dict[str, float]:
         """Counters and gauges by name."""
@@ -710,6 +759,7 @@ class Host:
             "partitions_asleep": sum(group.consensus.is_asleep for group in self.groups.values()),
             "partition_visits_total": self._visits,
             "partitions_led": sum(group.is_leader for group in self.groups.values()),
+            **self._statistics_of_disk(),
             "partitions_damaged": sum(group.damage is not None for group in self.groups.values()),
             "partitions_stopped": sum(group.failure is not None for group in self.groups.values()),
             "peers_up": sum(peer.link is not None for peer in self.transport.peers.values()),

@@ -137,7 +137,7 @@ class NodeLog:
         self._has_unsynced_removal = False
         file_system.create_directory(directory)
         self._replay()
-        self._writer = self._start_segment()
+        self._writer = self._start_or_continue()
         self._writer.sync()
 
     @property
@@ -264,6 +264,15 @@ class NodeLog:
         self._writer.sync()
         full, self._writer = self._writer, self._start_segment()
         full.close()
+
+    def _start_or_continue(self) -> CommitLogWriter:
+        """A new segment; on a full disk the newest goes on, which is whole now. Raises: StorageError."""
+        try:
+            return self._start_segment()
+        except StorageFullError:
+            if not self._segments:
+                raise
+            return CommitLogWriter(self._file_system, self._segments[-1].path)
 
     def _start_segment(self) -> CommitLogWriter:
         """Begin a new file. Its first frame repeats the hard states, so that dropping older ones forgets no vote."""

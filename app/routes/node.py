@@ -10,6 +10,8 @@ from app.routes.responses import gateway_of, problems
 
 router = APIRouter(tags=["cluster"])
 
+_NUMBERS = ("partitions_held", "partitions_led", "records", "stored_bytes", "disk_free_bytes", "disk_total_bytes")
+
 
 class NodeReport(BaseModel):
     """One node, about itself. Numbers are null until it has opened its data."""
@@ -26,6 +28,9 @@ class NodeReport(BaseModel):
         examples=[120_000], description="Keys and notes about them, in all replicas here; deletions are subtracted"
     )
     stored_bytes: int | None = Field(examples=[52_428_800], description="Of tables and of the log")
+    disk_free_bytes: int | None = Field(examples=[8_589_934_592], description="Of the disk that its data is on")
+    disk_total_bytes: int | None = Field(examples=[68_719_476_736])
+    disk_full: bool | None = Field(examples=[False], description="Whether puts are refused for lack of space")
 
 
 @router.get("/v1/node", summary="This node", responses=problems(400))
@@ -39,6 +44,7 @@ async def node(request: Request) -> NodeReport:
         "partitions_led": counts["partitions_led"],
         "records": max(0, counts["engine_memtable_records"] + counts["engine_records"] - counts["engine_tombstones"]),
         "stored_bytes": counts["engine_table_bytes"] + counts["node_log_bytes"],
+        **{name: counts[name] for name in ("disk_free_bytes", "disk_total_bytes") if name in counts},
     }
     return NodeReport(
         name=gateway.settings.name,
@@ -47,9 +53,6 @@ async def node(request: Request) -> NodeReport:
         ready=not reasons,
         reasons=reasons,
         warnings=gateway.warnings(),
-        **(
-            {name: int(number) for name, number in held.items()}
-            if held
-            else dict.fromkeys(("partitions_held", "partitions_led", "records", "stored_bytes"))
-        ),
+        disk_full=bool(counts["disk_full"]) if counts is not None else None,
+        **{**dict.fromkeys(_NUMBERS), **{name: int(number) for name, number in (held or {}).items()}},
     )

@@ -174,7 +174,13 @@ class FakeCoordinator:
 
     def statistics(self) -> Mapping[str, float]:
         held = {"partitions_held": len(self.leaders), "partitions_led": 2.0, "engine_memtable_records": len(self.items)}
-        sizes = {"engine_records": 0.0, "engine_tombstones": 0.0, "engine_table_bytes": 7.0, "node_log_bytes": 3.0}
+        sizes = {
+            "engine_records": 0.0,
+            "engine_tombstones": 0.0,
+            "engine_table_bytes": 7.0,
+            "node_log_bytes": 3.0,
+            "disk_full": 0.0,
+        }
         return {"writes_total": self.revision, "items": len(self.items), **held, **sizes}
 
     def release(self) -> None:
