@@ -210,6 +210,7 @@ class Coordinator:
     def statistics(self) -> Mapping[str, float]:
         """Counters and gauges by name, for /metrics."""
         return {
+            "partitions_leaderless": self._where.leaderless(),
             "requests_open": len(self._open),
             "requests_parked": sum(map(len, self._parked.values())),
             "requests_forwarded_total": self._forwarded,

@@ -17,11 +17,13 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True)
 class PartitionView:
-    """One partition, as its replica here sees it; term and indexes are 0 where there is none.
+    """One partition: as its replica here sees it, or as its leader told this node, which holds none.
 
     replicas  the voters: the nodes whose majority decides
     learners  nodes that are being filled before they vote
     target    what the voters shall be; equal to `replicas`, in any order, when nothing is to be done
+    term, commit_index, applied_index   of the replica here, or of the leader; 0 where nobody has told yet
+    age_ms    how long ago that was so, 0 for a leader here; None where nobody has told yet
     """
 
     id: int
@@ -32,6 +34,7 @@ class PartitionView:
     term: int
     commit_index: int
     applied_index: int
+    age_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,10 @@ class ClusterView:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a key lives."""
+    """Where a key lives; term and age as in PartitionView."""
 
     partition: int
     replicas: tuple[str, ...]
     leader: str | None
+    term: int
+    age_ms: int | None

@@ -8,6 +8,9 @@ from raftgroups import Host, PartitionId, RaftGroup
 class Whereabouts:
     """Replicas move and leaderships change at run time: nothing of it is kept but hints.
 
+    Who leads what is not held here its leader tells again and again. A hint, of somebody who was asked and does not
+    lead, may be newer: it is where to ask next.
+
     Invariant: a hint counts only as long as the placement under which it came.
     """
 
@@ -33,8 +36,8 @@ class Whereabouts:
         group = self.replica(partition)
         if group is not None:
             return group.leader
-        hint = self._hint(partition)
-        return hint if hint is not None and self._transport.is_up(hint) else None
+        names = (self._told(partition), self._hint(partition))
+        return next((name for name in names if name is not None and self._transport.is_up(name)), None)
 
     def learn(self, partition: PartitionId, leader: str) -> None:
         """Somebody said, or showed, who leads."""
@@ -44,13 +47,14 @@ class Whereabouts:
         """The peer to ask: the leader as far as known; without a replica here, any that may know or answer."""
         partition, refused_by, is_up = request.partition, request.refused_by, self._transport.is_up
         group = self.replica(partition)
-        leader = group.leader if group is not None else self._hint(partition)
-        is_doubtful = group is None and leader in self._silent
-        if leader is not None and leader not in refused_by and is_up(leader) and not is_doubtful:
-            return leader
+        leaders = (group.leader,) if group is not None else (self._told(partition), self._hint(partition))
+        for leader in leaders:
+            is_doubtful = group is None and leader in self._silent
+            if leader is not None and leader not in refused_by and is_up(leader) and not is_doubtful:
+                return leader
         if group is not None and (request.may_apply or self._name not in refused_by):
             return None  # the replica here will know the next leader as soon as any
-        names = (leader, *self._host.placement_of(partition).voters)
+        names = (*leaders, *self._host.placement_of(partition).voters)
         able = [name for name in names if name and name != self._name and name not in refused_by and is_up(name)]
         return min(able, key=self._silent.__contains__, default=None)
 
@@ -68,9 +72,14 @@ class Whereabouts:
 
     # What the doors show.
 
+    def leaderless(self) -> int:
+        """Of how many partitions, held here or not, this node knows no leader."""
+        return sum(self.leader_of(PartitionId(number)) is None for number in range(self._topology.partitions))
+
     def locate(self, key: bytes) -> Location:
         partition = self.partition_of(key)
-        return Location(partition, self._host.placement_of(partition).voters, self.leader_of(partition))
+        known = self._view_partition(partition)
+        return Location(partition, known.replicas, known.leader, known.term, known.age_ms)
 
     def replicas(self, partition: PartitionId) -> Replicas:
         placement = self._host.placement_of(partition)
@@ -109,12 +118,17 @@ class Whereabouts:
     def _view_partition(self, partition: PartitionId) -> PartitionView:
         replicas = self.replicas(partition)
         makeup = (replicas.voters, replicas.learners, replicas.target)
-        group = self._groups.get(partition)
-        if group is None:
-            return PartitionView(partition, self.leader_of(partition), *makeup, 0, 0, 0)
-        consensus = group.consensus
-        numbers = (consensus.term, consensus.commit_index, consensus.applied_index)
-        return PartitionView(partition, group.leader, *makeup, *numbers)
+        known = self._host.leadership_of(partition)
+        if known is None:
+            return PartitionView(partition, self.leader_of(partition), *makeup, 0, 0, 0, None)
+        leader = known.leader or self.leader_of(partition)
+        numbers = (known.term, known.commit_index, known.applied_index)
+        return PartitionView(partition, leader, *makeup, *numbers, known.age_ms(self._host.now()))
+
+    def _told(self, partition: PartitionId) -> str | None:
+        """Who leads what is not held here, as its leader has told."""
+        known = self._host.leadership_of(partition)
+        return known.leader if known is not None else None
 
     def _hint(self, partition: PartitionId) -> str | None:
         found = self._hints.get(partition)

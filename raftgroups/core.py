@@ -129,6 +129,10 @@ class Core(ABC):
         """When the newest entry of the log came, or this replica was opened, if that was later."""
         return self._stored_at
 
+    def absence(self, now: float) -> float | None:
+        """For how many seconds this node has heard of no leader; None if it never did."""
+        return None if self._led_at == NEVER else max(0.0, now - self._led_at)
+
     # What PySyncObj keeps or starts.
 
     @abstractmethod
@@ -171,10 +175,6 @@ class Core(ABC):
         timing = self._timing
         self._patience = self._rng.uniform(timing.election_seconds_min, timing.election_seconds_max)
         self._deadline = self._now + self._patience
-
-    def _absence(self) -> float | None:
-        """For how many seconds this node has known of no leader; None if it never did."""
-        return None if self._led_at == NEVER else max(0.0, self._now - self._led_at)
 
     def _hurry(self) -> None:
         """Something says that an election is needed, or may now succeed: stand soon, but keep a promise."""

@@ -35,7 +35,7 @@ class Elections(Core):
         self._tally = Tally(request, self.configuration.voters, self._now)
         for peer in asked:
             self._send(peer, request)
-        self._count_vote(self._tally, self._name, self._absence())
+        self._count_vote(self._tally, self._name, self.absence(self._now))
 
     def _count_vote(self, tally: Tally, voter: str, absence: float | None) -> None:
         tally.grant(voter, absence)
@@ -67,7 +67,7 @@ class Elections(Core):
             self._tally = None
             self._await_leader()
         term = request.term if ballot.granted else self.term
-        absence = self._absence() if ballot.granted else None
+        absence = self.absence(self._now) if ballot.granted else None
         absence_ms = None if absence is None else int(absence * 1000)
         self._send(sender, VoteReply(self._group, term, request.probe, ballot.granted, absence_ms))
 

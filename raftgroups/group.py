@@ -388,6 +388,13 @@ class RaftGroup(Port):
             return
         self._elsewhere(job, done)
 
+    def leader_age(self, now: float) -> float | None:
+        """Seconds since this replica knew for certain who leads: 0 for a leader; None, if it never knew."""
+        if self.is_leader:
+            return 0.0
+        self.consensus.refresh(now)
+        return self.consensus.absence(now)
+
     def staleness_ms(self, now: float) -> int:
         """How old what this replica has applied is, counted from when it last heard that it has all.
 

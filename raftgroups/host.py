@@ -34,6 +34,7 @@ from raftgroups.group import RaftGroup
 from raftgroups.grouptime import GroupTime
 from raftgroups.ids import LogIndex, PartitionId, Term
 from raftgroups.journal import GroupLog
+from raftgroups.leaderships import Leadership, Leaderships
 from raftgroups.link import Self
 from raftgroups.machine import Machine
 from raftgroups.membership import Configuration
@@ -49,6 +50,8 @@ from raftgroups.messages import (
     BulkWriteCall,
     CallMessage,
     FailureReturn,
+    Lead,
+    Leads,
     Placement,
     ReturnMessage,
     Sleep,
@@ -174,6 +177,7 @@ class Host:
         )
         self.groups = self._replicas.groups
         self._vigil = Vigil(options.timing, self)
+        self._leaderships = Leaderships(self.topology.partitions, self._lead_for, self.transport.send)
         self._alarms = Alarms()
         self._is_looking_for_room = False
         self._headroom_bytes = 0
@@ -289,6 +293,7 @@ class Host:
                 self._active.pop(group, None)
             else:
                 self._active[group] = None
+        self._leaderships.changed(group.partition for group in touched)
         # Answers do not wait for a sync that is none of their business.
         self.transport.flush()
         if self._node_log.has_gathered and not self._node_log.is_syncing and not self._commit_is_due:
@@ -418,6 +423,7 @@ class Host:
         self._clock_watch.peer_up(name)
         for placement in self.placements.changed():
             self.transport.send(name, placement)
+        self._leaderships.link_up(name, self.groups)
         self._vigil.link_up(name, now)
         self._each_group(self.groups.values(), lambda group: group.consensus.link_up(name, now))
 
@@ -427,6 +433,7 @@ class Host:
         self.snapshots.peer_lost(name)
         self._each_group(self.groups.values(), lambda group: group.consensus.link_lost(name, now))
         self._vigil.link_lost(name)
+        self._leaderships.link_lost(name)
         if self.gateway is not None:
             self.gateway.peer_lost(name)
 
@@ -452,6 +459,9 @@ class Host:
                 continue
             if kind in VIGIL_KINDS:
                 self._vigil.received(name, message, now)  # type: ignore[arg-type]  # as just looked up
+                continue
+            if kind is Leads:
+                self._told_of_leaders(name, message, now)  # type: ignore[arg-type]  # as just looked up
                 continue
             group = groups.get(message.group)  # type: ignore[union-attr, arg-type]  # all others have one
             if kind is Placement:
@@ -623,6 +633,7 @@ class Host:
         self._ticked_at = now
         self._clock_watch.tick()
         self._vigil.tick(now)
+        self._leaderships.tick(now)
         self._ring(now)
         self._each_group(self._active, lambda group: group.tick(now))
         if self.is_full and not self.is_exhausted:
@@ -667,6 +678,32 @@ class Host:
         self._leadership_moved.set()
         if self.gateway is not None:
             self.gateway.leader_changed(group.partition)
+
+    def leadership_of(self, partition: PartitionId) -> Leadership | None:
+        """Who leads `partition`, which may not be held here, and how far it has got; None if nobody ever told."""
+        now = self._loop.time()
+        group = self.groups.get(partition)
+        if group is None or group.failure is not None:
+            return self._leaderships.of(partition, now)
+        age, consensus = group.leader_age(now), group.consensus
+        at = now - age if age is not None else None
+        return Leadership(group.leader, consensus.term, consensus.commit_index, consensus.applied_index, at)
+
+    def now(self) -> float:
+        """Loop time."""
+        return self._loop.time()
+
+    def _lead_for(self, partition: PartitionId, peer: str) -> Lead | None:
+        group = self.groups.get(partition)
+        if group is None or not group.is_leader or peer in group.consensus.configuration.members:
+            return None
+        consensus = group.consensus
+        return Lead(partition, consensus.term, consensus.commit_index, consensus.applied_index)
+
+    def _told_of_leaders(self, peer: str, message: Leads, now: float) -> None:
+        for partition in self._leaderships.heard(peer, message, now):
+            if self.gateway is not None:
+                self.gateway.leader_changed(partition)
 
     async def transfer(self, partition: PartitionId, node: str) -> None:
         """Have `node` lead `partition`; returns once it does. Raises: NotLeaderError, if this node does not lead."""

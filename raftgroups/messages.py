@@ -237,6 +237,23 @@ class Awake(Message, frozen=True, tag=19):
     term: int
 
 
+class Lead(msgspec.Struct, frozen=True, array_like=True):
+    """A group that the sender leads, or leads no more, and how far it has got."""
+
+    group: int
+    term: int
+    commit: int
+    applied: int
+    has_ended: bool = False
+
+
+class Leads(Message, frozen=True, tag=27):
+    """Leader → node without a replica: what has changed; with `is_all` nothing else has since such a one."""
+
+    leads: list[Lead]
+    is_all: bool
+
+
 class WriteCall(Message, frozen=True, tag=20):
     """Gateway → leader: propose `command` (encoded) for `partition`."""
 
@@ -423,7 +440,9 @@ CallMessage = (
     WriteCall | ReadCall | TransferCall | TargetCall | ScanCall | BulkWriteCall | BulkReadCall | WatchCall | WatchNote
 )
 ReturnMessage = WriteReturn | ReadReturn | FailureReturn | ScanReturn | BulkWriteReturn | BulkReadReturn | WatchReturn
-AnyMessage = RaftMessage | SnapshotMessage | VigilMessage | Placement | ClockMessage | CallMessage | ReturnMessage
+AnyMessage = (
+    RaftMessage | SnapshotMessage | VigilMessage | Placement | Leads | ClockMessage | CallMessage | ReturnMessage
+)
 
 CLOCK_KINDS = frozenset(get_args(ClockMessage))
 CALL_KINDS = frozenset(get_args(CallMessage))

@@ -17,7 +17,7 @@ PURE = {
     *("raftgroups/" + name for name in ("idempotency.py", "replication.py", "votes.py")),
     *("raftgroups/" + name for name in ("readindex.py", "membership.py", "lease.py", "reign.py")),
     *("raftgroups/" + name for name in ("placements.py", "wallclocks.py", "leaderclock.py", "grouptime.py")),
-    *("raftgroups/" + name for name in ("placements.py", "pulse.py", "vigil.py", "alarms.py")),
+    *("raftgroups/" + name for name in ("placements.py", "pulse.py", "vigil.py", "alarms.py", "leaderships.py")),
     *("engine/" + name for name in ("record.py", "coding.py", "bloom.py", "block.py")),
     *("engine/" + name for name in ("memtable.py", "merge.py", "version.py")),
     *("engine/" + name for name in ("compaction.py", "cache.py", "openblock.py", "rowcache.py", "sortedkeys.py")),

@@ -12,6 +12,10 @@ from app.routes.responses import gateway_of, problem_response, problems, raw_tar
 router = APIRouter(tags=["cluster"])
 
 _LOCATE = b"/v1/locate/"
+_AGE = (
+    "How many milliseconds ago this node knew for certain that it was so: 0 where it leads itself, null where nobody"
+    " has told it yet"
+)
 
 
 class NodeModel(BaseModel):
@@ -30,6 +34,9 @@ class NodeModel(BaseModel):
 class PartitionModel(BaseModel):
     """One partition: its leader, if known, who holds it, and what this node knows of its log.
 
+    A node that holds a replica says what that knows. Any other says what the leader has told it, about twice a second
+    and at once when the leader is another.
+
     `replicas` vote. `learners` are filled before they do. `target` is what the voters shall be.
     """
 
@@ -43,6 +50,7 @@ class PartitionModel(BaseModel):
     term: int = Field(examples=[3])
     commit_index: int = Field(examples=[120])
     applied_index: int = Field(examples=[120])
+    age_ms: int | None = Field(examples=[140], description=_AGE)
 
 
 class ClusterModel(BaseModel):
@@ -64,6 +72,8 @@ class LocationModel(BaseModel):
     partition: int = Field(examples=[7])
     replicas: list[str] = Field(examples=[["n1", "n2", "n3"]])
     leader: str | None = Field(examples=["n1"])
+    term: int = Field(examples=[3])
+    age_ms: int | None = Field(examples=[140], description=_AGE)
 
 
 @router.get("/v1/cluster", summary="Nodes and partitions", response_model=ClusterModel, responses=problems(400, 503))

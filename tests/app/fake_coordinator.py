@@ -128,7 +128,7 @@ class FakeCoordinator:
 
     def locate(self, key: bytes) -> Location:
         partition = self.partition_of(key)
-        return Location(partition, NODES, self.leaders[partition])
+        return Location(partition, NODES, self.leaders[partition], 1, 0)
 
     def cluster(self) -> ClusterView:
         nodes = tuple(
@@ -144,7 +144,8 @@ class FakeCoordinator:
         )
         partitions = tuple(
             PartitionView(
-                PartitionId(number), leader, NODES, (), self.targets.get(number, NODES), 1, self.revision, self.revision
+                *(PartitionId(number), leader, NODES, (), self.targets.get(number, NODES), 1),
+                *(self.revision, self.revision, 0),
             )
             for number, leader in self.leaders.items()
         )

@@ -29,6 +29,7 @@ from raftgroups import (
     encode_item,
 )
 from raftgroups.group import Admitted, Refused
+from raftgroups.leaderships import Leadership
 from raftgroups.schema import USER
 from raftgroups.span import take_piece
 
@@ -260,6 +261,17 @@ class FakeHost:
         self.is_draining = False
         self.done: list[object] = []
         self.refusal: Exception | None = None
+        self.told: dict[PartitionId, Leadership] = {}
+
+    def now(self) -> float:
+        return 100.0
+
+    def leadership_of(self, partition: PartitionId) -> Leadership | None:
+        group = self.groups.get(partition)
+        if group is None:
+            return self.told.get(partition)
+        consensus = group.consensus
+        return Leadership(group.leader, consensus.term, consensus.commit_index, consensus.applied_index, 100.0)
 
     def placement_of(self, partition: PartitionId) -> Placement:
         return self.placements.get(partition, Placement(partition, 0, self.topology.replicas_of(partition)))

@@ -14,6 +14,7 @@ from raftgroups import (
     FailureReturn,
     Freshness,
     Level,
+    LogIndex,
     NoQuorumError,
     NoReplicaError,
     NotLeaderError,
@@ -27,11 +28,13 @@ from raftgroups import (
     Reading,
     Result,
     TargetCall,
+    Term,
     TooStaleError,
     WriteCall,
     WriteReturn,
     Written,
 )
+from raftgroups.leaderships import Leadership
 from tests.app.fake_host import Wire
 
 NAMES = ("n1", "n2", "n3", "n4", "n5")
@@ -167,6 +170,68 @@ def test_who_answers_a_write_leads(play: Play) -> None:
         assert wire.coordinators["n4"].cluster().partitions[0].leader == "n1"
         wire.lose("n1")
         assert wire.coordinators["n4"].cluster().partitions[0].leader is None
+
+    play(scenario)
+
+
+def told(leader: str | None, at: float = 99.5) -> Leadership:
+    return Leadership(leader, Term(7), LogIndex(30), LogIndex(29), at)
+
+
+def test_a_node_without_a_replica_shows_what_the_leader_told_it(play: Play) -> None:
+    async def scenario(wire: Wire) -> None:
+        wire.hosts["n4"].told[P0] = told("n1")
+        where, client = wire.coordinators["n4"], Client(wire, "n4")
+
+        view = where.cluster().partitions[0]
+        assert (view.leader, view.term, view.commit_index, view.applied_index, view.age_ms) == ("n1", 7, 30, 29, 500)
+        location = where.locate(client.key)
+        assert (location.leader, location.term, location.age_ms) == ("n1", 7, 500)
+
+        wire.lose("n1")
+        wire.hosts["n4"].told[P0] = told(None)
+        assert where.locate(client.key).leader is None
+
+    play(scenario)
+
+
+def test_nobody_has_told_anything_yet(play: Play) -> None:
+    async def scenario(wire: Wire) -> None:
+        view = wire.coordinators["n4"].cluster().partitions[0]
+
+        assert wire.coordinators["n4"].statistics()["partitions_leaderless"] == 4
+        assert wire.coordinators["n1"].statistics()["partitions_leaderless"] < 4
+        assert (view.leader, view.term, view.commit_index, view.applied_index, view.age_ms) == (None, 0, 0, 0, None)
+
+    play(scenario)
+
+
+def test_the_first_request_to_what_is_not_held_here_goes_straight_to_its_leader(play: Play) -> None:
+    async def scenario(wire: Wire) -> None:
+        wire.hold(0, "n3", "n1", "n2", "n3")
+        wire.hosts["n4"].told[P0] = told("n3")
+
+        client = Client(wire, "n4")
+        client.write()
+        wire.deliver()
+
+        assert wire.asked("n4") == ["n3"]
+
+    play(scenario)
+
+
+def test_whoever_was_told_of_is_asked_once_and_then_whom_it_names(play: Play) -> None:
+    """What a leader told may be a moment old."""
+
+    async def scenario(wire: Wire) -> None:
+        wire.hold(0, "n3", "n1", "n2", "n3")
+        wire.hosts["n4"].told[P0] = told("n2")
+
+        client = Client(wire, "n4")
+        client.write()
+        wire.deliver()
+
+        assert wire.asked("n4") == ["n2", "n3"]
 
     play(scenario)
 

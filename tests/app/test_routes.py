@@ -50,6 +50,7 @@ def test_the_cluster(client: httpx.Client) -> None:
         "term": 1,
         "commit_index": 0,
         "applied_index": 0,
+        "age_ms": 0,
     }
 
 
@@ -59,6 +60,8 @@ def test_where_a_key_lives(client: httpx.Client, key: str, partition: int) -> No
         "partition": partition,
         "replicas": ["n1", "n2", "n3"],
         "leader": "n1",
+        "term": 1,
+        "age_ms": 0,
     }
 
 

@@ -138,3 +138,44 @@ def test_a_replica_that_stops_in_its_sleep_is_not_believed_any_more(tmp_path: Pa
             await nodes.until(lambda: any(group.is_leader for group in others))
 
     run(scenario())
+
+
+def test_every_node_knows_who_leads_what_it_does_not_hold(tmp_path: Path) -> None:
+    """Also while all sleep; and soon after a leader was lost it is the new one."""
+
+    async def scenario() -> None:
+        names = ("n1", "n2", "n3", "n4", "n5")
+        async with cluster(tmp_path, *names, partitions=8, timing=TIMING) as nodes:
+            loop = asyncio.get_running_loop()
+
+            def are_known() -> bool:
+                for number in range(8):
+                    leader = nodes.leader(PartitionId(number))
+                    for host in nodes.hosts.values():
+                        known = host.leadership_of(PartitionId(number))
+                        if known is None or known.leader != leader.name or known.at is None:
+                            return False
+                        if known.commit_index != leader.groups[PartitionId(number)].consensus.commit_index:
+                            return False
+                        if loop.time() - known.at > 1.0:
+                            return False
+                return True
+
+            await all_asleep(nodes)
+            await nodes.until(are_known)
+            before = loop.time()
+            await nodes.until(lambda: loop.time() > before + 3.0)
+            await nodes.until(are_known)
+
+            lost = nodes.leader(P0).name
+            await nodes.stop(lost)
+            await nodes.until(
+                lambda: all(
+                    known is None or known.leader != lost
+                    for known in (host.leadership_of(P0) for host in nodes.hosts.values())
+                )
+            )
+            await nodes.ready()
+            await nodes.until(are_known)
+
+    run(scenario())
