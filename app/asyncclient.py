@@ -205,9 +205,9 @@ class AsyncClient(BaseClient):
         """As Client.replicas."""
         return await self._ask(calls.replicas(partition))
 
-    async def place(self, partition: int, nodes: Sequence[str]) -> dict[str, Any]:
+    async def place(self, partition: int, nodes: Sequence[str], *, allow_fewer: bool = False) -> dict[str, Any]:
         """As Client.place."""
-        return await self._ask(calls.place(partition, nodes))
+        return await self._ask(calls.place(partition, nodes, allow_fewer=allow_fewer))
 
     async def transfer(self, partition: int, node: str) -> dict[str, Any]:
         """As Client.transfer."""

@@ -18,6 +18,7 @@ from app.arguments import (
     Text,
     read_condition,
     read_content_type,
+    read_flag,
     read_freshness,
     read_idempotency_key,
     read_integer,
@@ -213,8 +214,9 @@ def replicas(partition: int) -> Call[dict[str, Any]]:
     return Call("GET", _of_partition(partition, "replicas"), _read_replicas, takes_session=False)
 
 
-def place(partition: int, nodes: Sequence[str]) -> Call[dict[str, Any]]:
-    body = json.dumps({"nodes": read_names("nodes", nodes)}).encode()
+def place(partition: int, nodes: Sequence[str], *, allow_fewer: bool = False) -> Call[dict[str, Any]]:
+    fewer = {"allow_fewer": True} if read_flag("allow_fewer", allow_fewer) else {}
+    body = json.dumps({"nodes": read_names("nodes", nodes), **fewer}).encode()
     return _manage("PUT", _of_partition(partition, "replicas"), _read_replicas, body)
 
 

@@ -552,9 +552,12 @@ class Client(BaseClient):
         """Who holds a partition."""
         return self._ask(calls.replicas(partition))
 
-    def place(self, partition: int, nodes: Sequence[str]) -> dict[str, Any]:
-        """Have these nodes hold a partition; the answer is that of `replicas`, and the moves come after it."""
-        return self._ask(calls.place(partition, nodes))
+    def place(self, partition: int, nodes: Sequence[str], *, allow_fewer: bool = False) -> dict[str, Any]:
+        """Have these nodes hold a partition; the answer is that of `replicas`, and the moves come after it.
+
+        allow_fewer   they may be fewer than the cluster's replication factor
+        """
+        return self._ask(calls.place(partition, nodes, allow_fewer=allow_fewer))
 
     def transfer(self, partition: int, node: str) -> dict[str, Any]:
         """Have one of its nodes lead a partition."""

@@ -49,10 +49,14 @@ class Replicas:
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """The whole cluster, as seen from one node."""
+    """The whole cluster, as seen from one node.
+
+    replication_factor   how many nodes are to hold each partition
+    """
 
     cluster_id: str
     epoch: int
+    replication_factor: int
     nodes: tuple[NodeView, ...]
     partitions: tuple[PartitionView, ...]
 

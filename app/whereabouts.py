@@ -101,6 +101,7 @@ class Whereabouts:
         return ClusterView(
             topology.cluster_id,
             topology.epoch,
+            topology.replication_factor,
             tuple(self._view_node(member.name, member.peer, member.zone) for member in topology.members),
             tuple(self._view_partition(PartitionId(number)) for number in range(topology.partitions)),
         )

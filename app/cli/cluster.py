@@ -78,9 +78,17 @@ def status(*, url: str, timeout_seconds: float, shows_all: bool, as_json: bool) 
 @click.argument("partition", type=PartitionNumber(min=0))
 @click.argument("nodes", type=NodeName(), nargs=-1, metavar="[NODE]...")
 @click.option("--wait", "waits", is_flag=True, help="Come back only when the replicas have moved.")
+@click.option("--allow-fewer", is_flag=True, help="Name fewer nodes than the cluster keeps copies of each partition.")
 @json_option
 def replicas(
-    *, url: str, timeout_seconds: float, partition: int, nodes: tuple[str, ...], waits: bool, as_json: bool
+    *,
+    url: str,
+    timeout_seconds: float,
+    partition: int,
+    nodes: tuple[str, ...],
+    waits: bool,
+    allow_fewer: bool,
+    as_json: bool,
 ) -> None:
     """Show which nodes hold PARTITION; or give it to the nodes that are named, and to no others.
 
@@ -95,7 +103,7 @@ def replicas(
     from app.replicas import format_replicas, wait_moved
 
     def run(client: Client) -> dict[str, Any]:
-        now = client.place(partition, nodes) if nodes else client.replicas(partition)
+        now = client.place(partition, nodes, allow_fewer=allow_fewer) if nodes else client.replicas(partition)
         return wait_moved(client, now, nodes, timeout_seconds) if waits else now
 
     found = talk(url, timeout_seconds, run)

@@ -60,6 +60,7 @@ class ClusterModel(BaseModel):
 
     cluster_id: str
     epoch: int
+    replication_factor: int = Field(examples=[3], description="How many nodes are to hold each partition")
     nodes: list[NodeModel]
     partitions: list[PartitionModel]
 

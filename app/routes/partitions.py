@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StringConstraints
 
 from app.coordinator import Coordinator
 from app.problems import BAD_REPLICAS, NO_SUCH_PARTITION, NOT_A_REPLICA, Problem
@@ -49,6 +49,9 @@ class NodesModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     nodes: list[NodeName] = Field(examples=[["n1", "n2", "n3"]], max_length=_NODES_MAX)
+    allow_fewer: StrictBool = Field(
+        default=False, description="That they may be fewer than the replication factor, or than all nodes there are"
+    )
 
 
 class ReplicasModel(BaseModel):
@@ -103,7 +106,8 @@ async def place(request: Request, partition: Number, wanted: NodesModel) -> Any:
     """Have these nodes hold the partition, and no others; leadership belongs with the first.
 
     Answered once it is decided. The leader then moves one replica at a time, new ones first, while requests go on;
-    GET shows how far it is. Asked again with other nodes, it turns to those. Repeating it does no harm.
+    GET shows how far it is. Asked again with other nodes, it turns to those. Repeating it does no harm. Fewer nodes
+    than the replication factor are refused, unless `allow_fewer` is true.
     """
     coordinator, cluster = _open(request, partition)
     members = [node.name for node in cluster.nodes]
@@ -117,6 +121,13 @@ async def place(request: Request, partition: Number, wanted: NodesModel) -> Any:
         elif node in named:
             detail = f"{node} is named twice"
         named.add(node)
+    wanted_count = min(cluster.replication_factor, len(members))
+    if not detail and len(named) < wanted_count and not wanted.allow_fewer:
+        copies = "1 copy" if len(named) == 1 else f"{len(named)} copies"
+        detail = (
+            f"partition {partition} would be left with {copies}, where this cluster keeps {wanted_count}:"
+            f" name {wanted_count} nodes, or say that fewer are meant (allow_fewer, --allow-fewer)"
+        )
     if detail:
         raise ProblemError(Problem(BAD_REPLICAS, detail, {"partition": partition}))
     await coordinator.set_target(partition, wanted.nodes)

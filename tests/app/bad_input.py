@@ -219,6 +219,7 @@ MEMBERS: Mapping[str, Sequence[str]] = {
     "by": (*_NO_WHOLE, "9" * 400),
     "revision": (*_NO_WHOLE, "-1"),
     "exists": ("null", "1", '"true"', "[]", "{}"),
+    "allow_fewer": ("null", "1", '"true"', "[]", "{}"),
     "is": (*_NO_TEXT, '""', '"EQ"', '"=="'),
     "ops": _NO_LIST,
     "if": _NO_LIST,

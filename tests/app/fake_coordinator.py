@@ -65,6 +65,7 @@ class FakeCoordinator:
     targets: dict[int, tuple[str, ...]] = field(default_factory=dict)
     leaders: dict[int, str] = field(default_factory=lambda: dict.fromkeys(range(4), "n1"))
     revision: int = 0
+    replication_factor: int = 1
     bulks: list[tuple[int, int]] = field(default_factory=list)
     others: dict[bytes, bytes] = field(default_factory=dict)
     clock_ms: int = 1_000
@@ -149,7 +150,7 @@ class FakeCoordinator:
             )
             for number, leader in self.leaders.items()
         )
-        return ClusterView("fake", 1, nodes, partitions)
+        return ClusterView("fake", 1, self.replication_factor, nodes, partitions)
 
     def unready(self) -> list[str]:
         return self.reasons

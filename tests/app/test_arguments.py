@@ -165,6 +165,7 @@ def request_rows() -> list[Row]:
         add("transfer", (0, wrong), kind)
     for wrong in ("n1", b"n1", None, 5):
         add("place", (0, wrong), TYPE)
+        add("place", (0, ["n1"]), TYPE, allow_fewer=wrong)
     for wrong, kind in NO_IDEMPOTENCY_KEYS:
         add("delete_range", ("k",), kind, idempotency_key=wrong)
     for bound in ("prefix", "start", "end"):

@@ -1,5 +1,6 @@
 """`ringkv replicas` and `ringkv transfer`, against a gateway that really listens."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -155,3 +156,25 @@ def test_a_leadership_moves(gateway: Running) -> None:
 
     assert (result.exit_code, result.stdout, result.stderr) == (0, "OK, n2 leads partition 3\n", "")
     assert gateway.fake.leaders[3] == "n2"
+
+
+@pytest.mark.parametrize(("nodes", "copies"), [(("n1",), "1 copy"), (("n1", "n3"), "2 copies")])
+def test_fewer_copies_than_the_cluster_keeps_are_meant_or_refused(
+    gateway: Running, monkeypatch: pytest.MonkeyPatch, nodes: tuple[str, ...], copies: str
+) -> None:
+    monkeypatch.setattr(gateway.fake, "replication_factor", 3)
+
+    refused = run(gateway, "replicas", "0", *nodes)
+    meant = run(gateway, "replicas", "0", *nodes, "--allow-fewer", "--json")
+
+    assert refused.exit_code == 1
+    assert f"partition 0 would be left with {copies}, where this cluster keeps 3: name 3 nodes" in refused.stderr
+    assert "--allow-fewer" in refused.stderr
+    assert meant.exit_code == 0 and json.loads(meant.stdout)["target"] == list(nodes)
+
+
+def test_no_more_nodes_are_asked_for_than_there_are(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.fake, "replication_factor", 5)
+
+    assert run(gateway, "replicas", "0", "n1", "n2").exit_code == 1
+    assert run(gateway, "replicas", "0", "n1", "n2", "n3").exit_code == 0
