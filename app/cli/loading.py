@@ -10,12 +10,14 @@ import click
 from app.asyncclient import AsyncClient
 from app.cli.files import Source, SourceType
 from app.cli.progress import progress
-from app.cli.scanning import STOPPED
+from app.cli.scanning import STOPPED, from_line_option
 from app.cli.talking import failing_in_one_line, gateway_options, note, urls_of
 from app.frontier import Frontier
 from app.load import LINE_BYTES_MAX, Format, Layout, Loader, Records, Tally, read_records
 from app.offthread import off_thread
 from app.pipeline import PipelinedClient
+
+_LABELS = {"loaded": "loading", "verified": "verifying"}
 
 
 @click.command()
@@ -27,13 +29,7 @@ from app.pipeline import PipelinedClient
 @click.option(
     "--concurrency", type=click.IntRange(1, 1024), default=64, show_default=True, help="Records on their way."
 )
-@click.option(
-    "--from-line",
-    type=click.IntRange(min=1),
-    default=1,
-    metavar="N",
-    help="Begin at this line: what a load that was stopped says.",
-)
+@from_line_option
 @click.option("--verify", "with_verify", is_flag=True, help="Then read everything back and compare it.")
 @click.option("--verify-only", is_flag=True, help="Load nothing: compare what is there.")
 def load(
@@ -86,7 +82,7 @@ def load(
                 await act(Loader(client, concurrency, lambda: advance(file.position)), records, tally)
 
         try:
-            with progress(tally.verb, file.size) as advance, failing_in_one_line():
+            with progress(_LABELS[tally.verb], file.size) as advance, failing_in_one_line():
                 asyncio.run(each())
         except KeyboardInterrupt:
             _tell(tally)

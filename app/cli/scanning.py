@@ -19,6 +19,14 @@ LINE_BYTES_MAX = 1 << 23  # of an entry; a cluster takes far less and says so
 ERRORS_SHOWN_MAX = 20
 STOPPED = 130  # what a shell says of a command that was stopped by Ctrl-C
 
+from_line_option = click.option(
+    "--from-line",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Begin at this line of FILE: the one that was named when the command was stopped.",
+)
+
 
 def range_options(command: Command) -> Command:
     """--prefix, --start, --end and --consistency."""
@@ -117,13 +125,7 @@ def _end_early(sink: Sink, count: int, error: BaseException) -> None:
 
 @click.command("import")
 @gateway_options(timeout_seconds=60.0)
-@click.option(
-    "--from-line",
-    type=click.IntRange(min=1),
-    default=1,
-    metavar="N",
-    help="Begin at this line: what an import that was stopped says.",
-)
+@from_line_option
 @click.option("--allow-incomplete", is_flag=True, help="FILE need not end with the line that says that it is complete.")
 @click.argument("file", type=SourceType())
 def import_(*, url: str, timeout_seconds: float, file: Source, from_line: int, allow_incomplete: bool) -> None:
