@@ -29,7 +29,7 @@ class Whereabouts:
         group = self._groups.get(partition)
         if group is None or group.failure is not None or not (group.is_voter or group.is_leader):
             return None
-        return group
+        return None if group.leader is None and self._is_gone(group) else group
 
     def leader_of(self, partition: PartitionId) -> str | None:
         """The leader, as far as this node knows."""
@@ -52,7 +52,7 @@ class Whereabouts:
             is_doubtful = group is None and leader in self._silent
             if leader is not None and leader not in refused_by and is_up(leader) and not is_doubtful:
                 return leader
-        if group is not None and (request.may_apply or self._name not in refused_by):
+        if group is not None and not self._is_gone(group) and (request.may_apply or self._name not in refused_by):
             return None  # the replica here will know the next leader as soon as any
         names = (*leaders, *self._host.placement_of(partition).voters)
         able = [name for name in names if name and name != self._name and name not in refused_by and is_up(name)]
@@ -69,6 +69,13 @@ class Whereabouts:
         """The voters to which there is no link from here, or that said nothing to what they were asked last."""
         voters = [name for name in self._host.placement_of(partition).voters if name != self._name]
         return [name for name in voters if not self._transport.is_up(name) or name in self._silent]
+
+    def _is_gone(self, group: RaftGroup) -> bool:
+        """Whether the group goes on without this node, and its replica here has yet to be told."""
+        placement = self._host.placement_of(group.partition)
+        if self._name in placement.voters or self._name in placement.learners:
+            return False
+        return placement.index > group.consensus.committed_configuration[0]
 
     # What the doors show.
 

@@ -5,6 +5,7 @@ Source: Ongaro 2014, section 4.1.
 
 from raftgroups.command import configuration_in
 from raftgroups.ids import LogIndex
+from raftgroups.messages import Removed
 from raftgroups.reads import Reads
 
 
@@ -39,8 +40,21 @@ class Configuring(Reads):
 
     def _set_commit(self, index: LogIndex) -> None:
         self._store_commit(index)
+        members = self._configurations.committed[1].members
         if self._configurations.commit(index):
             self._port.configured()
             reign = self._reign
-            if reign is not None and self._name not in self.configuration.voters:
-                self._resign(reign)
+            if reign is not None:
+                self._tell_removed(members)
+                if self._name not in self.configuration.voters:
+                    self._resign(reign)
+
+    def _tell_removed(self, members: tuple[str, ...]) -> None:
+        """Of these members some may be none any more: nothing else will be sent to them.
+
+        Whoever is not told finds out by its own election timeout, and lets requests wait for a leader until then.
+        """
+        at, committed = self._configurations.committed
+        for node in members:
+            if node != self._name and node not in committed.members and node not in self.configuration.members:
+                self._send(node, Removed(self._group, self.term, at))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from app.simulation.simulation import Simulation
 
 Mend = Callable[[], object]
+
+# What a fault has broken is not whole at once when it is mended: links are made, logs caught up with.
+CALM_SECONDS = 3.0
 
 
 def _nothing() -> None:
@@ -36,6 +40,8 @@ class Faults:
         self._mends: dict[int, Mend] = {}
         self._targets: dict[int, dict[tuple[str, ...], None]] = {}
         self._is_over = False
+        self._disturbing: set[int] = set()
+        self._calm_since = 0.0
         for number, fault in plan:
             simulation.call_at(fault.at, lambda number=number, fault=fault: self._strike(number, fault))  # type: ignore[misc]  # defaults bind the variables
 
@@ -50,20 +56,35 @@ class Faults:
             node.disk.heal()
             node.drift(1.0)
 
+    @property
+    def calm_since(self) -> float:
+        """Since when nothing is broken any more; infinity while something is. Moving replicas breaks nothing."""
+        return math.inf if self._disturbing else self._calm_since
+
     def _strike(self, number: int, fault: PlannedFault) -> None:
         if self._is_over:
             return
         self._simulation.trace(f"fault {number} {fault}")
         mend = _STRIKES[fault.name](self, *fault.arguments)
+        if fault.kind != "membership":
+            self._disturbing.add(number)
         if mend is not _nothing:
             self._mends[number] = mend
             self._simulation.call_at(fault.at + fault.seconds, lambda: self._mend(number))
+        else:
+            self._calm(number)
 
     def _mend(self, number: int) -> None:
         mend = self._mends.pop(number, None)
         if mend is not None:
             self._simulation.trace(f"mended {number}")
             mend()
+            self._calm(number)
+
+    def _calm(self, number: int) -> None:
+        if number in self._disturbing:
+            self._disturbing.remove(number)
+            self._calm_since = self._simulation.now + CALM_SECONDS
 
     # The network.
 

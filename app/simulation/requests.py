@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.simulation.judges import Answer, Bench
+from app.simulation.judges import Answer, Bench, Waiting
 from app.simulation.node import SimulatedNode
 from app.simulation.session import Session
 from app.simulation.simulation import Simulation
@@ -178,6 +178,7 @@ class _Attempt:
         self._request = request
         self._ended = ended
         self._is_over = self._is_answered = False
+        self._waiting: Waiting | None = None
         self._troubles = node.troubles
         self._partition = PartitionId(0)
         self._seen = LogIndex(0)
@@ -199,6 +200,8 @@ class _Attempt:
             return
         self._arrived = self._simulation.now
         self._partition = partition = coordinator.partition_of(request.key)
+        self._waiting = Waiting(node.name, node.troubles, partition, f"{request.kind} {request.key!r}", self._arrived)
+        self._bench.promptness.arrived(self._waiting)
         deadline = node.loop.time() + request.deadline_seconds
         if request.command is not None:
             self._bench.acknowledgements.asked(partition, self._command)
@@ -215,6 +218,7 @@ class _Attempt:
         if self._is_answered:
             self._requests.failure = Violation("one answer", f"{self._request} was answered twice")
         self._is_answered = True
+        self._stop_waiting()
         # Also when the client has gone: what a node says is so must be so.
         acknowledgements, partition = self._bench.acknowledgements, self._partition
         if isinstance(answer, Reading):
@@ -241,7 +245,12 @@ class _Attempt:
         if not self._is_over and node.is_up and not node.is_paused and node.troubles == self._troubles:
             text = f"{node.name} was well all the time, and has not answered {self._request}"
             self._requests.failure = Violation("a node that is well answers in time", text)
+        self._stop_waiting()
         self._end(None)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._bench.promptness.answered(self._waiting)
 
     def _end(self, answer: Result | Reading | RaftGroupError | None) -> None:
         if not self._is_over:

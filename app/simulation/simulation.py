@@ -151,6 +151,11 @@ class Simulation:
         return self._scheduler.now
 
     @property
+    def calm_since(self) -> float:
+        """Since when no fault is in force that hurts a machine or the network; infinity while one is."""
+        return self._faults.calm_since
+
+    @property
     def steps(self) -> int:
         return self._scheduler.steps
 

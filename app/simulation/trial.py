@@ -52,7 +52,7 @@ def try_out(
     """Run a simulation to its end, or to the first broken promise."""
     began = time.perf_counter()
     simulation = Simulation(options, keep_trace)
-    bench = Bench(simulation.nodes, lambda: simulation.now, simulation.setting)
+    bench = Bench(simulation.nodes, lambda: simulation.now, simulation.setting, lambda: simulation.calm_since)
     workload = Workload(simulation, bench, habits)
     simulation.judges += [bench, workload]
     workload.start()

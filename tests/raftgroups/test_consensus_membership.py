@@ -250,6 +250,17 @@ def test_a_replica_that_is_added_again_before_it_goes_stays(again: Append | Hear
     assert not node.is_removed
 
 
+def test_who_is_removed_is_told_when_that_is_committed() -> None:
+    """Nothing else would be sent to it: until its election timeout it would wait for a leader that others have."""
+    wire = led_by("a")
+
+    wire["a"].change("ab")
+    wire.settle()
+
+    assert wire["c"].is_removed
+    assert not wire["b"].is_removed
+
+
 def test_no_member_is_called_removed_while_a_change_is_in_flight() -> None:
     wire = led_by("a")
     wire.cut("b")

@@ -17,6 +17,7 @@ from app.simulation.plan import draw_storm
 from app.simulation.setting import Setting
 from app.simulation.simulation import SimulationOptions
 from app.simulation.trial import Trial, try_out
+from app.whereabouts import Whereabouts
 from engine import Engine, WriteBatch, section
 from raftgroups import applying, elections, following, leading, reign
 from raftgroups.command import (
@@ -29,6 +30,7 @@ from raftgroups.command import (
     encode_entry,
     token_of,
 )
+from raftgroups.configuring import Configuring
 from raftgroups.directory import DataDirectory
 from raftgroups.errors import RaftGroupError
 from raftgroups.following import Following
@@ -362,6 +364,13 @@ def change_two_things_at_once(stack: ExitStack) -> None:
 
     change(stack, RaftGroup, "turn", make)
     stack.enter_context(patch.object(Configurations, "is_pending", lambda self, commit: False))
+
+
+@mutation(6, replace(MOVING, faults=("membership",)), storm=("transfer", "target"), gap_seconds=0.3)
+def leave_the_removed_to_find_out(stack: ExitStack) -> None:
+    """Nobody tells a replica that it was removed: its node has requests wait for a leader that it will not hear of."""
+    stack.enter_context(patch.object(Configuring, "_tell_removed", lambda self, members: None))
+    stack.enter_context(patch.object(Whereabouts, "_is_gone", lambda self, group: False))
 
 
 @mutation(10, MOVING)

@@ -17,6 +17,7 @@ from app.simulation.judges.leaders import Leaders
 from app.simulation.judges.lifetimes import Lifetimes
 from app.simulation.judges.logs import Logs
 from app.simulation.judges.memberships import Memberships
+from app.simulation.judges.promptness import Promptness
 from app.simulation.judges.quorums import Quorums
 from app.simulation.judges.readings import Readings
 from app.simulation.judges.recovery import Recovery
@@ -44,7 +45,7 @@ class Bench:
     """Looks at each node after each of its steps, shows the rules what changed, and judges what clients saw.
 
     moment    gives numbers that grow: what happens at one time still happens in an order
-    history, acknowledgements, readings, lifetimes, counters   are told by the clients
+    history, acknowledgements, readings, lifetimes, counters, promptness   are told by the clients
     recovery                              knows what has not recovered yet
     """
 
@@ -53,6 +54,7 @@ class Bench:
         nodes: dict[str, SimulatedNode],
         now: Callable[[], float] = lambda: 0.0,
         setting: Setting = Setting(),  # noqa: B008  # frozen
+        calm_since: Callable[[], float] = lambda: 0.0,
     ) -> None:
         def may_be_damaged(name: str) -> bool:
             return nodes[name].disk.is_damaged
@@ -64,6 +66,7 @@ class Bench:
         self.readings = Readings(facts)
         self.counters = Counters(facts)
         self.lifetimes = Lifetimes(nodes, facts, grace_seconds=setting.grace_seconds, is_wild=setting.has_wild_clocks)
+        self.promptness = Promptness(nodes, now, calm_since)
         self._histories = Histories(self.history)
         self._stops = Stops(nodes)
         self._memberships = Memberships(facts)
@@ -100,6 +103,8 @@ class Bench:
                     rule.changed(change)
         if host.groups.keys() != self._held.get(name, _NONE):
             self._count_replicas(name, host)
+        self.promptness.observe(node)
+        self.promptness.settle()
         self.acknowledgements.settle()
         self.readings.settle()
         self.lifetimes.settle()
@@ -121,7 +126,10 @@ class Bench:
 
     def tallies(self) -> list[tuple[str, int]]:
         """Every rule, and how often it was checked."""
-        told: list[Tallied] = [self.acknowledgements, self.readings, self.lifetimes, self.counters, self._histories]
+        told: list[Tallied] = [
+            *(self.acknowledgements, self.readings, self.lifetimes, self.counters),
+            *(self.promptness, self._histories),
+        ]
         judges: list[Tallied] = [*self._rules, self._stops, *told, self.recovery]
         return [(judge.name, judge.checked) for judge in judges]
 

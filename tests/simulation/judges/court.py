@@ -113,6 +113,7 @@ class FakeConsensus:
     configuration: Configuration = FOUNDING
     committed_configuration: tuple[LogIndex, Configuration] = (NOTHING, FOUNDING)
     is_leader: bool = False
+    is_transferring: bool = False
     commit_index: LogIndex = NOTHING
     applied_index: LogIndex = NOTHING
 
@@ -123,6 +124,7 @@ class FakeGroup:
     consensus: FakeConsensus = field(default_factory=FakeConsensus)
     machine: FakeMachine = field(default_factory=FakeMachine)
     failure: BaseException | None = None
+    is_impaired: bool = False
 
     @property
     def is_leader(self) -> bool:
@@ -138,7 +140,15 @@ class FakeNode:
         self.group = FakeGroup(consensus=FakeConsensus(founding, (NOTHING, founding)))
         self.disk = SimpleNamespace(is_damaged=False)
         self.failure: str | None = None
-        self.host: Any = SimpleNamespace(groups={P0: self.group}, synced_generation=0, synced_votes=[])
+        self.host: Any = SimpleNamespace(
+            groups={P0: self.group},
+            synced_generation=0,
+            synced_votes=[],
+            transport=SimpleNamespace(peers={}),
+            is_draining=False,
+        )
+        self.troubles = 0
+        self.is_up, self.is_paused = True, False
         self._generation = 0
         self._unsynced_votes: list[tuple[PartitionId, Term, str]] = []
 

@@ -1,5 +1,6 @@
 from app.simulation.judges import Answer
 from app.simulation.judges.lifetimes import Lifetimes
+from app.simulation.judges.promptness import Promptness
 from raftgroups import (
     Item,
     Level,
@@ -24,11 +25,12 @@ def test_every_rule_says_how_often_it_was_checked() -> None:
     court.replicate(entry(Put(b"k", b"1.")))
 
     tallies = dict(court.bench.tallies())
-    assert len(tallies) == 16
+    assert len(tallies) == 17
     assert {name for name, checked in tallies.items() if not checked} == {
         LOST,
         READINGS,
         Lifetimes.name,
+        Promptness.name,
         "counters are exact",
         "linearizable histories",
         "all replicas recover and are equal",
