@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from app.failures import decode_failure, encode_failure, encode_refusal
-from app.requests import CommandOutcome, Outcome, Query, Readings, Request
+from app.requests import CommandOutcome, Outcome, Query, Readings, Request, in_doubt
 from raftgroups import (
     BehindError,
     BulkReadCall,
@@ -47,9 +47,18 @@ class BulkWrite(Request):
     may_apply = True
     __slots__ = ("_done", "_known", "_outcomes", "_places", "commands")
 
-    def __init__(self, partition: PartitionId, deadline: float, commands: Sequence[bytes], done: OutcomesDone) -> None:
+    def __init__(
+        self,
+        partition: PartitionId,
+        deadline: float,
+        commands: Sequence[bytes],
+        done: OutcomesDone,
+        *,
+        is_repeatable: bool,
+    ) -> None:
         super().__init__(partition, deadline)
         self.commands = commands
+        self.is_repeatable = is_repeatable
         self._places: Sequence[int] = range(len(commands))
         self._outcomes: list[CommandOutcome | None] = [None] * len(commands)
         self._known: Sequence[CommandOutcome | None] = ()
@@ -83,7 +92,8 @@ class BulkWrite(Request):
             for number, place in enumerate(self._places):
                 known = self._known[number] if self._known else None
                 outcomes[place] = result if known is None else known
-        self._done([outcome for outcome in outcomes if outcome is not None])
+        found = [outcome for outcome in outcomes if outcome is not None]
+        self._done([in_doubt(outcome) for outcome in found] if self.in_doubt else found)
 
 
 class BulkRead(Query):

@@ -10,8 +10,10 @@
     errand  the leader: it hands its leadership over, or changes who holds replicas
 
 A request that certainly had no effect is tried again, at once when another leader is known and
-else when one appears; one that may have had an effect never is. Callbacks, not futures: this is
-the path of every request.
+else when one appears. One that may have had an effect is tried again only where that is harmless,
+because it reads or has a token: elsewhere, when its peer is lost, silent for long, or leads no more.
+Being refused then settles nothing: its outcome stays unknown. Callbacks, not futures: this is the
+path of every request.
 """
 
 import asyncio
@@ -48,6 +50,7 @@ from raftgroups import (
     NoQuorumError,
     NoReplicaError,
     NotLeaderError,
+    Once,
     OutcomeUnknownError,
     OverloadedError,
     PartitionId,
@@ -88,6 +91,8 @@ ERRAND_SECONDS = 5.0
 REQUESTS_OPEN_MAX = 20_000
 # How long a replica that follows may take to apply what a reader must see before another is asked.
 REPLICA_PATIENCE_SECONDS = 0.25
+# How long a peer may take to answer before another is asked, where nothing here says who leads.
+PEER_PATIENCE_SECONDS = 1.0
 
 # Levels at which a replica may answer that knows no leader.
 _LEADERLESS = frozenset((STALE, SESSION, BOUNDED))
@@ -134,7 +139,9 @@ class Coordinator:
 
     def write(self, key: bytes, command: Command, deadline: float, done: WriteDone) -> None:
         """Have a command applied in the partition of `key`; `done` is told once. `deadline` is in loop time."""
-        request = Write(self.partition_of(key), deadline, encode_command(command), done)
+        is_repeatable = isinstance(command, Once)
+        encoded = encode_command(command)
+        request = Write(self.partition_of(key), deadline, encoded, done, is_repeatable=is_repeatable)
         if self._admit(request):
             self._route_write(request)
 
@@ -158,7 +165,9 @@ class Coordinator:
 
     def write_many(self, partition: int, commands: Sequence[Command], deadline: float, done: OutcomesDone) -> None:
         """Have commands for keys of one partition applied, in their order; each has its own outcome."""
-        request = BulkWrite(PartitionId(partition), deadline, [encode_command(command) for command in commands], done)
+        is_repeatable = all(isinstance(command, Once) for command in commands)
+        encoded = [encode_command(command) for command in commands]
+        request = BulkWrite(PartitionId(partition), deadline, encoded, done, is_repeatable=is_repeatable)
         if self._admit(request):
             self._route(request)
 
@@ -357,12 +366,12 @@ class Coordinator:
         self._call_count += 1
         self._forwarded += 1
         call = self._call_count
-        request.sent_to, request.call = target, call
+        request.sent_to, request.call, request.sent_at = target, call, self._loop.time()
         self._calls[call] = request
         self._transport.send(target, self._call_message(request, call))
 
     def _call_message(self, request: Request, call: int) -> CallMessage:
-        timeout_ms = max(1, int((request.deadline - self._loop.time()) * 1000))
+        timeout_ms = max(1, int((request.deadline - request.sent_at) * 1000))
         if isinstance(request, Write):
             return WriteCall(call, request.partition, self._epoch, timeout_ms, request.command)
         if isinstance(request, Read):
@@ -395,8 +404,36 @@ class Coordinator:
             request.refused_by += (request.sent_to,)
             self._retried += 1
             self._route(request)
+        elif isinstance(result, OutcomeUnknownError) and self._may_repeat(request):
+            self._doubt(request)
+            self._park(request)
         else:
             self._finish(request, result)
+
+    def _may_repeat(self, request: Request) -> bool:
+        return request.may_apply and request.is_repeatable and request.deadline > self._loop.time()
+
+    def _doubt(self, request: Request) -> None:
+        """It is to be sent again; where it was sent it may still have its effect."""
+        self._calls.pop(request.call, None)
+        request.in_doubt = request.in_doubt or request.may_apply
+        request.refused_by = ()
+        self._retried += 1
+
+    def _ask_elsewhere(self, now: float) -> None:
+        """Ask others what a peer was asked in vain, if it can be repeated: it leads no more, or is silent for long."""
+        for request in [request for request in self._calls.values() if request.is_repeatable]:
+            group = self._where.replica(request.partition)
+            if group is not None:
+                may_follow = isinstance(request, Query) and request.fresh.level in _LEADERLESS
+                if group.leader in {None, request.sent_to} or may_follow or self._name in request.refused_by:
+                    continue
+            elif now - request.sent_at <= PEER_PATIENCE_SECONDS:
+                continue
+            else:
+                self._where.doubt(request.sent_to)
+            self._doubt(request)
+            self._route(request)
 
     def _finish(self, request: Request, result: Outcome) -> None:
         request.is_open = False
@@ -418,6 +455,7 @@ class Coordinator:
             if request.call in self._calls:
                 self._where.doubt(request.sent_to)
             self._finish(request, self._expired(request))
+        self._ask_elsewhere(now)
         for partition, parked in list(self._parked.items()):
             group = self._where.replica(partition)
             is_cut_off = group is not None and not group.consensus.has_quorum_links
@@ -436,12 +474,12 @@ class Coordinator:
         self.feeds.peer_lost(peer)
         self.ledger.peer_lost(peer)
         for request in [request for request in self._open if request.sent_to == peer]:
-            self._calls.pop(request.call, None)
-            if request.may_apply:
+            if request.is_repeatable:
+                self._doubt(request)
+                self._park(request)
+            else:
                 lost = f"the link to {peer}, which leads partition {request.partition}, was lost"
                 self._finish(request, OutcomeUnknownError(lost))
-            else:
-                self._park(request)
 
     def returned(self, peer: str, message: ReturnMessage) -> None:
         self._where.trust(peer)

@@ -8,6 +8,7 @@ from typing import ClassVar
 from raftgroups import (
     Freshness,
     Item,
+    OutcomeUnknownError,
     PartitionId,
     RaftGroupError,
     Reading,
@@ -37,6 +38,13 @@ _READINGS = (Reading, Readings, Scanned, list)
 _READ_OUTCOMES = (Reading, RaftGroupError)
 
 
+def in_doubt(outcome: CommandOutcome) -> CommandOutcome:
+    """What an outcome says of a command that was sent before: that it was refused now says nothing about then."""
+    if isinstance(outcome, RaftGroupError) and not outcome.may_have_applied:
+        return OutcomeUnknownError(f"it was sent before, to a node that did not answer; then: {outcome}")
+    return outcome
+
+
 class Request(ABC):
     """One request.
 
@@ -44,11 +52,17 @@ class Request(ABC):
     parked_at   since when nobody has been known who could answer it
     sent_to     the node that has it, "" when none has
     refused_by  the nodes that have said, since it was parked last, that they do not lead
+    sent_at     since when that node has it, if it is another one
     call        its number at that node, 0 when it is this one
+    in_doubt    it was sent before, and may have had an effect there
+    is_repeatable  to do it twice is to do it once: it reads, or its token makes sure of that
     """
 
     may_apply: ClassVar[bool]
-    __slots__ = ("call", "deadline", "is_open", "parked_at", "partition", "refused_by", "sent_to")
+    __slots__ = (
+        *("call", "deadline", "in_doubt", "is_open", "is_repeatable"),
+        *("parked_at", "partition", "refused_by", "sent_at", "sent_to"),
+    )
 
     def __init__(self, partition: PartitionId, deadline: float) -> None:
         self.partition = partition
@@ -56,8 +70,11 @@ class Request(ABC):
         self.parked_at: float | None = None
         self.sent_to = ""
         self.refused_by: tuple[str, ...] = ()
+        self.sent_at = 0.0
         self.call = 0
+        self.in_doubt = False
         self.is_open = True
+        self.is_repeatable = not self.may_apply
 
     @abstractmethod
     def finish(self, result: Outcome) -> None:
@@ -70,14 +87,17 @@ class Write(Request):
     may_apply = True
     __slots__ = ("command", "done")
 
-    def __init__(self, partition: PartitionId, deadline: float, command: bytes, done: WriteDone) -> None:
+    def __init__(
+        self, partition: PartitionId, deadline: float, command: bytes, done: WriteDone, *, is_repeatable: bool
+    ) -> None:
         super().__init__(partition, deadline)
         self.command = command
         self.done = done
+        self.is_repeatable = is_repeatable
 
     def finish(self, result: Outcome) -> None:
         assert not isinstance(result, _READINGS), "a write is not answered by a reading"
-        self.done(result)
+        self.done(in_doubt(result) if self.in_doubt else result)
 
 
 class Errand(Request):

@@ -16,6 +16,7 @@ from raftgroups import (
     Level,
     Member,
     NotLeaderError,
+    Once,
     PartitionId,
     Piece,
     Placement,
@@ -40,6 +41,7 @@ ReadDone = Callable[[bytes | RaftGroupError | None], None]
 class FakeGroup:
     """One replica. What all replicas of a partition hold is one dict.
 
+    done     what was done under each token, on all replicas
     waiting  the ends of reads that a majority is still asked for, and of proposals, while `is_patient`
     """
 
@@ -54,6 +56,7 @@ class FakeGroup:
     is_patient: bool = False
     waiting: list[Callable[[RaftGroupError | None], None]] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
+    done: dict[bytes, Written] = field(default_factory=dict)
 
     applied_index: int = 19
 
@@ -76,8 +79,14 @@ class FakeGroup:
                 done(error)
                 return
             decoded, revision = decode_command(command), len(self.items) + 1
-            assert isinstance(decoded, Put)
-            self.items[decoded.key] = Item(revision, decoded.value, decoded.content_type)
+            put = decoded.command if isinstance(decoded, Once) else decoded
+            assert isinstance(put, Put)
+            if isinstance(decoded, Once) and decoded.token in self.done:
+                done(self.done[decoded.token])
+                return
+            self.items[put.key] = Item(revision, put.value, put.content_type)
+            if isinstance(decoded, Once):
+                self.done[decoded.token] = Written(revision)
             done(Written(revision))
 
         self._end(end)
@@ -157,6 +166,7 @@ class Wire:
         members = tuple(Member(name, f"127.0.0.1:900{name[1:]}") for name in names)
         self.topology = Topology("c", Epoch(1), partitions, 3, members)
         self.items: dict[PartitionId, dict[bytes, Item]] = {PartitionId(p): {} for p in range(partitions)}
+        self.done: dict[PartitionId, dict[bytes, Written]] = {PartitionId(p): {} for p in range(partitions)}
         self.down: set[str] = set()
         self.lost: list[str] = []
         self.sent: list[tuple[str, str, CallMessage | ReturnMessage]] = []
@@ -180,6 +190,10 @@ class Wire:
             else:
                 coordinator.called(name, message)
 
+    def swallow(self) -> None:
+        """Everything that is on its way gets lost, and nobody notices."""
+        self._queue.clear()
+
     def lose(self, name: str) -> None:
         """A node is gone, and everybody notices."""
         self.down.add(name)
@@ -202,7 +216,7 @@ class Wire:
             elif number in host.groups:
                 host.groups[number].leader = leader
             else:
-                host.groups[number] = FakeGroup(number, name, self.items[number], leader)
+                host.groups[number] = FakeGroup(number, name, self.items[number], leader, done=self.done[number])
 
     def place(self, placement: Placement, *names: str) -> None:
         """What these nodes, or all, have heard."""

@@ -6,7 +6,12 @@ from collections.abc import Callable, Coroutine
 import pytest
 
 from app import coordinator as module
-from app.coordinator import LEADER_PATIENCE_SECONDS, MINORITY_PATIENCE_SECONDS, Coordinator
+from app.coordinator import (
+    LEADER_PATIENCE_SECONDS,
+    MINORITY_PATIENCE_SECONDS,
+    PEER_PATIENCE_SECONDS,
+    Coordinator,
+)
 from raftgroups import (
     BehindError,
     CallMessage,
@@ -18,6 +23,7 @@ from raftgroups import (
     NoQuorumError,
     NoReplicaError,
     NotLeaderError,
+    Once,
     OutcomeUnknownError,
     OverloadedError,
     PartitionId,
@@ -60,6 +66,10 @@ class Client:
 
     def write(self, value: bytes = b"v") -> None:
         self._coordinator.write(self.key, Put(self.key, value, ""), self.deadline, self.answers.append)
+
+    def write_once(self, value: bytes = b"v") -> None:
+        command = Once(b"token", b"digest", 60_000, Put(self.key, value, ""))
+        self._coordinator.write(self.key, command, self.deadline, self.answers.append)
 
     def read(self, level: Level = Level.LINEARIZABLE) -> None:
         self.read_fresh(Freshness(level))
@@ -575,6 +585,124 @@ def test_a_leader_that_cannot_read_its_disk_has_a_follower_read(play: Play) -> N
         wire.deliver()
 
         assert client.receipt == ("linearizable", "n2", "follower")
+
+    play(scenario)
+
+
+# Leaders that are cut off in silence: their links are up, and nothing comes.
+
+
+@pytest.mark.parametrize(("name", "seconds"), [("n3", 0.0), ("n4", PEER_PATIENCE_SECONDS + 0.1)])
+def test_what_can_be_repeated_goes_to_the_next_leader(play: Play, name: str, seconds: float) -> None:
+    """At once where a replica here knows it, else after a fraction of the time there is; a token is done once."""
+
+    async def scenario(wire: Wire) -> None:
+        writer, reader = Client(wire, name), Client(wire, "n4")
+        writer.write_once()
+        reader.read()
+        wire.swallow()
+        wire.hold(0, "n2", *FOUNDERS)
+        for later in (seconds, PEER_PATIENCE_SECONDS + 0.1):
+            wire.coordinators[name].tick(writer.deadline - SECONDS + later)
+            wire.coordinators["n4"].tick(writer.deadline - SECONDS + later)
+            wire.deliver()
+
+        assert isinstance(writer.answers[0], Written)
+        assert reader.receipt[0] == "linearizable"
+        assert reader.receipt[1] in {"n2", "n3"}
+        assert (len(wire.items[P0]), len(writer.answers), len(reader.answers)) == (1, 1, 1)
+
+    play(scenario)
+
+
+def test_what_was_applied_though_nobody_heard_of_it_is_not_applied_again(play: Play) -> None:
+    async def scenario(wire: Wire) -> None:
+        client = Client(wire, "n3")
+        wire.hosts["n1"].groups[P0].is_patient = True
+        client.write_once()
+        wire.deliver()
+        wire.hosts["n1"].groups[P0].end()
+        wire.swallow()
+        wire.hold(0, "n2", *FOUNDERS)
+        wire.coordinators["n3"].tick(client.deadline - SECONDS)
+        wire.deliver()
+
+        assert client.answers == [Written(1)]
+        assert wire.asked("n3") == ["n1", "n2"]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("name", ["n3", "n4"])
+def test_what_cannot_be_repeated_waits_for_who_has_it(play: Play, name: str) -> None:
+    async def scenario(wire: Wire) -> None:
+        client = Client(wire, name)
+        client.write()
+        wire.swallow()
+        wire.hold(0, "n2", *FOUNDERS)
+        wire.coordinators[name].tick(client.deadline - 0.1)
+        wire.deliver()
+        assert client.answers == []
+
+        wire.coordinators[name].tick(client.deadline)
+
+        assert isinstance(client.failure, OutcomeUnknownError)
+        assert wire.asked(name) == ["n1"]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_write_that_was_sent_stays_in_doubt_when_nobody_leads_any_more(play: Play, is_lost: bool) -> None:
+    """That there is no quorum now says nothing about the first time."""
+
+    async def scenario(wire: Wire) -> None:
+        client = Client(wire, "n4")
+        client.write_once()
+        if is_lost:
+            wire.lose("n1")
+        else:
+            wire.swallow()
+        wire.down = {"n1", "n2", "n3"}
+        begun = client.deadline - SECONDS
+        for later in (PEER_PATIENCE_SECONDS, LEADER_PATIENCE_SECONDS, LEADER_PATIENCE_SECONDS):
+            begun += later + 0.1
+            wire.coordinators["n4"].tick(begun)
+
+        assert isinstance(client.failure, OutcomeUnknownError)
+        assert "no leader that reaches a majority" in str(client.failure)
+
+    play(scenario)
+
+
+def test_a_write_with_a_token_outlives_its_link(play: Play) -> None:
+    async def scenario(wire: Wire) -> None:
+        client = Client(wire, "n3")
+        client.write_once()
+        wire.lose("n1")
+        assert client.answers == []
+        wire.hold(0, "n2", *FOUNDERS)
+        wire.coordinators["n3"].leader_changed(P0)
+        wire.deliver()
+
+        assert client.answers == [Written(1)]
+
+    play(scenario)
+
+
+def test_a_leader_that_does_not_know_is_asked_again(play: Play) -> None:
+    async def scenario(wire: Wire) -> None:
+        group = wire.hosts["n1"].groups[P0]
+        group.is_patient = True
+        client = Client(wire, "n1")
+        client.write_once()
+        group.end(OutcomeUnknownError("the replica stopped"))
+        assert client.answers == []
+        wire.hold(0, "n2", *FOUNDERS)
+        wire.coordinators["n1"].tick(client.deadline - SECONDS)
+        wire.deliver()
+
+        assert client.answers == [Written(1)]
 
     play(scenario)
 

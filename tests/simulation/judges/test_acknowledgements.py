@@ -7,6 +7,7 @@ from raftgroups import (
     Delete,
     Increment,
     LogIndex,
+    Once,
     Put,
     Reason,
     Rejected,
@@ -105,3 +106,23 @@ def test_nothing_is_done_more_often_than_asked_for_or_less_often_than_told(ackno
     acknowledgements.acknowledged(P0, encode_command(PUT), written(1))
     with breaks(LOST, "was committed 1 times; answered 2, may be 2"):
         acknowledgements.finish()
+
+
+@pytest.mark.parametrize("asked", [0, 1, 2])
+def test_what_has_a_token_may_be_committed_again_if_it_was_asked_for(asked: int) -> None:
+    """A gateway repeats it; who was refused was told that nothing will be done, all the same."""
+    once = Once(b"token", b"digest", 60_000, PUT)
+    facts = Facts()
+    acknowledgements = Acknowledgements(facts)
+    for _ in range(2):
+        facts.chain(P0).extend(1, entry(once), Term(1))
+    acknowledgements.asked(P0, encode_command(once))
+    acknowledgements.refused(P0, encode_command(once))
+    for _ in range(asked):
+        acknowledgements.asked(P0, encode_command(once))
+
+    if asked:
+        acknowledgements.finish()
+    else:
+        with breaks(LOST):
+            acknowledgements.finish()
