@@ -224,6 +224,8 @@ class Host:
         self._replicas.check_log()
         for group in self.groups.values():
             self.configured(group)
+        # Opening replicas may have taken long; that is no standstill.
+        self._ticked_at = self._loop.time()
         await self.transport.serve()
         self._tick()
         self._maintain()
