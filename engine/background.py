@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 
-from engine.errors import ClosedError, EngineError, StorageError, StorageFullError, refusal
+from engine.errors import ClosedError, EngineError, NestedCallError, StorageError, StorageFullError, refusal
 from engine.jobs import JobStoppedError
 from engine.sstable import SSTableReader
 from engine.upkeep import Job, Upkeep
 
 _IN_BACKGROUND = (Job.FLUSH, Job.COMPACT)
+_ABANDON_SECONDS_MAX = 10.0
 
 
 class Background:
@@ -35,6 +36,11 @@ class Background:
         # What may change tables of every level now, so that no compaction may: an ingest, or a flush with ranges.
         self._holder: Job | None = None
         self._ingesting = threading.Lock()
+        # The thread that does.
+        self._ingester: int | None = None
+        # Those that run jobs, and what is to happen after the last of these.
+        self._threads: set[int] = set()
+        self._then: Callable[[], None] | None = None
 
     @property
     def is_full(self) -> bool:
@@ -57,6 +63,8 @@ class Background:
                 # It is tried again now, or there is nothing left to try.
                 self._full.pop(job, None)
             self._begin(due)
+            # To look for a compaction may show that none is wanted any more.
+            self._changed.notify_all()
         for job in due:
             self._submit(job)
 
@@ -137,6 +145,14 @@ class Background:
         raise ClosedError("the engine is closed")
 
     def _run(self, job: Job) -> None:
+        self._threads.add(threading.get_ident())
+        try:
+            self._do(job)
+        finally:
+            self._threads.discard(threading.get_ident())
+        self._end_if_abandoned()
+
+    def _do(self, job: Job) -> None:
         try:
             self._upkeep.run(job)
         except JobStoppedError:
@@ -196,13 +212,22 @@ class Background:
 
     def ingest(self, pairs: Iterable[tuple[bytes, bytes]], flush_older: Callable[[], None]) -> None:
         """Lay sorted pairs over what was written before. Raises: what keeps it from happening."""
+        self.refuse_nested("ingest")
         with self._ingesting:
+            self._ingester = threading.get_ident()
             try:
                 tables = self._upkeep.write_sorted(pairs)
                 if tables:
                     self._lay_over(tables, flush_older)
             except JobStoppedError:
                 raise ClosedError("the engine is closed") from None
+            finally:
+                self._ingester = None
+
+    def refuse_nested(self, call: str) -> None:
+        """Raises: NestedCallError, where it would wait for an ingest of its own thread."""
+        if self._ingester == threading.get_ident():
+            raise NestedCallError(f"{call} is called by the pairs that an ingest takes; call it before or after")
 
     def _lay_over(self, tables: list[SSTableReader], flush_older: Callable[[], None]) -> None:
         try:
@@ -241,8 +266,34 @@ class Background:
         if self.failure is not None or self._is_closing:
             self._raise_stuck(Job.INGEST)
 
-    def close(self) -> None:
-        """Return once nothing runs any more."""
+    def abandon(self, then: Callable[[], None]) -> None:
+        """Have what runs end early, and after that do `then`; which is soon, but perhaps not before this returns.
+
+        Nobody has the engine any more: a garbage collection calls this, in any thread and whatever that one holds.
+        """
+        self._cancel()
+        if threading.get_ident() in self._threads:
+            self._upkeep.stop_soon()
+        else:
+            self._upkeep.stop()
+        with self._changed:
+            seconds = 0 if threading.get_ident() in self._threads else _ABANDON_SECONDS_MAX
+            if not self._changed.wait_for(lambda: not self._running, seconds):
+                # Left to the last of the jobs.
+                self._then = then
+                return
+        self._upkeep.close()
+        then()
+
+    def _end_if_abandoned(self) -> None:
+        with self._changed:
+            if self._running or self._then is None:
+                return
+            then, self._then = self._then, None
+        self._upkeep.close()
+        then()
+
+    def _cancel(self) -> None:
         with self._changed:
             self._is_closing = True
             for job, future in list(self._running.items()):
@@ -250,6 +301,11 @@ class Background:
                 if future is not None and future.cancel():
                     del self._running[job]
             self._changed.notify_all()
+
+    def close(self) -> None:
+        """Return once nothing runs any more."""
+        self.refuse_nested("close")
+        self._cancel()
         self._upkeep.stop()
         with self._changed:
             self._changed.wait_for(lambda: not self._running)

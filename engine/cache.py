@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 
 from engine.block import Block
+from engine.forks import register
 from engine.indexes import IndexedTable, Indexes
 from engine.openblock import OpenBlock, open_bytes_max
 from engine.stats import BlockCacheStats
@@ -36,13 +37,14 @@ class BlockCache:
         self.bytes_max = bytes_max
         self.holds_indexes = holds_indexes
         self.misses = 0
-        self._indexes = Indexes(int(_INDEXES_SHARE * bytes_max) if holds_indexes else None)
+        self._indexes = self._no_indexes()
         self._room = bytes_max
         self._byte_size = 0
         # Of blocks that were dropped, and of others before they were last looked at.
         self._hits = 0
         self._queue: deque[tuple[Places, int]] = deque()
         self._lock = threading.Lock()
+        register(self)
 
     @property
     def byte_size(self) -> int:
@@ -74,6 +76,17 @@ class BlockCache:
             self._indexes.add(table, byte_size, keep)
             self._measure()
             self._make_room()
+
+    def forget(self) -> None:
+        """In the child of a fork: begin anew, as another thread may have been halfway through a change."""
+        self._lock = threading.Lock()
+        self._queue = deque()
+        self._byte_size = 0
+        self._indexes = self._no_indexes()
+        self._room = self.bytes_max
+
+    def _no_indexes(self) -> Indexes:
+        return Indexes(int(_INDEXES_SHARE * self.bytes_max) if self.holds_indexes else None)
 
     def _measure(self) -> None:
         if self.holds_indexes:

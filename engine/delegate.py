@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from dataclasses import replace
 
 from engine.compaction import Compaction
-from engine.files import FileSystem, OsFileSystem, absolute, is_unfinished, join, table_name, unfinished_name
+from engine.files import FileSystem, OsFileSystem, is_unfinished, join, table_name, unfinished_name
 from engine.inline import InlineExecutor
 from engine.jobs import JobStoppedError, Workshop, compact, discard, flush
 from engine.memtable import RECORD_BYTES, Memtable
@@ -80,18 +80,20 @@ class Delegate:
 
     def close(self) -> None:
         """No job runs any more, nor will."""
-        if self._worker is not None:
-            self._worker.leave()
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.leave()
 
     def _in_worker(self, messages: Callable[[Task], Iterable[Message]]) -> list[SSTableReader] | None:
         """The tables that the worker makes; None, if the job has to be done here."""
         workshop = self._workshop
         for _ in range(_ATTEMPTS):
-            if self._worker is None or self._worker.is_given_up:
+            worker = self._worker
+            if worker is None or worker.is_given_up:
                 break
-            task = Task(secrets.token_hex(8), absolute(workshop.directory), workshop.options)
+            task = Task(secrets.token_hex(8), workshop.directory, workshop.options)
             try:
-                kind, payload = self._ask(self._worker, messages(task))
+                kind, payload = self._ask(worker, messages(task))
             except WorkerLostError:
                 self._discard_unfinished(task)
                 continue
@@ -108,7 +110,10 @@ class Delegate:
         try:
             # Only now: whoever stops the jobs has either been heard of here, or knows this one.
             self._workshop.check()
-            errand.send(messages)
+            file_system = self._workshop.file_system
+            # The worker knows the directory by what is open here, as its name may come to mean another.
+            held = file_system.held(self._workshop.directory) if isinstance(file_system, OsFileSystem) else None
+            errand.send(messages, held)
             return errand.answer()
         except WorkerLostError:
             raise

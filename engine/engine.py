@@ -11,12 +11,15 @@ writes after `applied_sequence`.
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from time import monotonic
+from types import TracebackType
+from typing import Any, Self
 
 from engine.background import Background
 from engine.bounds import check_limit, intersect
 from engine.cache import BlockCache
 from engine.errors import ForeignDirectoryError, InvalidBatchError
-from engine.files import RESERVE, FileSystem, OsFileSystem, join
+from engine.files import RESERVE, FileSystem, OsFileSystem, StrOrBytesPath, join, text_path
+from engine.forks import FORKED, register
 from engine.memtable import Memtable
 from engine.options import Options
 from engine.ownlog import OwnLog, check_batch
@@ -32,8 +35,10 @@ from engine.record import (
     unless_expired,
 )
 from engine.recovery import recover
+from engine.refusal import Refusal
 from engine.reserve import Reserve
 from engine.room import Room
+from engine.shutdown import Shutdown
 from engine.snapshot import Snapshot
 from engine.stats import CacheStats, LevelStats, Stats
 from engine.store import Store
@@ -67,7 +72,7 @@ class Engine:
         self._owned_cache: BlockCache | None = None
         if cache is None:
             cache = self._owned_cache = BlockCache(options.cache_bytes_max, holds_indexes=options.cache_indexes)
-        self._owned_executor = owned_executor
+        self._file_system = file_system
         self._snapshots: set[int] = set()
         self._log: OwnLog | None = None
         self._store = Store(file_system, directory, cache, options.manifest_bytes_max)
@@ -88,9 +93,12 @@ class Engine:
                 raise ForeignDirectoryError(directory, "it keeps its own log, and was opened as if it did not")
             self._upkeep = Upkeep(self._store, self._tree, options, executor, self._log, self._clock_ms, reserve)
         except BaseException:
+            if self._log is not None:
+                self._log.release()
             self._store.close()
             raise
         self._background = Background(self._upkeep, executor)
+        self._shutdown = Shutdown(file_system, self._store, self._tree, self._log, self._background, owned_executor)
         self._backpressure = self._upkeep.backpressure
         room = Room(directory, reserve, self._upkeep, self._background, options.stall_seconds_max, monotonic)
         self._writer = Writer(options, self._store, self._tree, self._log, replayed_bytes, self._background, room)
@@ -99,12 +107,13 @@ class Engine:
         self._write_lock = self._writer.lock
         self._queue = WriteQueue(self._write_lock, self._writer.commit, self._background.request)
         self._waiting = self._queue.waiting
+        register(self)
         self._background.request()
 
     @classmethod
     def open(
         cls,
-        path: str,
+        path: StrOrBytesPath,
         options: Options | None = None,
         *,
         file_system: FileSystem | None = None,
@@ -113,25 +122,23 @@ class Engine:
     ) -> "Engine":
         """Open the store in a directory, which is created if need be.
 
-        A cache and an executor may be shared by many engines; without them it makes its own.
+        The directory is the one that has this path now, whatever becomes of its name or of the working directory.
+        A cache and an executor may be shared by many engines; without them it makes its own. In a process that is
+        forked off every use but `close` is a ClosedError: it may open stores of its own, with an executor of its own.
+        One that is never closed gives the directory back when it is collected.
         Raises: LockedError, ForeignDirectoryError, CorruptionError, StorageError.
         """
         options = options or Options()
+        held, directory = (file_system or OsFileSystem()).hold(text_path(path), open_files_max=options.open_files_max)
         owned = None if executor else ThreadPoolExecutor(max_workers=2, thread_name_prefix="engine")
         used = executor or owned
         assert used is not None, "there is one or the other"
         try:
-            return cls(
-                file_system or OsFileSystem(),
-                path,
-                options,
-                cache,
-                used,
-                owned,
-            )
+            return cls(held, directory, options, cache, used, owned)
         except BaseException:
             if owned:
                 owned.shutdown()
+            held.release()
             raise
 
     # Reading
@@ -228,6 +235,7 @@ class Engine:
                 self._background.request()
             return given
         if sequence is None:
+            self._writer.check()
             raise InvalidBatchError("an engine without a log needs to be given the sequence")
         with self._write_lock:
             is_full = self._writer.write_given(batch, sequence)
@@ -271,6 +279,7 @@ class Engine:
     @property
     def clock_ms(self) -> int:
         """What expires at this time, or did before it, is not there any more."""
+        assert self._tree.view is not None, "in a child of a fork this is refused, as all else"
         return self._clock_ms
 
     def advance_clock(self, now_ms: int) -> None:
@@ -278,9 +287,10 @@ class Engine:
 
         A store that is opened again has the time at which it last dropped what had expired, or an earlier one.
         """
+        advance = self._background.advance_clock
         if now_ms > self._clock_ms:
             self._clock_ms = now_ms
-            self._background.advance_clock(now_ms)
+            advance(now_ms)
 
     # Upkeep
 
@@ -353,15 +363,18 @@ class Engine:
         self.flush()
         self._background.compact_to_one_level()
 
-    def checkpoint(self, directory: str) -> SequenceNumber:
+    def checkpoint(self, directory: StrOrBytesPath) -> SequenceNumber:
         """Make a copy of the store in a new or empty directory, which opens as an engine.
 
         Returns the sequence up to which it has every write, at least the last one before this call.
         The directory must be on the same file system. Cost: a flush of what is in memtables, on two busy cores
         1.3 s for 64 MiB; after that a hard link per table and a few syncs, 40 ms with 3 tables and with 25.
         """
+        # Now, not after the flush: the working directory may be another by then.
+        held, path = self._file_system.hold(text_path(directory))
+        held.release()
         self.flush()
-        return self._store.checkpoint(directory)
+        return self._store.checkpoint(path)
 
     def stats(self) -> Stats:
         """What there is, and has been done. Cost: a look at every cached block, 1 ms for 64 MiB of them."""
@@ -408,20 +421,38 @@ class Engine:
         )
 
     def close(self) -> None:
-        """End every job, make the log durable, and let others open the directory.
+        """End every job, make the log durable, close every file, and let others open the directory.
 
-        Nothing is flushed: the log has it. Scans that were begun before may be read to their end.
+        Nothing is flushed: the log has it. Snapshots, and scans that were begun before, may be read to their end:
+        they keep what they need, memtables and descriptors of tables; see Snapshot. Closing it twice is no mistake.
+        Raises: NestedCallError, from what an ingest takes its pairs from.
         """
+        if self._shutdown.is_done:
+            return
+        self._background.refuse_nested("close")
         with self._write_lock:
-            if self._writer.is_closed:
-                return
             self._writer.is_closed = True
-        self._background.close()
-        self._tree.close()
-        try:
-            if self._log is not None:
-                self._log.close()
-        finally:
-            self._store.close()
-            if self._owned_executor is not None:
-                self._owned_executor.shutdown()
+        self._shutdown.finish()
+
+    def forget(self) -> None:
+        """In the child of a fork, as forks.Owner has it: nothing of the parent's is touched any more."""
+        self._shutdown.is_done = True
+        part: Any = Refusal(f"the engine: {FORKED}")
+        self._background = self._backpressure = self._file_system = self._queue = part
+        if self._log is not None:
+            self._log = part
+        self._store = self._tree = part
+        self._upkeep = self._waiting = self._write_lock = self._writer = part
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        shutdown = getattr(self, "_shutdown", None)
+        if shutdown is not None:
+            shutdown.abandon()

@@ -51,7 +51,11 @@ class UnknownFileError(EngineError):
 
 
 class ClosedError(EngineError):
-    """The engine, or the file, was closed."""
+    """The engine, or the file, was closed, or belongs to the process that this one was forked from."""
+
+
+class NestedCallError(EngineError):
+    """The engine was called by what it takes pairs from, and waits for that itself; call it before or after."""
 
 
 class CorruptionError(EngineError):

@@ -9,14 +9,19 @@ renamed file once `sync_directory` has. Every method raises StorageError, or Sto
 no space is left, or no descriptor for another file.
 """
 
+import copy
 import errno
 import fcntl
 import os
 import re
+import stat
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self, TypeVar
 
-from engine.errors import LockedError, StorageError, StorageFullError
+from engine.descriptors import LACKING, SHARED_FILES, Descriptor, OpenFiles
+from engine.errors import ClosedError, EngineError, LockedError, StorageError, StorageFullError
+from engine.forks import FORKED
 
 CURRENT = "CURRENT"
 LOCK = "LOCK"
@@ -30,7 +35,11 @@ _NUMBERED = re.compile(r"(?:(MANIFEST)-(\d{6,15})|(\d{6,15})\.(log|sst))")
 _UNFINISHED = re.compile(r"[0-9a-f]{16}-\d{6,15}\.tmp")
 _REWRITE_BYTES = 1 << 20
 # Nothing was begun, and others may give back what is lacking.
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, *LACKING}
+
+# What names a file or directory of the caller's.
+StrOrBytesPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+_Opened = TypeVar("_Opened")
 
 
 def log_name(number: int) -> str:
@@ -73,9 +82,12 @@ def is_data(name: str) -> bool:
     return (parse_name(name) or ("", 0))[0] in {TABLE, LOG}
 
 
-def absolute(path: str) -> str:
-    """The path as a process with another working directory has to know it."""
-    return os.path.abspath(path)
+def text_path(path: StrOrBytesPath) -> str:
+    """A path as all of the engine has it. Raises: StorageError, if it names nothing."""
+    text = os.fsdecode(path)
+    if not text or "\0" in text:
+        raise StorageError(text, errno.EINVAL, "this is no path; give the name of a directory")
+    return text
 
 
 def join(directory: str, name: str) -> str:
@@ -88,8 +100,11 @@ def parent(path: str) -> str:
     return path.rpartition("/")[0] or ("/" if path.startswith("/") else ".")
 
 
-def storage_error(path: str, error: OSError) -> StorageError:
+def storage_error(path: str, error: OSError) -> EngineError:
     """What the engine raises in place of an OSError."""
+    if error.errno == errno.EBADF:
+        # Nobody else closes what is in use: see descriptors.py.
+        return ClosedError(f"{path} is closed, or {FORKED}")
     kind = StorageFullError if error.errno in _FULL else StorageError
     return kind(path, error.errno or 0, error.strerror or str(error))
 
@@ -108,13 +123,16 @@ class AppendableFile(Protocol):
 
 
 class ReadableFile(Protocol):
-    """A file read at any place, by any number of threads; it stays readable when removed."""
+    """A file read at any place, by any number of threads."""
 
     def read(self, offset: int, length: int) -> bytes:
         """Fewer bytes than asked for only at the end of the file."""
 
     def read_nowait(self, offset: int, length: int) -> bytes | None:
         """As `read`, but None if the disk would have to be waited for, or it cannot be told."""
+
+    def keep(self) -> bool:
+        """Stay readable also once the file is removed; False, if there is no descriptor for that."""
 
     def close(self) -> None: ...
 
@@ -176,8 +194,22 @@ class FileSystem(ReadableFileSystem, Protocol):
     def space(self, path: str) -> Space | None:
         """Of the file system that a directory is on; None, if there is no end to it."""
 
-    def lock(self, path: str) -> DirectoryLock:
-        """Raises: LockedError, if anyone else holds it."""
+    def lock(self, path: str, *, shared: bool = False) -> DirectoryLock:
+        """Hold a lock that nobody else holds, or with `shared` others alike. Raises: LockedError.
+
+        A shared one needs no right to write: where there is no such file nothing is created, nor held.
+        """
+
+    def hold(self, path: str, *, create: bool = True, open_files_max: int = 0) -> tuple[Self, str]:
+        """This file system for one who has a directory open, and the name that the directory has there.
+
+        Names in it mean what is in this very directory, whatever becomes of its own name, or of the working
+        directory. It is created if need be, and may be. Not more than `open_files_max` of its files to be read
+        are open at once; 0: they share what the process may have. Raises: StorageError.
+        """
+
+    def release(self) -> None:
+        """Let go of the directory that `hold` has opened: nothing in it can be opened any more."""
 
 
 def remove_needless(file_system: FileSystem, path: str) -> None:
@@ -194,62 +226,87 @@ def remove_needless(file_system: FileSystem, path: str) -> None:
 class _OsAppendableFile:
     __slots__ = ("_descriptor", "_path")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, descriptor: Descriptor) -> None:
         self._path = path
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._descriptor = descriptor
 
     def write(self, data: bytes) -> None:
+        descriptor = self._descriptor.number
         try:
-            written = os.write(self._descriptor, data)
+            written = os.write(descriptor, data)
             while written < len(data):
-                written += os.write(self._descriptor, memoryview(data)[written:])
+                written += os.write(descriptor, memoryview(data)[written:])
         except OSError as error:
             raise storage_error(self._path, error) from error
 
     def sync(self) -> None:
         try:
-            os.fdatasync(self._descriptor)
+            os.fdatasync(self._descriptor.number)
         except OSError as error:
             raise storage_error(self._path, error) from error
 
     def truncate(self, size: int) -> None:
         try:
-            os.ftruncate(self._descriptor, size)
+            os.ftruncate(self._descriptor.number, size)
         except OSError as error:
             raise storage_error(self._path, error) from error
 
     def close(self) -> None:
-        if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
+        self._descriptor.close()
 
 
 class _OsReadableFile:
-    __slots__ = ("_descriptor", "_path")
+    """A file that is opened again when it is read, should others have needed its descriptor meanwhile."""
+
+    __slots__ = ("__weakref__", "_descriptor", "_file_system", "_inode", "_path", "is_used")
 
     # Where the kernel cannot read without waiting every read counts as one that would wait.
     _NOWAIT = getattr(os, "RWF_NOWAIT", None)
 
-    def __init__(self, path: str) -> None:
-        self._descriptor = -1
+    def __init__(self, file_system: "OsFileSystem", path: str) -> None:
+        """Raises: OSError."""
+        self._descriptor: Descriptor | None = None
+        self._file_system: OsFileSystem | None = file_system
         self._path = path
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.is_used = False
+        self._inode: tuple[int, int] | None = None
+        self._open()
+
+    def _open(self) -> Descriptor:
+        """Raises: OSError."""
+        file_system = self._file_system
+        if file_system is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        descriptor = file_system.descriptor(self._path, os.O_RDONLY)
+        status = os.fstat(descriptor.number)
+        inode = status.st_dev, status.st_ino
+        if self._inode is None:
+            self._inode = inode
+        elif self._inode != inode:
+            raise OSError(errno.ESTALE, "another file has taken its place")
+        self._descriptor = descriptor
+        file_system.files.opened(self)
+        return descriptor
 
     def read(self, offset: int, length: int) -> bytes:
         try:
-            data = os.pread(self._descriptor, length, offset)
-            while len(data) < length and (more := os.pread(self._descriptor, length - len(data), offset + len(data))):
+            descriptor = self._descriptor or self._open()
+            self.is_used = True
+            data = os.pread(descriptor.number, length, offset)
+            while len(data) < length and (more := os.pread(descriptor.number, length - len(data), offset + len(data))):
                 data += more
         except OSError as error:
             raise storage_error(self._path, error) from error
         return data
 
     def read_nowait(self, offset: int, length: int) -> bytes | None:
-        if self._NOWAIT is None:
+        descriptor = self._descriptor
+        if self._NOWAIT is None or descriptor is None:
             return None
+        self.is_used = True
         buffer = bytearray(length)
         try:
-            count = os.preadv(self._descriptor, [buffer], offset, self._NOWAIT)
+            count = os.preadv(descriptor.number, [buffer], offset, self._NOWAIT)
         except OSError as error:
             if error.errno in {errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL}:
                 return None
@@ -257,146 +314,240 @@ class _OsReadableFile:
         # Part of it was in memory: the rest would have to be waited for, or is not there.
         return bytes(buffer) if count == length else None
 
-    def close(self) -> None:
-        if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
+    def keep(self) -> bool:
+        try:
+            # In hand, so that nobody closes it before it is kept.
+            descriptor = self._descriptor or self._open()
+        except OSError:
+            return False
+        if self._file_system is None or not self._file_system.files.keep(self):
+            return False
+        self._descriptor = descriptor
+        return True
 
-    def __del__(self) -> None:
-        # A table that compaction replaced is read until its last reader lets go of it; closing
-        # it any earlier would pull the descriptor away from under a read in another thread.
-        self.close()
+    def let_go(self) -> None:
+        """As PooledFile has it."""
+        self._descriptor = None
+
+    def close(self) -> None:
+        file_system, self._file_system = self._file_system, None
+        if file_system is not None:
+            file_system.files.closed(self)
+        self._descriptor = None
+
+    # A table that compaction replaced is read until its last reader lets go of it.
+    __del__ = close
 
 
 class _OsLock:
-    __slots__ = ("_descriptor",)
+    __slots__ = ("_descriptor", "_process")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, file_system: "OsFileSystem", path: str, *, shared: bool) -> None:
+        """Raises: OSError."""
+        self._process = os.getpid()
+        self._descriptor: Descriptor | None = None
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._descriptor = file_system.descriptor(path, os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT)
         except OSError as error:
-            if error.errno != errno.EROFS:
+            if error.errno not in ({errno.ENOENT} if shared else {errno.EROFS}):
                 raise
             # Where nobody can write, a file that is not there need not be held either.
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if os.path.exists(path) else -1
-            if self._descriptor < 0:
+            if shared or not file_system.exists(path):
                 return
-        try:
-            # flock, not lockf: it also keeps the same process from opening the directory twice.
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self.close()
-            raise
+            self._descriptor = file_system.descriptor(path, os.O_RDONLY)
+        # flock, not lockf: it also keeps the same process from opening the directory twice.
+        fcntl.flock(self._descriptor.number, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
     def close(self) -> None:
-        if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
+            return
+        if descriptor.number >= 0 and os.getpid() == self._process:
+            # Also for whoever has the descriptor by a fork that nobody was told of.
+            fcntl.flock(descriptor.number, fcntl.LOCK_UN)
+        descriptor.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Anchor:
+    """A directory that is open, and the absolute path by which it was found."""
+
+    path: str
+    descriptor: Descriptor
 
 
 class OsFileSystem:
-    """The real one."""
+    """The real one.
 
-    def open_append(self, path: str) -> AppendableFile:
+    files   those that are open to be read
+    """
+
+    files: OpenFiles = SHARED_FILES
+    # Of directories that are held, the outer before the inner.
+    _anchors: tuple[_Anchor, ...] = ()
+
+    def hold(self, path: str, *, create: bool = True, open_files_max: int = 0) -> tuple[Self, str]:
+        # Once and for all: the working directory may be another when the next file is opened.
+        path = os.path.abspath(path)
+        if create:
+            self.create_directory(path)
+        held = copy.copy(self)
+        descriptor = self._try(path, lambda: self.descriptor(path, os.O_RDONLY | os.O_DIRECTORY))
+        held._anchors = (*self._anchors, _Anchor(path, descriptor))
+        if open_files_max:
+            held.files = OpenFiles(open_files_max)
+        return held, path
+
+    def release(self) -> None:
+        if self._anchors:
+            self._anchors[-1].descriptor.close()
+
+    def held(self, path: str) -> int | None:
+        """The descriptor of a directory that is held under this path; None if it is not."""
+        return next((anchor.descriptor.number for anchor in self._anchors if anchor.path == path), None)
+
+    def hold_open(self, path: str, number: int) -> Self:
+        """As `hold`, a directory that is open already, under any path."""
+        held = copy.copy(self)
+        held._anchors = (*self._anchors, _Anchor(path, Descriptor.of(number)))
+        return held
+
+    def _at(self, path: str) -> tuple[str, int | None]:
+        """A path as the system is to be asked for it: a name, and the descriptor of the directory it is in."""
+        for anchor in reversed(self._anchors):
+            if path.startswith(anchor.path):
+                rest = path[len(anchor.path) :]
+                if not rest or rest.startswith("/") or anchor.path == "/":
+                    return rest.lstrip("/") or ".", anchor.descriptor.number
+        return path, None
+
+    def descriptor(self, path: str, flags: int) -> Descriptor:
+        """Raises: OSError."""
+        name, directory = self._at(path)
+        while True:
+            try:
+                return Descriptor(name, flags, directory)
+            except OSError as error:
+                # Whoever reads gives way to whoever lacks a descriptor.
+                if error.errno not in LACKING or not self.files.spare():
+                    raise
+
+    @staticmethod
+    def _try(path: str, act: Callable[[], _Opened]) -> _Opened:
+        """Raises: StorageError, ClosedError."""
         try:
-            return _OsAppendableFile(path)
+            return act()
         except OSError as error:
             raise storage_error(path, error) from error
+
+    def open_append(self, path: str) -> AppendableFile:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        return self._try(path, lambda: _OsAppendableFile(path, self.descriptor(path, flags)))
 
     def rewrite(self, path: str, start: int) -> None:
         try:
             # Not to append: then Linux would write at the end, wherever it is told to.
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = self.descriptor(path, os.O_RDWR)
             try:
-                while data := os.pread(descriptor, _REWRITE_BYTES, start):
-                    start += os.pwrite(descriptor, data, start)
-                os.fdatasync(descriptor)
+                while data := os.pread(descriptor.number, _REWRITE_BYTES, start):
+                    start += os.pwrite(descriptor.number, data, start)
+                os.fdatasync(descriptor.number)
             finally:
-                os.close(descriptor)
+                descriptor.close()
         except OSError as error:
             raise storage_error(path, error) from error
 
     def open_read(self, path: str) -> ReadableFile:
+        return self._try(path, lambda: _OsReadableFile(self, path))
+
+    def _status(self, path: str, *, follow: bool) -> os.stat_result | None:
+        """None if there is no such file, or it cannot be told. Raises: ClosedError."""
+        name, directory = self._at(path)
         try:
-            return _OsReadableFile(path)
+            return os.stat(name, dir_fd=directory, follow_symlinks=follow)
         except OSError as error:
-            raise storage_error(path, error) from error
+            if error.errno == errno.EBADF:
+                raise storage_error(path, error) from error
+            return None
 
     def exists(self, path: str) -> bool:
-        return os.path.lexists(path)
+        return self._status(path, follow=False) is not None
 
     def size(self, path: str) -> int:
-        try:
-            return os.stat(path).st_size
-        except OSError as error:
-            raise storage_error(path, error) from error
+        name, directory = self._at(path)
+        return self._try(path, lambda: os.stat(name, dir_fd=directory).st_size)
 
     def list_directory(self, path: str) -> list[str]:
         try:
-            return sorted(os.listdir(path))
+            descriptor = self.descriptor(path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                return sorted(os.listdir(descriptor.number))
+            finally:
+                descriptor.close()
         except OSError as error:
             raise storage_error(path, error) from error
 
+    def _is_directory(self, path: str) -> bool:
+        status = self._status(path, follow=True)
+        return status is not None and stat.S_ISDIR(status.st_mode)
+
     def create_directory(self, path: str) -> None:
-        if os.path.isdir(path):
+        if self._is_directory(path):
             return
         above = parent(path)
         self.create_directory(above)
+        name, directory = self._at(path)
         try:
-            os.mkdir(path)
+            os.mkdir(name, dir_fd=directory)
         except FileExistsError as error:
             # Somebody else made it meanwhile, or it is not a directory.
-            if not os.path.isdir(path):
+            if not self._is_directory(path):
                 raise storage_error(path, error) from error
         except OSError as error:
             raise storage_error(path, error) from error
         self.sync_directory(above)
 
     def remove_directory(self, path: str) -> None:
-        try:
-            os.rmdir(path)
-        except OSError as error:
-            raise storage_error(path, error) from error
+        name, directory = self._at(path)
+        self._try(path, lambda: os.rmdir(name, dir_fd=directory))
 
     def rename(self, source: str, target: str) -> None:
-        try:
-            os.rename(source, target)
-        except OSError as error:
-            raise storage_error(target, error) from error
+        (old, old_directory), (new, new_directory) = self._at(source), self._at(target)
+        self._try(target, lambda: os.rename(old, new, src_dir_fd=old_directory, dst_dir_fd=new_directory))
 
     def link(self, source: str, target: str) -> None:
-        try:
-            os.link(source, target)
-        except OSError as error:
-            raise storage_error(target, error) from error
+        (old, old_directory), (new, new_directory) = self._at(source), self._at(target)
+        self._try(target, lambda: os.link(old, new, src_dir_fd=old_directory, dst_dir_fd=new_directory))
 
     def remove(self, path: str) -> None:
-        try:
-            os.remove(path)
-        except OSError as error:
-            raise storage_error(path, error) from error
+        name, directory = self._at(path)
+        self._try(path, lambda: os.remove(name, dir_fd=directory))
 
     def sync_directory(self, path: str) -> None:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            descriptor = self.descriptor(path, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                os.fsync(descriptor)
+                os.fsync(descriptor.number)
             finally:
-                os.close(descriptor)
+                descriptor.close()
         except OSError as error:
             raise storage_error(path, error) from error
 
     def space(self, path: str) -> Space | None:
         try:
-            found = os.statvfs(path)
+            descriptor = self.descriptor(path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                found = os.statvfs(descriptor.number)
+            finally:
+                descriptor.close()
         except OSError as error:
             raise storage_error(path, error) from error
         files = found.f_favail if found.f_files else None
         return Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize, files)
 
-    def lock(self, path: str) -> DirectoryLock:
+    def lock(self, path: str, *, shared: bool = False) -> DirectoryLock:
         try:
-            return _OsLock(path)
+            return _OsLock(self, path, shared=shared)
         except BlockingIOError as error:
             raise LockedError(parent(path)) from error
         except OSError as error:

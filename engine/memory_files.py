@@ -4,9 +4,11 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Self
 
 from engine.errors import LockedError, StorageError, StorageFullError
 from engine.files import AppendableFile, DirectoryLock, ReadableFile, Space
+from engine.forks import register
 from engine.inode import Inode
 
 
@@ -77,8 +79,9 @@ class MemoryFileSystem:
         self._durable_names: dict[str, Inode] = {}
         self._pending: dict[str, list[tuple[str, Inode | None]]] = {}
         self._directories = {"", "/", "."}
-        self._locks: set[str] = set()
+        self._locks: dict[str, list[_MemoryLock]] = {}
         self.starts = 0
+        register(self)
 
     # What a test does to the disk.
 
@@ -291,12 +294,28 @@ class MemoryFileSystem:
             files = None if self.files_max is None else max(self.files_max - len(self._names), 0)
             return Space(self.capacity, max(room, 0), files)
 
-    def lock(self, path: str) -> DirectoryLock:
+    def lock(self, path: str, *, shared: bool = False) -> DirectoryLock:
         with self._lock:
-            if path in self._locks:
+            holders = self._locks.setdefault(path, [])
+            if holders and not (shared and holders[0].shared):
                 raise LockedError(path.rpartition("/")[0])
-            self._locks.add(path)
-            return _MemoryLock(self, path)
+            held = _MemoryLock(holders, shared=shared)
+            holders.append(held)
+            return held
+
+    def hold(self, path: str, *, create: bool = True, open_files_max: int = 0) -> tuple[Self, str]:  # noqa: ARG002
+        """Nothing has another name here, and any number of files may be open."""
+        if create:
+            self.create_directory(path)
+        return self, path
+
+    def release(self) -> None:
+        """Nothing was taken."""
+
+    def forget(self) -> None:
+        """The child of a fork has a copy of the disk, and of those who had it open nobody."""
+        self._lock = threading.RLock()
+        self.kill()
 
     def _enter(self, path: str, node: Inode) -> None:
         self._names[path] = node
@@ -420,14 +439,18 @@ class _MemoryReadableFile(_MemoryFile):
     def read_nowait(self, offset: int, length: int) -> bytes | None:
         return self.read(offset, length) if self._disk.nowait else None
 
+    def keep(self) -> bool:
+        return True
+
 
 class _MemoryLock:
-    def __init__(self, disk: MemoryFileSystem, path: str) -> None:
-        self._disk = disk
-        self._path = path
+    def __init__(self, holders: "list[_MemoryLock]", *, shared: bool) -> None:
+        self.shared = shared
+        self._holders = holders
 
     def close(self) -> None:
-        self._disk._locks.discard(self._path)
+        if self in self._holders:
+            self._holders.remove(self)
 
 
 def _some(changes: list[tuple[str, Inode | None]], rng: random.Random | None) -> list[tuple[str, Inode | None]]:

@@ -29,6 +29,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "stall_seconds_max": (0, 3600),
     "debt_bytes_max": (4 * _KIB, 1 << 50),
     "compaction_bytes_per_second": (0, 1 << 40),
+    "open_files_max": (0, 1 << 20),
 }
 
 
@@ -65,6 +66,8 @@ class Options:
                             where that pays and the store is on a real disk
     compaction_bytes_per_second
                             of tables that compaction writes, at most; 0: as many as it can
+    open_files_max          how many tables are open at once; the others are opened when they are read.
+                            0: all stores of the process share a quarter of the files it may open
     """
 
     own_log: bool = True
@@ -92,6 +95,7 @@ class Options:
     stall_seconds_max: float = 10.0
     worker_process: bool = True
     compaction_bytes_per_second: int = 0
+    open_files_max: int = 0
 
     @classmethod
     def for_memory(cls, memory_bytes: int, **others: Any) -> Self:

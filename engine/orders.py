@@ -78,12 +78,16 @@ class Task:
 
     def encode(self) -> bytes:
         options = json.dumps(asdict(self.options)).encode()
-        return encode_bytes(self.token.encode()) + encode_bytes(self.directory.encode()) + encode_bytes(options)
+        return (
+            encode_bytes(self.token.encode())
+            + encode_bytes(self.directory.encode(errors="surrogateescape"))
+            + encode_bytes(options)
+        )
 
     @classmethod
     def decode(cls, decoder: Decoder) -> "Task":
         token, directory, options = decoder.bytes(), decoder.bytes(), decoder.bytes()
-        return cls(token.decode(), directory.decode(), Options(**json.loads(options)))
+        return cls(token.decode(), directory.decode(errors="surrogateescape"), Options(**json.loads(options)))
 
 
 def encode_compaction(compaction: Compaction, version: Version) -> bytes:

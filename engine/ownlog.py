@@ -138,5 +138,9 @@ class OwnLog:
             if old < number:
                 remove_needless(self._file_system, join(self._directory, log_name(old)))
 
+    def release(self) -> None:
+        """Close it as it is: nothing is promised that was not before."""
+        self._log.release()
+
     def close(self) -> None:
         self._log.close()

@@ -68,5 +68,8 @@ class _PatientFile:
     def read_nowait(self, offset: int, length: int) -> bytes | None:
         return self.read(offset, length)
 
+    def keep(self) -> bool:
+        return self._file.keep()
+
     def close(self) -> None:
         self._file.close()

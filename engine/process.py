@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 
+from engine.forks import guard, register
 from engine.orders import STOP, STOPPED, encode_message, read_message
 
 # How long a worker may take to end, or to stop a job, before it is killed.
@@ -82,12 +83,15 @@ class _Connection:
         if answer is not None:
             answer.set_result((STOPPED, b""))
 
-    def send(self, job: int, kind: int, payload: bytes = b"") -> None:
+    def send(self, job: int, kind: int, payload: bytes = b"", descriptor: int | None = None) -> None:
         """Raises: WorkerLostError."""
+        message = memoryview(encode_message(job, kind, payload))
         try:
             with self._send_lock:
+                if descriptor is not None:
+                    message = message[socket.send_fds(self.socket, [message], [descriptor], socket.MSG_NOSIGNAL) :]
                 # Whatever a program wants of SIGPIPE, the end of its worker shall not be its own.
-                self._send_all(memoryview(encode_message(job, kind, payload)))
+                self._send_all(message)
         except OSError as error:
             # Only when it is gone may another take its place, and what it left behind be removed.
             self._reader.join()
@@ -119,6 +123,12 @@ class _Connection:
             for answer in jobs:
                 answer.set_exception(WorkerLostError("the worker process has ended"))
 
+    def forget(self) -> None:
+        """In the child of a fork: the worker is none of it, and so cannot be waited for."""
+        # Not by `close`: the thread that read from it is not here to let go of it.
+        os.close(self.socket.detach())
+        self.process.returncode = 0
+
     def kill(self) -> None:
         with self._lock:
             if not self.is_lost:
@@ -148,14 +158,18 @@ class Errand:
         self._is_begun = False
         self._is_stopped = False
 
-    def send(self, messages: Iterable[Message]) -> None:
-        """Give the order, and what belongs to it. Raises: WorkerLostError."""
+    def send(self, messages: Iterable[Message], directory: int | None = None) -> None:
+        """Give the order, with the directory it is about if that is open, and what belongs to it.
+
+        Raises: WorkerLostError.
+        """
         for kind, payload in messages:
             with self._lock:
                 if self._is_stopped:
                     return
                 self._is_begun = True
-                self._connection.send(self._job, kind, payload)
+                self._connection.send(self._job, kind, payload, directory)
+                directory = None
 
     def answer(self) -> Message:
         """Wait for it. Raises: WorkerLostError."""
@@ -184,10 +198,12 @@ class WorkerProcess:
 
     def __init__(self, start: Callable[[socket.socket], "subprocess.Popen[bytes]"] = start_worker) -> None:
         self._start = start
-        self._lock = threading.Lock()
+        # One that is taken again by whoever has it: an engine may be collected at any moment.
+        self._lock = threading.RLock()
         self._engines = 0
         self._losses = 0
         self._connection: _Connection | None = None
+        register(self)
 
     @property
     def pid(self) -> int | None:
@@ -222,11 +238,12 @@ class WorkerProcess:
                 connection = None
             if connection is None:
                 try:
-                    connection = _Connection(self._start)
+                    # No fork comes in between: its child would keep the worker from noticing the end of this process.
+                    with guard:
+                        connection = self._connection = _Connection(self._start)
                 except OSError as error:
                     self._losses += 1
                     raise WorkerLostError(f"no worker process can be started: {error}") from error
-            self._connection = connection
         return Errand(connection)
 
     def end(self) -> None:
@@ -241,15 +258,12 @@ class WorkerProcess:
 
     def forget(self) -> None:
         """Let go, in a process that was forked off, of what belongs to the one it came from."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._engines = self._losses = 0
         connection, self._connection = self._connection, None
         if connection is not None:
-            # Not by `close`: the thread that read from it is not here to let go of it.
-            os.close(connection.socket.detach())
-            # It is no child of this process, which therefore cannot wait for it.
-            connection.process.returncode = 0
+            connection.forget()
 
 
 SHARED = WorkerProcess()
 atexit.register(SHARED.end)
-os.register_at_fork(after_in_child=SHARED.forget)

@@ -139,6 +139,11 @@ class RowCache:
             while rows:
                 rows.popitem()
 
+    def let_go(self) -> None:
+        """Add no more, nor keep the tables open that rows were of."""
+        with self._lock:
+            self._tables = None
+
     def _replace(self, flushed: Mapping[bytes, bytes | None]) -> None:
         # One by one: a set operation would not let other threads run before its end.
         for rows in (self.young, self._old):

@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from engine.bounds import check_limit, intersect
+from engine.forks import FORKED, register
 from engine.record import ABSENT, SequenceNumber, unless_expired
 from engine.view import ClosedView, View
 
@@ -12,7 +13,9 @@ from engine.view import ClosedView, View
 class Snapshot:
     """Answers as the engine did when it was taken, to any thread, until it is closed.
 
-    It outlives flushes, compactions and the engine itself, also once others have the directory open.
+    It outlives flushes, compactions and the engine itself, also once others have the directory open: then it has
+    a descriptor for each table that it needs, as many as Options.open_files_max allows, and a get or scan that
+    needs another is a ClosedError. In a process that is forked off it is closed.
 
     sequence   it has every write up to this one, and no later one
 
@@ -22,7 +25,7 @@ class Snapshot:
     ones are closed when they are collected.
     """
 
-    __slots__ = ("_clock_ms", "_open", "_view", "sequence")
+    __slots__ = ("__weakref__", "_clock_ms", "_open", "_view", "sequence")
 
     def __init__(self, view: View, opened: set[int], clock_ms: int) -> None:
         """Use `Engine.snapshot`. Nobody writes to the view; `opened` has who is open."""
@@ -31,6 +34,7 @@ class Snapshot:
         self._open = opened
         self.sequence: SequenceNumber = view.active.sequence
         opened.add(id(self))
+        register(self)
 
     def get(self, key: bytes, *, wait: bool = True) -> bytes | None:
         """The value a key had, None if there was none.
@@ -63,6 +67,10 @@ class Snapshot:
         """Let go of everything; closing it twice is no mistake."""
         self._open.discard(id(self))
         self._view = ClosedView("the snapshot is closed")
+
+    def forget(self) -> None:
+        """As forks.Owner has it."""
+        self._view = ClosedView(f"the snapshot: {FORKED}")
 
     def __enter__(self) -> Self:
         return self

@@ -253,7 +253,7 @@ class SSTableReader:
     """Reads one table, from any thread.
 
     Index, filter and dictionary are read at the first use, and then kept as long as the cache has room
-    for them. The file stays open, and so readable, until the last reference is gone.
+    for them. The file is there to be read until the last reference is gone, also once it is removed if `keep` says so.
 
     words        the filter, for a lookup that asks many; while it is not in memory it denies nothing
     word_count   how many there are
@@ -350,6 +350,10 @@ class SSTableReader:
                 yield self._read_span(parts, low, end_number)
                 low = end_number
             step_bytes = min(2 * step_bytes, span_bytes)
+
+    def keep(self) -> bool:
+        """Stay readable also once the file is removed; False, if there is no descriptor for that."""
+        return self._file.keep()
 
     def read_block(self, number: int) -> Block:
         """A block from the file, past the cache."""

@@ -7,6 +7,7 @@ files that the manifest in force does not speak of, are removed.
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from weakref import ref
 
 from engine.cache import BlockCache
 from engine.errors import CorruptionError, ForeignDirectoryError, StorageFullError
@@ -39,8 +40,8 @@ class Store:
 
     tables    the Version in force and its tables, open, by number: one pair, replaced whole, as other threads read it
 
-    Invariant: a table's file is removed only once a manifest without it is on disk, and never
-    while a checkpoint links it.
+    Invariant: a table's file is removed only once a manifest without it is on disk, never while a
+    checkpoint links it, and not before whoever still reads it can do so without its name.
     """
 
     def __init__(self, file_system: FileSystem, directory: str, cache: BlockCache, manifest_bytes_max: int) -> None:
@@ -52,6 +53,8 @@ class Store:
         self._number_lock = threading.Lock()
         # Held while the manifest is written, by one job at a time; readers and writers never wait for it.
         self._mutex = threading.Lock()
+        # Tables that are needless, but for readers who have no descriptor of theirs; the next open removes the rest.
+        self._replaced: dict[int, ref[SSTableReader]] = {}
         file_system.create_directory(directory)
         check_directory(file_system, directory)
         self._directory_lock = file_system.lock(join(directory, LOCK))
@@ -150,10 +153,19 @@ class Store:
             self.tables = version, kept
             if publish:
                 publish(Levels(version, kept))
-            for number in known.keys() - kept.keys():
-                remove_needless(self._file_system, join(self._directory, table_name(number)))
+            self._replaced |= {number: ref(reader) for number, reader in known.items() if number not in kept}
+            # Whoever is left now reads: a snapshot, a scan, a get in another thread.
+            del before, readers, known, added
+            self._remove_replaced()
             if self._manifest.byte_size > self._manifest_bytes_max:
                 self._renew_manifest()
+
+    def _remove_replaced(self) -> None:
+        for number, reference in list(self._replaced.items()):
+            reader = reference()
+            if reader is None or reader.keep():
+                del self._replaced[number]
+                remove_needless(self._file_system, join(self._directory, table_name(number)))
 
     def _renew_manifest(self) -> None:
         number = self.next_number()
@@ -172,24 +184,35 @@ class Store:
 
         Cost: one link per table, no data is copied. Raises: ForeignDirectoryError, if it is not empty.
         """
-        self._file_system.create_directory(directory)
-        if self._file_system.list_directory(directory):
-            raise ForeignDirectoryError(directory, "a checkpoint needs an empty directory")
-        with self._mutex:
-            version = replace(self.version, oldest_log=0, next_number=self._next_number + 1)
-            try:
-                for table in version.tables():
-                    name = table_name(table.number)
-                    self._file_system.link(join(self._directory, name), join(directory, name))
-                manifest = ManifestWriter.create(self._file_system, directory, self._next_number, version)
-            except BaseException:
-                for name in self._file_system.list_directory(directory):
-                    discard(self._file_system, join(directory, name))
-                raise
-        manifest.close()
+        file_system, directory = self._file_system.hold(directory)
+        try:
+            if file_system.list_directory(directory):
+                raise ForeignDirectoryError(directory, "a checkpoint needs an empty directory")
+            with self._mutex:
+                version = replace(self.version, oldest_log=0, next_number=self._next_number + 1)
+                try:
+                    for table in version.tables():
+                        name = table_name(table.number)
+                        file_system.link(join(self._directory, name), join(directory, name))
+                    ManifestWriter.create(file_system, directory, self._next_number, version).close()
+                except BaseException:
+                    for name in file_system.list_directory(directory):
+                        discard(file_system, join(directory, name))
+                    raise
+        finally:
+            file_system.release()
         return version.flushed_sequence
 
     def close(self) -> None:
+        """Close every file, but for tables that somebody still reads: these stay open as long as there is room."""
+        version, readers = self.tables
+        left = [ref(reader) for reader in readers.values()] + list(self._replaced.values())
+        self.tables = version, {}
+        del readers
+        for reference in left:
+            reader = reference()
+            if reader is not None:
+                reader.keep()
         try:
             self._manifest.close()
         finally:

@@ -87,5 +87,7 @@ class Tree:
         return self.rows.changing(levels, flushed[0].records if is_known else None)
 
     def close(self) -> None:
+        """Let go of every table; who reads on has a View of his own."""
         with self._lock:
             self.view = ClosedView("the engine is closed")
+            self.rows.let_go()

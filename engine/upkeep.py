@@ -249,6 +249,8 @@ class Upkeep:
             self._install(Job.COMPACT, compaction.edit(compaction.upper), [], self._tree.publisher(is_same=True))
             return
         tables = self._delegate.compact(compaction, version, readers)
+        # Those that are replaced are not held up here.
+        del readers
         edit = compaction.edit(tuple(reader.table for reader in tables))
         self._install(Job.COMPACT, edit, tables, self._tree.publisher(is_same=True))
 
@@ -290,8 +292,12 @@ class Upkeep:
 
     def stop(self) -> None:
         """Have what runs end early."""
-        self._stopping.set()
+        self.stop_soon()
         self._delegate.stop()
+
+    def stop_soon(self) -> None:
+        """The same at the next step of what runs in this process."""
+        self._stopping.set()
 
     def close(self) -> None:
         """No job runs any more, nor will."""

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 
+from engine import forks
 from engine.bloom import PATTERN_SHIFT, PATTERNS, hash_key
 from engine.errors import ClosedError
 from engine.lookups import Lookups
@@ -194,7 +195,7 @@ class View:
                 older = [without_ranges(stream, memtable.ranges) for stream in streams[number + 1 :]]
                 streams[number + 1 :] = older
         # All of it runs in C but for a step per run: that halves the price of handing out a pair.
-        pairs = chain.from_iterable(_present(merge(streams, reverse=reverse), reverse, clock_ms))
+        pairs = chain.from_iterable(_present(merge(streams, reverse=reverse), reverse, clock_ms, forks.generation))
         return pairs if limit is None else islice(pairs, limit)
 
 
@@ -238,8 +239,12 @@ def _table_runs(tables: list[SSTableReader], start: bytes, end: bytes | None, re
         keep = False
 
 
-def _present(runs: Iterator[Run], reverse: bool, clock_ms: int) -> Iterator[Iterable[tuple[bytes, bytes]]]:
+def _present(
+    runs: Iterator[Run], reverse: bool, clock_ms: int, generation: int
+) -> Iterator[Iterable[tuple[bytes, bytes]]]:
     for keys, values in runs:
+        if generation != forks.generation:
+            raise ClosedError(f"the scan was begun before a fork: {forks.FORKED}")
         pairs = zip(reversed(keys), reversed(values), strict=True) if reverse else zip(keys, values, strict=True)
         # Nothing else finds tombstones and what expires as quickly, and hardly any other value is empty.
         if all(values):

@@ -45,6 +45,7 @@ from engine.version import NOTHING
 _NICENESS = 5
 # Messages are read, and a flush goes on, within this time, whatever a compaction does.
 _SWITCH_SECONDS = 0.0005
+_READ_BYTES = 256 << 10
 # A step of a compaction takes a third of this: what is left for it keeps level 0 from filling up meanwhile.
 GIVE_WAY_SECONDS = 0.05
 
@@ -74,6 +75,7 @@ class _Job:
     """A job that runs, or a flush that still gets its records."""
 
     def __init__(self, file_system: FileSystem, task: Task, priority: Priority) -> None:
+        """The file system knows the directory of the task, whatever it is called by now."""
         self.memtable = Memtable(NOTHING)  # of a flush
         self.stopping = threading.Event()
         self.is_started = False
@@ -128,6 +130,30 @@ class _Job:
         self._priority.give_way()
 
 
+class _Stream:
+    """What comes through a socket, with the descriptors that come along."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._descriptors: list[int] = []
+
+    def read(self, size: int) -> bytes:
+        """So many bytes; fewer only at the end. Never more, or a descriptor would come before its message."""
+        pieces = []
+        while size:
+            piece, descriptors, _, _ = socket.recv_fds(self._connection, min(size, _READ_BYTES), 1)
+            self._descriptors += descriptors
+            if not piece:
+                break
+            pieces.append(piece)
+            size -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def take_descriptor(self) -> int | None:
+        """What came with the message that was read; it is the caller's now."""
+        return self._descriptors.pop() if self._descriptors else None
+
+
 class Worker:
     """Reads orders from a socket, carries them out, and answers."""
 
@@ -140,18 +166,22 @@ class Worker:
 
     def serve(self) -> None:
         """Return once the other end is closed; jobs may still run."""
-        with self._connection.makefile("rb") as stream:
-            try:
-                while message := read_message(stream):
-                    self._take(*message)
-            except ConnectionResetError:
-                # The other end was killed before it had read every answer.
-                pass
+        stream = _Stream(self._connection)
+        try:
+            while message := read_message(stream):
+                self._take(*message, stream.take_descriptor())
+        except ConnectionResetError:
+            # The other end was killed before it had read every answer.
+            pass
 
-    def _take(self, number: int, kind: int, payload: bytes) -> None:
+    def _take(self, number: int, kind: int, payload: bytes, descriptor: int | None) -> None:
         if kind in {FLUSH, COMPACTION}:
             decoder = Decoder(payload)
-            job = self._jobs[number] = _Job(self._file_system, Task.decode(decoder), self._priority)
+            task, file_system = Task.decode(decoder), self._file_system
+            if descriptor is not None:
+                assert isinstance(file_system, OsFileSystem), "only there directories have descriptors"
+                file_system = file_system.hold_open(task.directory, descriptor)
+            job = self._jobs[number] = _Job(file_system, task, self._priority)
             if kind == COMPACTION:
                 self._start(number, job, lambda: job.compact(decoder))
             else:

@@ -21,6 +21,7 @@ empty log.
 import random
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Protocol
 
 from engine import (
@@ -68,7 +69,10 @@ class Founding(Protocol):
 
 
 class DataDirectory:
-    """The directory of one node, locked while this object is open."""
+    """The directory of one node, locked while this object is open.
+
+    file_system   finds everything under `path` in the very directory that was opened, whatever it is called by now
+    """
 
     def __init__(self, file_system: FileSystem, path: str, identity: Identity, lock: DirectoryLock) -> None:
         self.file_system = file_system
@@ -82,23 +86,23 @@ class DataDirectory:
     def open(cls, file_system: FileSystem, founding: Founding, rng: random.Random = CHANCE) -> "DataDirectory":
         """Lock the directory, and found a cluster in it or find it. Raises: HostError."""
         path = founding.directory
-        try:
-            file_system.create_directory(path)
-            lock = file_system.lock(f"{path}/LOCK")
-        except LockedError as error:
-            raise DirectoryInUseError(f"data directory {path} is in use by another process") from error
-        except EngineError as error:
-            raise HostError(f"data directory {path} cannot be opened: {error}") from error
-        try:
-            directory = cls(file_system, path, _identify(file_system, founding, rng), lock)
-            directory.check_generations()
-            directory._sweep()
-        except EngineError as error:
-            lock.close()
-            raise HostError(f"data directory {path} cannot be used: {error}") from error
-        except BaseException:
-            lock.close()
-            raise
+        with ExitStack() as undo:
+            try:
+                file_system, path = file_system.hold(path)
+                undo.callback(file_system.release)
+                lock = file_system.lock(f"{path}/LOCK")
+                undo.callback(lock.close)
+            except LockedError as error:
+                raise DirectoryInUseError(f"data directory {path} is in use by another process") from error
+            except EngineError as error:
+                raise HostError(f"data directory {path} cannot be opened: {error}") from error
+            try:
+                directory = cls(file_system, path, _identify(file_system, path, founding, rng), lock)
+                directory.check_generations()
+                directory._sweep()
+            except EngineError as error:
+                raise HostError(f"data directory {path} cannot be used: {error}") from error
+            undo.pop_all()
         return directory
 
     @property
@@ -189,6 +193,7 @@ class DataDirectory:
 
     def close(self) -> None:
         self._lock.close()
+        self.file_system.release()
 
     def _complete(self, partition: PartitionId) -> list[int]:
         prefix = f"p{partition:04d}-"
@@ -218,30 +223,28 @@ class DataDirectory:
                 self.remove(path)
 
 
-def _identify(file_system: FileSystem, founding: Founding, rng: random.Random) -> Identity:
+def _identify(file_system: FileSystem, directory: str, founding: Founding, rng: random.Random) -> Identity:
     """What the identity file says, once it is known to fit; a new one in an empty directory."""
-    path = f"{founding.directory}/{IDENTITY}"
+    path = f"{directory}/{IDENTITY}"
     seeds = founding.seeds or {founding.name: founding.peer}
     founded = found_cluster(seeds, founding.partitions, founding.replication_factor)
     if not file_system.exists(path):
-        strangers = [name for name in file_system.list_directory(founding.directory) if not _is_ours(name)]
+        strangers = [name for name in file_system.list_directory(directory) if not _is_ours(name)]
         if strangers:
             raise ForeignDirectoryError(
-                f"data directory {founding.directory} holds {strangers[0]!r} but no ringkv node; give an empty one"
+                f"data directory {directory} holds {strangers[0]!r} but no ringkv node; give an empty one"
             )
         identity = Identity(IDENTITY_FORMAT, founding.name, founded, rng.randbytes(INCARNATION_BYTES).hex())
         for partition in founded.held_by(founding.name):
-            file_system.create_directory(f"{founding.directory}/p{partition:04d}-0001")
-        write_durably(file_system, founding.directory, IDENTITY, encode_identity(identity))
+            file_system.create_directory(f"{directory}/p{partition:04d}-0001")
+        write_durably(file_system, directory, IDENTITY, encode_identity(identity))
         return identity
     stored = decode_identity(path, read_whole(file_system, path))
     if stored.name != founding.name:
-        raise ForeignDirectoryError(
-            f"data directory {founding.directory} belongs to node {stored.name}, not {founding.name}"
-        )
+        raise ForeignDirectoryError(f"data directory {directory} belongs to node {stored.name}, not {founding.name}")
     if founding.seeds and stored.topology.cluster_id != founded.cluster_id:
         raise ForeignDirectoryError(
-            f"data directory {founding.directory} belongs to cluster {stored.topology.cluster_id}; "
+            f"data directory {directory} belongs to cluster {stored.topology.cluster_id}; "
             f"the given seeds, partitions and replication factor name cluster {founded.cluster_id}"
         )
     return stored

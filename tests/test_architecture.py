@@ -36,6 +36,8 @@ FILE_MODULES = {"os", "pathlib", "shutil", "tempfile", "mmap", "fcntl"}
 FILE_ACCESS = {
     "engine/files.py": "the FileSystem that everyone else goes through",
     "engine/process.py": "starts the worker process, and forgets it in a fork",
+    "engine/forks.py": "hears of forks",
+    "engine/descriptors.py": "opens and closes every file",
     "engine/worker.py": "a process of its own: it sets its priority, and ends without ceremony",
     "app/forks.py": "lets a child process go of its parent's sockets",
     "app/cli/keys.py": "takes keys and values as the shell passed them",

@@ -211,8 +211,9 @@ def replicated(directory: Path, *, flushed: int, logged: int) -> Path:
         machine.apply(LogIndex(index), Term(term), payload)
     engine.flush()
     engine.close()
+    replica = Path(data.replica_path(PartitionId(0)))
     data.close()
-    return Path(data.replica_path(PartitionId(0)))
+    return replica
 
 
 def test_a_replica_is_saved_with_what_the_log_of_its_node_has(tmp_path: Path) -> None:

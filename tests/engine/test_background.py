@@ -1,6 +1,7 @@
 """Background jobs: what stops them is heard of, and nothing of them is left."""
 
 import re
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -177,4 +178,28 @@ def test_an_engine_without_a_log_shows_that_it_should_get_less() -> None:
 
     assert (behind.pressure, behind.stalls, behind.slowdowns) == (1, 0, 0)
     assert (engine.stats().pressure, engine.stats().debt_bytes, engine.is_stalled) == (0, 0, False)
+    engine.close()
+
+
+def test_who_waits_for_one_level_hears_that_nothing_is_left_to_be_done(disk: MemoryFileSystem) -> None:
+    """Though it looked just before: only the look for another compaction takes the wish back."""
+    engine = open_engine(disk)
+    background = engine._background
+    changed, request = background._changed, background.request
+    waits = threading.Event()
+
+    def wait() -> None:
+        background.compact_to_one_level()
+        waits.set()
+
+    # As if a job had just ended, that has not asked yet what follows it.
+    background.request = lambda: None  # type: ignore[method-assign]
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    while not changed._waiters:  # type: ignore[attr-defined]
+        assert waiter.is_alive()
+    request()
+
+    assert waits.wait(10)
+    waiter.join()
     engine.close()

@@ -279,7 +279,7 @@ def test_a_directory_is_opened_once(disk: MemoryFileSystem, engine: Engine) -> N
 
 
 def test_another_process_is_kept_out_until_this_one_is_gone(tmp_path: Path) -> None:
-    code = "import sys, engine\nengine.Engine.open(sys.argv[1])\nprint('open', flush=True)\nsys.stdin.read()"
+    code = "import sys, engine\nstore = engine.Engine.open(sys.argv[1])\nprint('open', flush=True)\nsys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "db")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as child:
@@ -668,7 +668,7 @@ def test_short_scans_beside_the_writer_see_whole_batches(tmp_path: Path, quick_s
 
 def test_closing_ends_what_runs(tmp_path: Path) -> None:
     before = threading.active_count()
-    engine = Engine.open(str(tmp_path / "db"), Options(memtable_bytes_max=64 << 10))
+    engine = Engine.open(str(tmp_path / "db"), Options(memtable_bytes_max=64 << 10, worker_process=False))
     for number in range(20_000):
         engine.write(batch((b"%d" % number, b"v" * 100)), sync=False)
 

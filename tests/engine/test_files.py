@@ -79,10 +79,10 @@ def test_a_lock_is_held_where_nothing_can_be_written(tmp_path: Path, monkeypatch
     (tmp_path / "LOCK").touch()
     opened = os.open
 
-    def refuse(path: str, flags: int, *mode: int) -> int:
+    def refuse(path: str, flags: int, mode: int, dir_fd: int | None) -> int:
         if flags & os.O_CREAT:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        return opened(path, flags, *mode)
+        return opened(path, flags, mode, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", refuse)
     held = OsFileSystem().lock(str(tmp_path / "LOCK"))
@@ -138,7 +138,7 @@ def test_a_short_read_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
 def test_a_full_disk_is_told_from_a_failing_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    def fail(*_: Any) -> int:
+    def fail(*_: Any, **__: Any) -> int:
         raise OSError(number, os.strerror(number))
 
     file = OsFileSystem().open_append(str(tmp_path / "a"))
@@ -159,7 +159,7 @@ def test_that_no_descriptor_is_left_is_told_from_a_failing_disk(
 ) -> None:
     """Whoever wanted a file has not got it, and may try again: a flush, say, when others have closed theirs."""
 
-    def fail(*_: Any) -> int:
+    def fail(*_: Any, **__: Any) -> int:
         raise OSError(number, os.strerror(number))
 
     disk = OsFileSystem()

@@ -63,8 +63,9 @@ def test_without_engines_all_is_there_and_nothing() -> None:
 
 def test_a_shared_cache_is_told_of_once() -> None:
     disk, cache = MemoryFileSystem(), BlockCache(1 << 20)
-    fill(open_engine(disk, "/1", cache), 10)
-    fill(open_engine(disk, "/2", cache), 20)
+    first, second = open_engine(disk, "/1", cache), open_engine(disk, "/2", cache)
+    fill(first, 10)
+    fill(second, 20)
 
     found = cache_statistics(cache)
 
