@@ -17,9 +17,10 @@ from typing import Any, Self
 from engine.background import Background
 from engine.bounds import check_limit, intersect
 from engine.cache import BlockCache
-from engine.errors import ForeignDirectoryError, InvalidBatchError
+from engine.errors import ForeignDirectoryError, InvalidBatchError, ReadOnlyError
 from engine.files import RESERVE, FileSystem, OsFileSystem, StrOrBytesPath, join, text_path
 from engine.forks import FORKED, register
+from engine.inline import InlineExecutor
 from engine.memtable import Memtable
 from engine.options import Options
 from engine.ownlog import OwnLog, check_batch
@@ -34,7 +35,7 @@ from engine.record import (
     check_value,
     unless_expired,
 )
-from engine.recovery import recover
+from engine.recovery import recover, recover_to_read
 from engine.refusal import Refusal
 from engine.reserve import Reserve
 from engine.room import Room
@@ -66,6 +67,8 @@ class Engine:
         cache: BlockCache | None,
         executor: Executor,
         owned_executor: Executor | None,
+        *,
+        read_only: bool,
     ) -> None:
         """Use `open`."""
         self._options = options
@@ -75,17 +78,21 @@ class Engine:
         self._file_system = file_system
         self._snapshots: set[int] = set()
         self._log: OwnLog | None = None
-        self._store = Store(file_system, directory, cache, options.manifest_bytes_max)
+        self._store = Store(file_system, directory, cache, options.manifest_bytes_max, read_only=read_only)
         try:
             version, readers = self._store.tables
             self._clock_ms = version.clock_ms
             path = join(directory, RESERVE)
-            reserve = Reserve(file_system, path, options.reserve_bytes if options.own_log else 0)
+            own_log = options.own_log and not read_only
+            reserve = Reserve(file_system, path, options.reserve_bytes if own_log else 0)
             reserve.hold()
             active = Memtable(version.flushed_sequence)
             self._tree = Tree(active, Levels(version, readers), options.row_cache_bytes_max)
             replayed_bytes = 0
-            if options.own_log:
+            if read_only:
+                if version.oldest_log:
+                    recover_to_read(file_system, directory, self._store, self._tree, options.memtable_bytes_max)
+            elif own_log:
                 self._log, replayed_bytes = recover(
                     file_system, directory, self._store, self._tree, options.memtable_bytes_max
                 )
@@ -98,6 +105,8 @@ class Engine:
             self._store.close()
             raise
         self._background = Background(self._upkeep, executor)
+        if read_only:
+            self._background.fail(ReadOnlyError(f"{directory} was opened to be read only; open it to be written"))
         self._shutdown = Shutdown(file_system, self._store, self._tree, self._log, self._background, owned_executor)
         self._backpressure = self._upkeep.backpressure
         room = Room(directory, reserve, self._upkeep, self._background, options.stall_seconds_max, monotonic)
@@ -116,6 +125,7 @@ class Engine:
         path: StrOrBytesPath,
         options: Options | None = None,
         *,
+        read_only: bool = False,
         file_system: FileSystem | None = None,
         cache: BlockCache | None = None,
         executor: Executor | None = None,
@@ -126,15 +136,27 @@ class Engine:
         A cache and an executor may be shared by many engines; without them it makes its own. In a process that is
         forked off every use but `close` is a ClosedError: it may open stores of its own, with an executor of its own.
         One that is never closed gives the directory back when it is collected.
+
+        read_only   write nothing at all, so that it may be where nobody can write: what is not flushed is replayed in
+                    memory, every write is a ReadOnlyError, and `own_log` does not matter. Any number of readers
+                    may have it open, but none together with a writer: whoever comes second gets a LockedError.
+                    Where there is no LOCK, as in a copy, nothing keeps a writer from coming later
+
         Raises: LockedError, ForeignDirectoryError, CorruptionError, StorageError.
         """
         options = options or Options()
-        held, directory = (file_system or OsFileSystem()).hold(text_path(path), open_files_max=options.open_files_max)
-        owned = None if executor else ThreadPoolExecutor(max_workers=2, thread_name_prefix="engine")
+        held, directory = (file_system or OsFileSystem()).hold(
+            text_path(path), create=not read_only, open_files_max=options.open_files_max
+        )
+        owned: Executor | None = None
+        if read_only:
+            executor = InlineExecutor()
+        elif not executor:
+            owned = ThreadPoolExecutor(max_workers=2, thread_name_prefix="engine")
         used = executor or owned
         assert used is not None, "there is one or the other"
         try:
-            return cls(held, directory, options, cache, used, owned)
+            return cls(held, directory, options, cache, used, owned, read_only=read_only)
         except BaseException:
             if owned:
                 owned.shutdown()
@@ -370,6 +392,7 @@ class Engine:
         The directory must be on the same file system. Cost: a flush of what is in memtables, on two busy cores
         1.3 s for 64 MiB; after that a hard link per table and a few syncs, 40 ms with 3 tables and with 25.
         """
+        self._writer.check()
         # Now, not after the flush: the working directory may be another by then.
         held, path = self._file_system.hold(text_path(directory))
         held.release()

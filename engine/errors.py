@@ -54,6 +54,10 @@ class ClosedError(EngineError):
     """The engine, or the file, was closed, or belongs to the process that this one was forked from."""
 
 
+class ReadOnlyError(EngineError):
+    """The store was opened to be read only."""
+
+
 class NestedCallError(EngineError):
     """The engine was called by what it takes pairs from, and waits for that itself; call it before or after."""
 
@@ -106,6 +110,6 @@ def refusal(cause: EngineError) -> EngineError:
         return type(cause)(cause.path, cause.number, f"closed to writes: {cause.reason}")
     if isinstance(cause, CorruptionError):
         return CorruptionError(cause.path, cause.offset, f"closed to writes: {cause.reason}")
-    if isinstance(cause, ClosedError):
-        return ClosedError(str(cause))
+    if isinstance(cause, ClosedError | ReadOnlyError):
+        return type(cause)(str(cause))
     return EngineError(f"closed to writes: {cause}")

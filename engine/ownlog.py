@@ -7,16 +7,18 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from engine.coding import DecodeError
-from engine.commitlog import FRAME_BYTES_MAX, CommitLogWriter, read_commit_log
+from engine.commitlog import FRAME_BYTES_MAX, CommitLogWriter, Gap, read_commit_log, read_left
 from engine.errors import CorruptionError, InvalidBatchError, StorageError
 from engine.files import LOG, FileSystem, ReadableFileSystem, join, log_name, parse_name, remove_needless
 from engine.record import SequenceNumber, WriteBatch, decode_batch, encode_batch, encode_put, encoded_size
 
 
 def replay(
-    file_system: FileSystem, directory: str, oldest: int, flushed: SequenceNumber
+    file_system: FileSystem, directory: str, oldest: int, flushed: SequenceNumber, *, read_only: bool = False
 ) -> Iterator[tuple[int, SequenceNumber, WriteBatch]]:
     """Every batch after `flushed`: the log it is in, its sequence, and itself.
+
+    With `read_only` the logs stay as they are, and no more may be appended.
 
     Raises: CorruptionError.
     """
@@ -28,7 +30,8 @@ def replay(
     following: int | None = None
     for number in numbers:
         path = join(directory, log_name(number))
-        for payload in read_commit_log(file_system, path, newest=number == numbers[-1]):
+        read = _read_payloads if read_only else read_commit_log
+        for payload in read(file_system, path, newest=number == numbers[-1]):
             try:
                 sequence, batch = decode_batch(payload)
             except DecodeError as error:
@@ -38,6 +41,13 @@ def replay(
             following = sequence + 1
             if sequence > flushed:
                 yield number, SequenceNumber(sequence), batch
+
+
+def _read_payloads(file_system: FileSystem, path: str, *, newest: bool) -> Iterator[bytes]:
+    for part in read_left(file_system, path, newest=newest):
+        if isinstance(part, Gap):
+            raise CorruptionError(path, part.start, part.reason)
+        yield part.payload
 
 
 def log_numbers(file_system: ReadableFileSystem, directory: str) -> list[int]:

@@ -131,7 +131,7 @@ def repair_engine(
     file_system.list_directory(path)
     if f"{new}/".startswith(f"{path}/"):
         raise ForeignDirectoryError(new, "a repair does not write into the store that it reads")
-    lock = file_system.lock(join(path, LOCK))
+    lock = file_system.lock(join(path, LOCK), shared=True)
     try:
         remains = read_remains(file_system, path, later or ())
         is_new = not file_system.exists(new)

@@ -44,8 +44,19 @@ class Store:
     checkpoint links it, and not before whoever still reads it can do so without its name.
     """
 
-    def __init__(self, file_system: FileSystem, directory: str, cache: BlockCache, manifest_bytes_max: int) -> None:
-        """Raises: LockedError, ForeignDirectoryError, CorruptionError, StorageError."""
+    def __init__(
+        self,
+        file_system: FileSystem,
+        directory: str,
+        cache: BlockCache,
+        manifest_bytes_max: int,
+        *,
+        read_only: bool = False,
+    ) -> None:
+        """With `read_only` nothing is changed, and nothing may be installed.
+
+        Raises: LockedError, ForeignDirectoryError, CorruptionError, StorageError.
+        """
         self._file_system = file_system
         self._directory = directory
         self._cache = cache
@@ -55,9 +66,11 @@ class Store:
         self._mutex = threading.Lock()
         # Tables that are needless, but for readers who have no descriptor of theirs; the next open removes the rest.
         self._replaced: dict[int, ref[SSTableReader]] = {}
-        file_system.create_directory(directory)
+        self._read_only = read_only
+        if not read_only:
+            file_system.create_directory(directory)
         check_directory(file_system, directory)
-        self._directory_lock = file_system.lock(join(directory, LOCK))
+        self._directory_lock = file_system.lock(join(directory, LOCK), shared=read_only)
         try:
             self._open()
         except BaseException:
@@ -77,6 +90,11 @@ class Store:
             for table in version.tables()
         }
         self.tables: tuple[Version, Mapping[int, SSTableReader]] = version, readers
+        if self._read_only:
+            if manifest is None:
+                raise ForeignDirectoryError(self._directory, "there is no store to be read")
+            self._next_number = version.next_number
+            return
         used = [parsed[1] for parsed in map(parse_name, names) if parsed]
         self._next_number = max([self.version.next_number, *[number + 1 for number in used]])
         if manifest:
@@ -214,7 +232,8 @@ class Store:
             if reader is not None:
                 reader.keep()
         try:
-            self._manifest.close()
+            if not self._read_only:
+                self._manifest.close()
         finally:
             self._directory_lock.close()
 

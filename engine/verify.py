@@ -42,7 +42,8 @@ def verify_engine(path: str, *, file_system: FileSystem | None = None) -> list[C
     if CURRENT not in names and not any(map(is_data, names)):
         check_directory(file_system, path)
         raise ForeignDirectoryError(path, "there is no store")
-    lock = file_system.lock(join(path, LOCK))
+    # With others who only read; and where nothing may be written.
+    lock = file_system.lock(join(path, LOCK), shared=True)
     try:
         return list(_problems(file_system, path))
     finally:

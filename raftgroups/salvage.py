@@ -31,7 +31,7 @@ class LoggedWrites:
 
 def logged_writes(file_system: FileSystem, path: str, partition: PartitionId) -> LoggedWrites:
     """Read the log of a node that does not run. Raises: LockedError, StorageError."""
-    lock = file_system.lock(f"{path}/LOCK")
+    lock = file_system.lock(f"{path}/LOCK", shared=True)
     try:
         log = NodeLogSurvey(file_system, f"{path}/{LOG}")
     finally:

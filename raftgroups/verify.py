@@ -33,7 +33,7 @@ def verify_node(file_system: FileSystem, path: str) -> list[str]:
 
     What a crash may leave, and the next start removes, is no damage. Raises: LockedError, StorageError.
     """
-    lock = file_system.lock(f"{path}/LOCK")
+    lock = file_system.lock(f"{path}/LOCK", shared=True)
     try:
         return list(_problems(file_system, path, lock))
     finally:

@@ -111,7 +111,7 @@ with Engine.open(path, options) as engine:
             snapshot, then = engine.snapshot(), dict(rows)
     engine.flush()
     most = sum(level.tables for level in engine.stats().levels)
-    assert most > 400, most
+    assert most > 150, most
     assert dict(engine.scan()) == rows
     engine.compact()
     assert len(os.listdir("/proc/self/fd")) < 150

@@ -128,7 +128,9 @@ IDLE_CHILD = """
 engine = open_()
 engine.put(b"a", b"1")
 there, here = os.pipe()
-child = in_child(lambda: (os.close(here), os.read(there, 1)))
+ready, told = os.pipe()
+child = in_child(lambda: (os.close(here), os.write(told, b"."), os.read(there, 1)))
+os.read(ready, 1)
 engine.put(b"b", b"1")
 engine.close()
 with open_() as engine:
@@ -145,9 +147,8 @@ parent = os.fork()
 if not parent:
     engine = open_()
     engine.put(b"a", b"1")
-    child = os.fork()
-    if child:
-        os.write(here, b"%d\\n" % child)
+    if not os.fork():
+        os.write(here, b"%d\\n" % os.getpid())
     signal.pause()
 idle = int(os.read(there, 20))
 os.kill(parent, signal.SIGKILL)
