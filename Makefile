@@ -35,7 +35,7 @@ UNICODE ?= /usr/share/unicode/UnicodeData.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test unit cluster scenarios chaos fuzz check format lint types bench bench-gateway bench-batch bench-engine bench-growth bench-profile bench-memory bench-restart bench-scan bench-stalls load-unicode crash-matrix crash-kill simulate clean
+.PHONY: help setup run test unit cluster scenarios chaos fuzz check format lint types bench bench-gateway bench-batch bench-engine bench-growth bench-profile bench-memory bench-queue bench-restart bench-scan bench-stalls load-unicode crash-matrix crash-kill simulate clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -151,6 +151,9 @@ bench-scan: $(STAMP) ## Measure scans, an export and an import of one node (opti
 
 bench-stalls: $(STAMP) ## Measure how long writes and gets take while flush and compaction work
 	$(BIN)/python -m tests.benchmarks.engine_stalls
+
+bench-queue: $(STAMP) ## Measure the engine as a queue, beside LevelDB
+	$(BIN)/python -m tests.benchmarks.queue
 
 load-unicode: $(STAMP) ## Load UnicodeData.txt while nodes are killed, and verify it
 	@test -r "$(UNICODE)" || { \

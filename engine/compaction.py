@@ -2,7 +2,8 @@
 
 Level 0 is bounded in tables, as each one costs every get a look; the levels below are bounded
 in bytes, each some times the one above. A tombstone counts as much as what it may hide: else, after
-many deletes, a level of them would stay within its bound and keep on disk what is gone. A compaction
+many deletes, a level of them would stay within its bound and keep on disk what is gone. And a table of hardly
+anything else goes down at once, as each scan has to pass it. A compaction
 takes tables of one level and all they overlap in the next, and puts their merge in the place of the latter.
 
 Source: leveldb impl.md; which table goes first is RocksDB's kMinOverlappingRatio, with its compensated sizes.
@@ -14,6 +15,10 @@ from itertools import pairwise
 
 from engine.options import Options
 from engine.version import LEVELS, Table, Version, VersionEdit
+
+# From so many tombstones on, if they are so much of a table, it does not wait for its level to be full.
+_BARREN_TOMBSTONES = 1024
+_BARREN_SHARE = 1 / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,28 @@ def pick(version: Version, options: Options, clock_ms: int = 0) -> Compaction | 
     score = max(scores)
     if score >= 1:
         return _from_level(version, scores.index(score), clock_ms)
+    barren = _barren(version, clock_ms)
+    if barren is not None:
+        return barren
     return _expired(version, clock_ms) if clock_ms >= version.next_expiry_ms else None
+
+
+def _barren(version: Version, clock_ms: int) -> Compaction | None:
+    """Take a table of hardly anything but tombstones nearer to what they hide: every scan has to pass them all."""
+    for level, tables in enumerate(version.levels):
+        for table in tables:
+            if table.tombstones >= max(_BARREN_TOMBSTONES, _BARREN_SHARE * table.records):
+                return _hiding(version, level, table, clock_ms)
+    return None
+
+
+def _hiding(version: Version, level: int, table: Table, clock_ms: int) -> Compaction:
+    """What brings the tombstones of a table down, or drops them where nothing is below."""
+    if level == 0:
+        return _from_level(version, 0, clock_ms)
+    if version.may_hold_below(level, table.smallest, table.largest):
+        return from_table(version, level, table, clock_ms)
+    return Compaction(level, (table,), (), clock_ms, is_in_place=True)
 
 
 def _weigher(version: Version) -> Callable[[Table], float]:
@@ -100,13 +126,8 @@ def pick_freeing(version: Version, clock_ms: int = 0) -> Compaction | None:
     """A compaction that brings tombstones nearer to what they hide, None if there are none."""
     for level, tables in enumerate(version.levels):
         table = next((table for table in tables if table.tombstones), None)
-        if table is None:
-            continue
-        if level == 0:
-            return _from_level(version, 0, clock_ms)
-        if version.may_hold_below(level, table.smallest, table.largest):
-            return from_table(version, level, table, clock_ms)
-        return Compaction(level, (table,), (), clock_ms, is_in_place=True)
+        if table is not None:
+            return _hiding(version, level, table, clock_ms)
     return None
 
 
@@ -120,11 +141,7 @@ def _expired(version: Version, clock_ms: int) -> Compaction | None:
     for level, tables in enumerate(version.levels):
         for table in tables:
             if table.expiry_ms and table.expiry_ms <= clock_ms:
-                if level == 0:
-                    return _from_level(version, 0, clock_ms)
-                if version.may_hold_below(level, table.smallest, table.largest):
-                    return from_table(version, level, table, clock_ms)
-                return Compaction(level, (table,), (), clock_ms, is_in_place=True)
+                return _hiding(version, level, table, clock_ms)
     return None
 
 

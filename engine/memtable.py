@@ -14,6 +14,7 @@ from engine.sortedkeys import SortedKeys
 RECORD_BYTES = 180
 _FIRST_RUN_RECORDS = 16
 _RUN_RECORDS = 1024
+_PASSED_RECORDS_MAX = 1 << 16
 
 
 class Memtable:
@@ -137,22 +138,34 @@ class Memtable:
         # A copy that falls into a write has all of its records or none: here that is enough.
         return (self.copy() or self._copied()).runs(start, end, reverse=reverse)
 
+    def has_only_deletes(self, start: bytes, end: bytes) -> bool:
+        """Whether there is no record but tombstones with start <= key < end. Cost: 30 ns for each of them."""
+        self._keys.update()
+        while keys := self._some(start, end, _RUN_RECORDS, False):
+            values = self._with_values(keys)[1]
+            if values.count(None) < len(values):
+                return False
+            start = keys[-1] + b"\0"
+        return True
+
     def _few(self, start: bytes, end: bytes | None, reverse: bool, limit: int) -> list[Run] | None:
         """What is asked for, None if it is much, or something was written while it was put together."""
         size = self.byte_size
         self._keys.update()
         runs: list[Run] = []
         taken = 0
-        while limit > 0 and (
-            keys := self._some(start, end, min(max(limit, _FIRST_RUN_RECORDS), _RUN_RECORDS), reverse)
-        ):
+        # Whoever wants a few values only passes tombstones quickly, without a copy of them all.
+        taken_max = _RUN_RECORDS if limit >= _RUN_RECORDS else _PASSED_RECORDS_MAX
+        step = min(max(limit, _FIRST_RUN_RECORDS), _RUN_RECORDS)
+        while limit > 0 and (keys := self._some(start, end, step, reverse)):
             if reverse:
                 end = keys[0]
             else:
                 start = keys[-1] + b"\0"
             taken += len(keys)
-            if taken >= _RUN_RECORDS:
+            if taken >= taken_max:
                 return None
+            step = min(4 * step, _RUN_RECORDS)
             run = self._with_values(keys)
             runs.append(run)
             # Those without an end are certain to be seen, whatever the clock says.

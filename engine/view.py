@@ -65,7 +65,8 @@ class View:
     """
 
     __slots__ = (
-        "_is_layered", "_ladder", "_level0", "_lookups", "_rows", "active", "levels", "records", "rows", "sealed",
+        "_gap", "_is_layered", "_ladder", "_level0", "_lookups", "_rows", "active", "levels", "records", "rows",
+        "sealed",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +89,8 @@ class View:
         self._is_layered = bool(sealed or active.ranges)
         self.rows = NO_ROWS if self._is_layered else rows
         self._lookups = lookups or Lookups(levels.depth)
+        # From the first to the second key nothing was there, when it was last looked at.
+        self._gap: tuple[bytes, bytes] | None = None
 
     def find(self, key: bytes, wait: bool) -> bytes | None:
         """Look up a key that is not in the active memtable.
@@ -186,6 +189,9 @@ class View:
         self, start: bytes, end: bytes | None, *, reverse: bool = False, limit: int | None = None, clock_ms: int = 0
     ) -> Iterator[tuple[bytes, bytes]]:
         """The newest value of every key with start <= key < end, of no more than `limit`, as of now."""
+        asked = start
+        if limit is not None and not reverse:
+            start = self._behind_gap(start, end)
         streams = [self.active.runs_now(start, end, reverse=reverse, limit=limit)]
         streams += [memtable.runs(start, end, reverse=reverse) for memtable in self.sealed]
         streams += [_table_runs([table], start, end, reverse) for table in self._level0]
@@ -196,7 +202,28 @@ class View:
                 streams[number + 1 :] = older
         # All of it runs in C but for a step per run: that halves the price of handing out a pair.
         pairs = chain.from_iterable(_present(merge(streams, reverse=reverse), reverse, clock_ms, forks.generation))
-        return pairs if limit is None else islice(pairs, limit)
+        if limit is None:
+            return pairs
+        return islice(pairs, limit) if reverse else self._noting_gap(islice(pairs, limit), asked)
+
+    def _behind_gap(self, start: bytes, end: bytes | None) -> bytes:
+        """Where to begin: whoever takes from the front, and deletes, need not pass again all that is gone.
+
+        What is sealed or in tables does not change, nor does what hides it, but for puts that came since.
+        """
+        if self._gap is None:
+            return start
+        first, last = self._gap
+        if first <= start < last and (end is None or last < end) and self.active.has_only_deletes(start, last):
+            return last
+        return start
+
+    def _noting_gap(self, pairs: Iterator[tuple[bytes, bytes]], start: bytes) -> Iterator[tuple[bytes, bytes]]:
+        for pair in pairs:
+            self._gap = start, pair[0]
+            yield pair
+            break
+        yield from pairs
 
 
 class ClosedView(View):
