@@ -185,6 +185,7 @@ _BY_STATUS: Mapping[int, type[ProblemError]] = {
     413: TooLargeError,
     414: TooLargeError,
     429: UnavailableError,
+    431: TooLargeError,
     503: UnavailableError,
     504: UnavailableError,
     507: StorageFullError,

@@ -22,10 +22,12 @@ from app.client import (
     InvalidArgumentTypeError,
     InvalidSessionError,
     InvalidUrlError,
+    TooLargeError,
     Transaction,
 )
 from app.clienttxn import Branch
 from tests.app.fake_gateway import FakeGateway
+from tests.app.running import running
 
 TYPE: type[ClientError] = InvalidArgumentTypeError
 VALUE: type[ClientError] = InvalidArgumentError
@@ -414,3 +416,12 @@ def test_a_clusters_own_words_are_no_arguments() -> None:
         client.learn()
 
         assert client.urls == (gateway.url, "http://h:1")
+
+
+@pytest.mark.parametrize("key", [b"k" * 2_000, b"\xff" * 6_000, b"k" * 60_000])
+def test_what_a_cluster_finds_too_long_has_a_type(key: bytes) -> None:
+    """How long a key may be is a setting: the cluster says so, at once, and the client believes it."""
+    with running() as gateway, Client(gateway.url) as client:
+        for act in (lambda: client.get(key), lambda: client.put(key, b"v" * (1 << 20))):
+            with pytest.raises(TooLargeError):
+                act()
