@@ -195,6 +195,7 @@ def test_what_cannot_be_is_refused(cluster: Cluster) -> None:
         ([], 422, "BAD_REPLICAS"),
         (["n1", "n9"], 422, "BAD_REPLICAS"),
         (["n1", "n1"], 422, "BAD_REPLICAS"),
+        (["n1"], 422, "BAD_REPLICAS"),
     ):
         for node in cluster:
             answer = node.request(
@@ -214,7 +215,10 @@ def test_without_a_majority_no_replica_moves(cluster: Cluster) -> None:
         node.kill()
 
     status, _, answer = alone.request(
-        "PUT", "/v1/partitions/0/replicas", b'{"nodes":["%s"]}' % alone.name.encode(), content_type="application/json"
+        "PUT",
+        "/v1/partitions/0/replicas",
+        b'{"nodes":["%s"],"allow_fewer":true}' % alone.name.encode(),
+        content_type="application/json",
     )
 
     assert status in (503, 504), answer
