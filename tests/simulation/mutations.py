@@ -584,12 +584,6 @@ def give_no_grace(stack: ExitStack) -> None:
     stack.enter_context(patch.object(GroupTime, "begin", begin))
 
 
-@mutation(20, CLOCKS, storm=("pause", "isolate", "delay-node"))
-def show_what_is_due(stack: ExitStack) -> None:
-    """A read is served as soon as it is confirmed, and what is due is told when nothing else is to be done."""
-    stack.enter_context(patch.object(RaftGroup, "due_ms", lambda self: 0))
-
-
 # Levels.
 
 
