@@ -112,7 +112,7 @@ def format_status(status: Status, *, shows_all: bool = False) -> str:
             *troubles,
             "",
             *_table(
-                ("NODE", "STATE", "LEADS", "HOLDS", "LAG", "RECORDS", "STORED", "VERSION", "ZONE", "HTTP"),
+                ("NODE", "STATE", "LEADS", "HOLDS", "LAG", "RECORDS", "STORED", "DISK FREE", "VERSION", "ZONE", "HTTP"),
                 (_node_row(status, node) for node in cluster.get("nodes", [])),
             ),
             "",
@@ -138,6 +138,7 @@ def _node_row(status: Status, node: Document) -> Sequence[object]:
         "-" if asked.failure else status.lag(name),
         "-" if report.get("records") is None else f"{report['records']:,}",
         "-" if report.get("stored_bytes") is None else _size(report["stored_bytes"]),
+        _free(report),
         report.get("version", "-"),
         node.get("zone") or "-",
         node["http"] or "-",
@@ -185,6 +186,13 @@ async def _ask(name: str, http: str, timeout_seconds: float) -> NodeStatus:
     found = view.get("partitions", []) if isinstance(view, dict) else []
     held = [each for each in found if name in (*each.get("replicas", ()), *each.get("learners", ()))]
     return NodeStatus(name, report=report, held={each["id"]: each for each in held})
+
+
+def _free(report: Document) -> str:
+    """Of the disk, and in words where it is full."""
+    free, total = report.get("disk_free_bytes"), report.get("disk_total_bytes")
+    shown = "-" if free is None or not total else f"{_size(free)} ({100 * free / total:.0f} %)"
+    return f"{shown}, full" if report.get("disk_full") else shown
 
 
 def _size(count: float) -> str:

@@ -63,6 +63,7 @@ def status(*, url: str, timeout_seconds: float, shows_all: bool, as_json: bool) 
     LAG            entries of the log that it has yet to apply, in the partition where these are most
     RECORDS        keys in its replicas, roughly
     STORED         bytes of its tables and its log
+    DISK FREE      of the disk that its data is on; full: it refuses puts
 
     Every node is asked itself.
     """

@@ -89,6 +89,16 @@ def test_a_size_is_told_in_three_digits() -> None:
         assert f" {shown} " in format_status(status)
 
 
+def test_a_disk_shows_what_is_free_and_that_it_is_full() -> None:
+    status = Status({"nodes": [node("n1", "x")], "partitions": []}, {"n1": NodeStatus("n1")})
+    disk = {"disk_free_bytes": 3 << 30, "disk_total_bytes": 12 << 30}
+
+    for report, shown in ((disk, "3 GiB (25 %)"), ({**disk, "disk_full": True}, "3 GiB (25 %), full"), ({}, "-")):
+        status.nodes["n1"].report = report
+        (row,) = (line for line in format_status(status).splitlines() if line.startswith("n1 "))
+        assert f"  {shown}  " in row
+
+
 def test_a_node_says_what_it_is(gateway: Running) -> None:
     answer = httpx.get(f"{gateway.url}/v1/node").json()
 
