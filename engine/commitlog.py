@@ -46,6 +46,8 @@ class CommitLogWriter:
     One thread appends and writes out; `sync` may run in another meanwhile. A log must be complete, finished
     or closed before the next one is begun: only the newest may be torn.
 
+    written   up to here a crash of the process loses nothing; nobody else sets it
+
     Invariant: after a failed write or sync nothing is written any more, as nobody knows what the
     disk holds. The one exception is a full disk: what did not fit is cut off again.
     """
@@ -62,7 +64,7 @@ class CommitLogWriter:
         try:
             if is_new and self._is_named:
                 file_system.sync_directory(parent(path))
-            self._position = self._written = file_system.size(path)
+            self._position = self.written = file_system.size(path)
         except StorageError:
             self._file.close()
             raise
@@ -74,11 +76,6 @@ class CommitLogWriter:
     def position(self) -> int:
         """Where the next frame will begin."""
         return self._position
-
-    @property
-    def written(self) -> int:
-        """Up to here a crash of the process loses nothing."""
-        return self._written
 
     @property
     def synced(self) -> int:
@@ -117,7 +114,7 @@ class CommitLogWriter:
         except StorageError as error:
             self._failure = error
             raise
-        self._written = self._position
+        self.written = self._position
 
     def write_frame(self, payload: bytes) -> None:
         """`append` and `write_out`, 0.6 us quicker where nothing else was appended. Raises: as they do."""
@@ -138,18 +135,25 @@ class CommitLogWriter:
         except StorageError as error:
             self._failure = error
             raise
-        self._written = end
+        self.written = end
 
     def _cut_back(self, file: AppendableFile) -> None:
         """Remove what a full disk took of the frames. Raises: StorageError, if it may still be there."""
-        self._position = self._written
+        self._position = self.written
         try:
-            file.truncate(self._written)
+            file.truncate(self.written)
         except StorageError as error:
             self._failure = uncertain(error)
             raise self._failure from error
         # A crash could bring back whole frames that were refused.
         self.sync()
+
+    def cut_back(self, position: int) -> None:
+        """Undo what came after a position, of a write that was cut short. Raises: StorageError, if it may be there."""
+        self._pieces.clear()
+        self.written = self._position = position
+        self._synced, self._marked = min(self._synced, position), min(self._marked, position)
+        self._cut_back(self._writable())
 
     def sync(self) -> int:
         """Make durable what was written out; returns the position up to which it is.
@@ -157,7 +161,7 @@ class CommitLogWriter:
         Raises: StorageError, with the log closed to writes.
         """
         file = self._writable()
-        written = self._written
+        written = self.written
         try:
             file.sync()
             if not self._is_named:
@@ -185,7 +189,7 @@ class CommitLogWriter:
     def complete(self) -> None:
         """Make everything durable: now another log may follow."""
         self.write_out()
-        if max(self._synced, self._marked) < self._written:
+        if max(self._synced, self._marked) < self.written:
             self.sync()
 
     def finish(self) -> None:

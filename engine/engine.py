@@ -246,13 +246,12 @@ class Engine:
                 raise InvalidBatchError("an engine with its own log gives the sequence itself")
             if batch.byte_size > GROUP_BYTES_MAX:
                 check_batch(batch)
-            if self._waiting or not self._write_lock.acquire(blocking=False):
+            if self._waiting or self._write_lock.locked():
                 return self._queue.write(batch, sync)
-            # Nobody else is writing, so there is no group to join: that saves a third of the time.
-            try:
+            # Nobody else is writing, so there is no group to join: that saves a third of the time. By `with`, as an
+            # interrupt may come between any two calls.
+            with self._write_lock:
                 given, is_full = self._writer.commit([batch], sync)
-            finally:
-                self._write_lock.release()
             if is_full:
                 self._background.request()
             return given
@@ -274,11 +273,9 @@ class Engine:
             check_key(key)
         if value.__class__ is not bytes or len(value) > VALUE_BYTES_MAX:
             check_value(value)
-        if not self._waiting and self._write_lock.acquire(False):
-            try:
+        if not self._waiting and not self._write_lock.locked():
+            with self._write_lock:
                 sequence = self._writer.put(key, value, sync)
-            finally:
-                self._write_lock.release()
             if sequence is not None:
                 return sequence
         batch = WriteBatch()

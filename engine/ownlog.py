@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from engine.coding import DecodeError
 from engine.commitlog import FRAME_BYTES_MAX, CommitLogWriter, Gap, read_commit_log, read_left
-from engine.errors import CorruptionError, InvalidBatchError, StorageError
+from engine.errors import CorruptionError, InvalidBatchError
 from engine.files import LOG, FileSystem, ReadableFileSystem, join, log_name, parse_name, remove_needless
 from engine.record import SequenceNumber, WriteBatch, decode_batch, encode_batch, encode_put, encoded_size
 
@@ -64,7 +64,10 @@ def check_batch(batch: WriteBatch) -> None:
 
 
 class OwnLog:
-    """The log that is written, and those not yet needless."""
+    """The log that is written, and those not yet needless.
+
+    current   the one that is written; nobody else replaces it
+    """
 
     def __init__(self, file_system: FileSystem, directory: str, number: int) -> None:
         """Begin the log of this number, or continue it, once `replay` has read it to its end.
@@ -73,26 +76,26 @@ class OwnLog:
         """
         self._file_system = file_system
         self._directory = directory
-        self._log = CommitLogWriter(file_system, join(directory, log_name(number)))
+        self.current = CommitLogWriter(file_system, join(directory, log_name(number)))
         # Held while another thread syncs the log, and while it is replaced.
         self._syncing = threading.Lock()
         # Of the logs before this one, less what this one had when it was opened.
-        self._earlier_bytes = -self._log.position
-        if self._log.position:
+        self._earlier_bytes = -self.current.position
+        if self.current.position:
             try:
-                self._log.sync()
+                self.current.sync()
             except BaseException:
-                self._log.close()
+                self.current.close()
                 raise
 
     @property
     def byte_size(self) -> int:
         """Of everything that was written to it, headers included."""
-        return self._earlier_bytes + self._log.position
+        return self._earlier_bytes + self.current.position
 
     def write(self, first: int, batches: Sequence[WriteBatch]) -> None:
         """Let the batches survive the process. Raises: StorageFullError, with none of them written."""
-        log = self._log
+        log = self.current
         if len(batches) == 1:
             log.write_frame(encode_batch(first, batches[0]))
             return
@@ -102,20 +105,31 @@ class OwnLog:
 
     def write_put(self, sequence: int, key: bytes, value: bytes) -> None:
         """The same for a single record."""
-        self._log.write_frame(encode_put(sequence, key, value))
+        self.current.write_frame(encode_put(sequence, key, value))
 
     def sync(self) -> None:
         """Let what was written out survive the machine."""
-        self._log.sync()
+        self.current.sync()
 
     def sync_ahead(self) -> None:
         """The same, in another thread than the one that writes, so that little is left for `begin` to do."""
         with self._syncing:
-            self._log.sync()
+            self.current.sync()
+
+    def cut_back(self, place: tuple[CommitLogWriter, int]) -> bool:
+        """Undo a write that was cut short, and began there; False, if that is in another log by now.
+
+        Raises: StorageError, if it may be there.
+        """
+        log, position = place
+        with self._syncing:
+            if log is self.current:
+                log.cut_back(position)
+            return log is self.current
 
     @property
     def unsynced_bytes(self) -> int:
-        return self._log.written - self._log.synced
+        return self.current.written - self.current.synced
 
     def begin(self, number: int) -> None:
         """Go on in a new log. Raises: StorageFullError, with the present one still in use.
@@ -130,17 +144,18 @@ class OwnLog:
         # Writers that do not sync are not to wait for more than they must.
         name_later = self.unsynced_bytes > 0
         # Complete before the new one is there: only the newest log may be torn.
-        self._log.complete()
+        self.current.complete()
         path = join(self._directory, log_name(number))
         try:
             following = CommitLogWriter(self._file_system, path, name_later=name_later)
-        except StorageError:
+        except BaseException:
             if self._file_system.exists(path):
                 self._file_system.remove(path)
             raise
-        self._log.release()
-        self._earlier_bytes += self._log.position
-        self._log = following
+        # In one step: whatever cuts this short, there is one log to go on in.
+        old, self.current = self.current, following
+        self._earlier_bytes += old.position
+        old.release()
 
     def drop_before(self, number: int) -> None:
         """Remove the logs that tables have made needless."""
@@ -150,7 +165,7 @@ class OwnLog:
 
     def release(self) -> None:
         """Close it as it is: nothing is promised that was not before."""
-        self._log.release()
+        self.current.release()
 
     def close(self) -> None:
-        self._log.close()
+        self.current.close()

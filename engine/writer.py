@@ -9,7 +9,8 @@ from errno import EFBIG
 from functools import partial
 
 from engine.background import Background
-from engine.errors import ClosedError, InvalidBatchError, StorageFullError
+from engine.commitlog import CommitLogWriter
+from engine.errors import ClosedError, EngineError, InvalidBatchError, StorageFullError
 from engine.options import Options
 from engine.ownlog import OwnLog
 from engine.record import SequenceNumber, WriteBatch
@@ -86,6 +87,7 @@ class Writer:
             return None
         sequence = SequenceNumber(active.sequence + 1)
         byte_size = len(key) + len(value)
+        log_file, start = log.current, log.current.written
         try:
             log.write_put(sequence, key, value)
             if sync:
@@ -98,9 +100,36 @@ class Writer:
                 return None
             raise
         except BaseException as error:
-            self._background.fail(error)
+            self._cut_short(error, log, (log_file, start), [WriteBatch([(key, value)])], sequence)
             raise
         return sequence
+
+    def _cut_short(
+        self,
+        error: BaseException,
+        log: OwnLog,
+        place: tuple[CommitLogWriter, int],
+        batches: list[WriteBatch],
+        first: SequenceNumber,
+    ) -> None:
+        """Leave a write that neither disk nor log has refused, as by Ctrl-C, done or undone; else take no more.
+
+        A sequence that may be in the log must not be given twice.
+        """
+        if isinstance(error, EngineError):
+            self._background.fail(error)
+            return
+        active = self.active = self._tree.view.active
+        try:
+            if active.sequence >= first or active.byte_size_begun != active.byte_size:
+                # It is in the log, and some of it may have been seen.
+                for number, batch in enumerate(batches, first):
+                    if number > self.active.sequence:
+                        self.active = self._tree.apply(batch, SequenceNumber(number))
+            elif not log.cut_back(place):
+                self._background.fail(error)
+        except BaseException as failure:  # noqa: BLE001  # what it was cut short by is raised, and this told
+            self._background.fail(failure)
 
     def commit(self, batches: list[WriteBatch], sync: bool) -> tuple[SequenceNumber, bool]:
         """Log the batches and make them visible: the sequence of the first, and whether a memtable was sealed."""
@@ -116,6 +145,7 @@ class Writer:
         log = self._log
         assert log is not None, "only an engine with a log commits to it"
         first = SequenceNumber(self.active.sequence + 1)
+        log_file, start = log.current, log.current.written
         try:
             try:
                 log.write(first, batches)
@@ -136,8 +166,7 @@ class Writer:
             # Nothing of it is in the log, which is as good as before.
             raise
         except BaseException as error:
-            # Also if it was in the log, and not yet visible: its sequence must not be given twice.
-            self._background.fail(error)
+            self._cut_short(error, log, (log_file, start), batches, first)
             raise
         return first, is_full
 
@@ -234,10 +263,15 @@ class Writer:
                 self._log.begin(number)
             except StorageFullError:
                 raise
-            except BaseException as error:
+            except EngineError as error:
+                # Another interruption leaves one log or the other to go on in.
                 self._background.fail(error)
                 raise
-        self.active = self._tree.seal(number)
+        try:
+            self._tree.seal(number)
+        finally:
+            # Whatever cuts this short: what is sealed takes no more.
+            self.active = self._tree.view.active
         self._milestone_bytes = self._first_milestone_bytes
         if self._log is not None:
             self._room.look()
