@@ -154,7 +154,8 @@ class Settings:
     seeds: Mapping[str, str] = setting(
         factory=dict,
         text="The initial members, this one too, and the peer addresses that the others reach them at:"
-        " n1=HOST:PORT,n2=HOST:PORT. Without it the node is a cluster of one.",
+        " n1=HOST:PORT,n2=HOST:PORT. Without it the node is a cluster of one. Names are identity: on a later start the"
+        " addresses may be others, but not the names.",
     )
     zone: str = setting("", text="The replicas of a partition prefer different zones.")
     secret: bytes = setting(

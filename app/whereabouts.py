@@ -120,8 +120,8 @@ class Whereabouts:
         link = self._transport.peers[name]
         status = "up" if link.link is not None else "down"
         if link.info is None:
-            return NodeView(name, "", peer, zone, status, None)
-        return NodeView(name, link.info.http, peer, link.info.zone or zone, status, link.info.pid)
+            return NodeView(name, "", link.address, zone, status, None)
+        return NodeView(name, link.info.http, link.address, link.info.zone or zone, status, link.info.pid)
 
     def _view_partition(self, partition: PartitionId) -> PartitionView:
         replicas = self.replicas(partition)

@@ -24,6 +24,8 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Protocol
 
+import msgspec
+
 from engine import (
     CURRENT,
     DirectoryLock,
@@ -242,12 +244,22 @@ def _identify(file_system: FileSystem, directory: str, founding: Founding, rng: 
     stored = decode_identity(path, read_whole(file_system, path))
     if stored.name != founding.name:
         raise ForeignDirectoryError(f"data directory {directory} belongs to node {stored.name}, not {founding.name}")
-    if founding.seeds and stored.topology.cluster_id != founded.cluster_id:
+    if founding.seeds and stored.topology.makeup != founded.makeup:
         raise ForeignDirectoryError(
-            f"data directory {directory} belongs to cluster {stored.topology.cluster_id}; "
-            f"the given seeds, partitions and replication factor name cluster {founded.cluster_id}"
+            f"data directory {directory} belongs to cluster {stored.topology.cluster_id}, "
+            f"of {_describe(stored.topology)}; the given settings name one of {_describe(founded)}: "
+            f"give those it was founded with (addresses may differ), or another directory"
         )
+    topology = stored.topology.moved_to(founding.seeds)
+    if topology != stored.topology:
+        stored = msgspec.structs.replace(stored, topology=topology)
+        write_durably(file_system, directory, IDENTITY, encode_identity(stored))
     return stored
+
+
+def _describe(topology: Topology) -> str:
+    names, partitions, replication_factor = topology.makeup
+    return f"nodes {' '.join(names)}, {partitions} partitions, replication factor {replication_factor}"
 
 
 def _is_ours(name: str) -> bool:

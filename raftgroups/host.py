@@ -41,15 +41,18 @@ from raftgroups.membership import Configuration
 from raftgroups.messages import (
     CALL_KINDS,
     CLOCK_KINDS,
+    GOSSIP_KINDS,
     RETURN_KINDS,
     SNAPSHOT_KINDS,
     VIGIL_KINDS,
     WRITE_KINDS,
+    Address,
     AnyMessage,
     Append,
     BulkWriteCall,
     CallMessage,
     FailureReturn,
+    GossipMessage,
     Lead,
     Leads,
     Placement,
@@ -160,11 +163,12 @@ class Host:
         self._cache = BlockCache(options.cache_bytes)
         self._engines = EngineTotals()
         self._syncer = machine.make_syncer(node_log.sync, self._synced, self._loop.time)
+        addresses = {member.name: member.peer for member in self.topology.members}
         me = Self(
             *(self.topology.cluster_id, options.name, options.http),
             *(options.zone, options.pid, directory.incarnation),
+            peer=addresses[options.name],
         )
-        addresses = {member.name: member.peer for member in self.topology.members}
         acquaintances = Acquaintances(directory.file_system, directory.path)
         self.transport = Transport(me, addresses, options.secret, self, machine.rng, acquaintances)
         self.clocks = WallClocks(self.name, machine.monotonic, machine.clock_ms)
@@ -462,13 +466,10 @@ class Host:
             if kind in VIGIL_KINDS:
                 self._vigil.received(name, message, now)  # type: ignore[arg-type]  # as just looked up
                 continue
-            if kind is Leads:
-                self._told_of_leaders(name, message, now)  # type: ignore[arg-type]  # as just looked up
+            if kind in GOSSIP_KINDS:
+                self._heard(name, message, now)  # type: ignore[arg-type]  # as just looked up
                 continue
             group = groups.get(message.group)  # type: ignore[union-attr, arg-type]  # all others have one
-            if kind is Placement:
-                self.placements.heard(message)  # type: ignore[arg-type]  # as just looked up
-                continue
             if group is None or group.failure is not None:
                 if group is None and isinstance(message, Append | SnapshotOffer):
                     self._needed_here(name, message)
@@ -482,6 +483,14 @@ class Host:
                 self._quarantine(group, error)
             touched[group] = None
         self.has_outgoing()
+
+    def _heard(self, name: str, message: GossipMessage, now: float) -> None:
+        if isinstance(message, Leads):
+            self._told_of_leaders(name, message, now)
+        elif isinstance(message, Address):
+            self.transport.told(message)
+        else:
+            self.placements.heard(message)
 
     def _needed_here(self, leader: str, message: Append | SnapshotOffer) -> None:
         """A leader sends to a replica that is not here: it was never made, or was removed while this node was away."""

@@ -2,8 +2,8 @@
 
     connection := hello challenge proof welcome frame*     dialer sends hello and proof, acceptor the others
     frame      := length:u32 crc32c:u32 sequence:u32 body:u8[length]          little-endian
-    hello      := msgpack [magic, version, cluster, name, to, http, zone, pid, nonce, incarnation]
-    challenge  := msgpack ["challenge", cluster, name, http, zone, pid, nonce, incarnation, mac]
+    hello      := msgpack [magic, version, cluster, name, to, http, zone, pid, nonce, incarnation, peer]
+    challenge  := msgpack ["challenge", cluster, name, http, zone, pid, nonce, incarnation, mac, peer]
     proof      := msgpack ["proof", mac]
     welcome    := msgpack ["welcome"]
     refusal    := msgpack ["refusal", reason, mac]     in the place of challenge, proof or welcome
@@ -12,7 +12,8 @@
 The handshake travels as frames too, of at most 4 KiB, and the whole of it has a deadline. Both
 sides prove that they know the cluster's secret before a message is decoded. Whatever does not fit
 (length, checksum, sequence, type, cluster, secret) closes this connection and nothing else. The
-dialer is the node whose name sorts higher, so a pair has one connection.
+dialer is the node whose name sorts higher, so a pair has one connection; the other dials where that fails,
+for it may have moved to an address that only it knows.
 
 The checksum covers the body. Each direction counts its frames: the handshake from 0, what follows
 it from the first four bytes of the sender's mac on, modulo 2**32. So a frame that was lost,
@@ -65,16 +66,18 @@ class Self:
     zone: str
     pid: int
     incarnation: str = ""
+    peer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PeerInfo:
-    """What a peer told about itself, under proof of the secret."""
+    """What a peer told about itself, under proof of the secret. `peer` is where it is dialed, if it said so."""
 
     name: str
     http: str
     zone: str
     pid: int
+    peer: str = ""
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True):
@@ -90,6 +93,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
     pid: int
     nonce: bytes
     incarnation: str = ""
+    peer: str = ""
 
 
 class Challenge(msgspec.Struct, frozen=True, array_like=True, tag="challenge"):
@@ -103,6 +107,7 @@ class Challenge(msgspec.Struct, frozen=True, array_like=True, tag="challenge"):
     nonce: bytes
     incarnation: str
     mac: bytes = b""
+    peer: str = ""
 
 
 class Proof(msgspec.Struct, frozen=True, array_like=True, tag="proof"):
@@ -198,6 +203,7 @@ class Link(asyncio.Protocol):
                 Hello(
                     *(MAGIC, PROTOCOL_VERSION, me.cluster_id, me.name, self._dials),
                     *(me.http, me.zone, me.pid, nonce, me.incarnation),
+                    peer=me.peer,
                 )
             )
             self._write(self._hello)
@@ -301,7 +307,7 @@ class Link(asyncio.Protocol):
         if hello.to != me.name or not self._owner.knows(hello.name):
             raise RefusedError(f"node {hello.name!r} looks for {hello.to!r}; this is {me.name!r}")
         self._hello, nonce = body, self._rng.randbytes(NONCE_BYTES)
-        challenge = Challenge(me.cluster_id, me.name, me.http, me.zone, me.pid, nonce, me.incarnation)
+        challenge = Challenge(me.cluster_id, me.name, me.http, me.zone, me.pid, nonce, me.incarnation, peer=me.peer)
         self._challenge = msgspec.msgpack.encode(challenge)
         self._write(msgspec.msgpack.encode(msgspec.structs.replace(challenge, mac=self._mac(b"acceptor"))))
         self._step = self._on_proof
@@ -318,7 +324,7 @@ class Link(asyncio.Protocol):
             raise RefusedError(f"node {challenge.name!r} does not have this cluster's secret")
         self._owner.admit(challenge.name, challenge.incarnation)
         self._write(msgspec.msgpack.encode(Proof(self._mac(b"dialer"))))
-        self._answered = PeerInfo(challenge.name, challenge.http, challenge.zone, challenge.pid)
+        self._answered = PeerInfo(challenge.name, challenge.http, challenge.zone, challenge.pid, challenge.peer)
         self._step = self._on_welcome
 
     def _on_proof(self, body: bytes) -> None:
@@ -331,7 +337,7 @@ class Link(asyncio.Protocol):
             raise RefusedError(f"node {hello.name!r} does not have this cluster's secret")
         self._owner.admit(hello.name, hello.incarnation)
         self._write(msgspec.msgpack.encode(Welcome()))
-        self._open(PeerInfo(hello.name, hello.http, hello.zone, hello.pid))
+        self._open(PeerInfo(hello.name, hello.http, hello.zone, hello.pid, hello.peer))
 
     def _on_welcome(self, body: bytes) -> None:
         welcome = msgspec.msgpack.decode(body, type=Welcome | Refusal)

@@ -254,6 +254,13 @@ class Leads(Message, frozen=True, tag=27):
     is_all: bool
 
 
+class Address(Message, frozen=True, tag=29):
+    """Any node → any: I have a link with the node `name`, and it says that it is reached at `peer`."""
+
+    name: str
+    peer: str
+
+
 class WriteCall(Message, frozen=True, tag=20):
     """Gateway → leader: propose `command` (encoded) for `partition`."""
 
@@ -436,18 +443,18 @@ RaftMessage = (
 VigilMessage = Beat | Sleep | Awake
 SnapshotMessage = SnapshotOffer | SnapshotChunk | SnapshotReply
 ClockMessage = ClockAsk | ClockTell
+GossipMessage = Placement | Address | Leads
 CallMessage = (
     WriteCall | ReadCall | TransferCall | TargetCall | ScanCall | BulkWriteCall | BulkReadCall | WatchCall | WatchNote
 )
 ReturnMessage = WriteReturn | ReadReturn | FailureReturn | ScanReturn | BulkWriteReturn | BulkReadReturn | WatchReturn
-AnyMessage = (
-    RaftMessage | SnapshotMessage | VigilMessage | Placement | Leads | ClockMessage | CallMessage | ReturnMessage
-)
+AnyMessage = RaftMessage | SnapshotMessage | VigilMessage | GossipMessage | ClockMessage | CallMessage | ReturnMessage
 
 CLOCK_KINDS = frozenset(get_args(ClockMessage))
 CALL_KINDS = frozenset(get_args(CallMessage))
 WRITE_KINDS = frozenset((WriteCall, BulkWriteCall))
 RETURN_KINDS = frozenset(get_args(ReturnMessage))
+GOSSIP_KINDS = frozenset(get_args(GossipMessage))
 VIGIL_KINDS = frozenset(get_args(VigilMessage))
 SNAPSHOT_KINDS = frozenset(get_args(SnapshotMessage))
 

@@ -40,6 +40,18 @@ class Topology(msgspec.Struct, frozen=True, dict=True):
         zones = {member.name: member.zone for member in self.members}
         return Ring(self.partitions, zones, self.replication_factor)
 
+    @property
+    def makeup(self) -> tuple[tuple[str, ...], int, int]:
+        """What a cluster is founded with and never changes: names, partitions, replication factor."""
+        return tuple(member.name for member in self.members), self.partitions, self.replication_factor
+
+    def moved_to(self, addresses: Mapping[str, str]) -> "Topology":
+        """The same cluster, with these of its nodes at other addresses."""
+        moved = tuple(
+            msgspec.structs.replace(member, peer=addresses.get(member.name, member.peer)) for member in self.members
+        )
+        return msgspec.structs.replace(self, members=moved)
+
     def replicas_of(self, partition: PartitionId) -> tuple[str, ...]:
         """The nodes that hold it; leadership belongs with the first."""
         return self.ring.placement[partition]
@@ -66,11 +78,12 @@ IDENTITY_FORMAT = 2
 def found_cluster(seeds: Mapping[str, str], partitions: int, replication_factor: int) -> Topology:
     """The first Topology, equal on every node that is given the same arguments.
 
-    Invariant: the cluster id follows from the founding members, so that nodes that found a
-    cluster together agree on it without talking, and nodes of different clusters do not.
+    Invariant: the cluster id follows from the names of the founding members, so that nodes that found a
+    cluster together agree on it without talking. Addresses take no part in it: a node may move. (Clusters
+    founded by earlier versions have an id that hashes these as well, and keep it.)
     Zones take no part in it: only a node itself knows its zone when the cluster is founded.
     """
-    founding = repr((sorted(seeds.items()), partitions, replication_factor))
+    founding = repr((sorted(seeds), partitions, replication_factor))
     cluster_id = hashlib.blake2b(founding.encode(), digest_size=8).hexdigest()
     members = tuple(Member(name, peer) for name, peer in sorted(seeds.items()))
     return Topology(cluster_id, Epoch(1), partitions, replication_factor, members)

@@ -8,6 +8,9 @@ who sends them (a leader by its window of Appends, a snapshot by its own, a gate
 Written bytes that the peer does not read are bounded by the link. Beyond either bound the link is
 closed, because a message left out in the middle would break the order that Raft relies on.
 
+A node is dialed where it says it is, or somebody who has a link with it, and where the settings say it is, in turn:
+whoever answers must prove to be that node. So nodes may move; names are their identity.
+
 A node that the other side refuses, or that this side refuses, is dialed less and less often, and
 the log hears of each reason once. A node that a peer of its own cluster refuses has no business
 with the others either: it closes every link, and says why in `refusals`.
@@ -23,7 +26,7 @@ from engine import EngineError
 from raftgroups.acquaintances import Acquaintances, StrangerError
 from raftgroups.errors import ListenError
 from raftgroups.link import BrokenError, Link, PeerInfo, RefusedError, Self
-from raftgroups.messages import AnyMessage
+from raftgroups.messages import Address, AnyMessage
 
 log = logging.getLogger("ringkv.link")
 
@@ -31,6 +34,8 @@ REDIAL_SECONDS_MIN = 0.05
 REDIAL_SECONDS_MAX = 1.0
 REFUSED_REDIAL_SECONDS_MAX = 30.0
 DIAL_SECONDS = 3.0
+# How long the node whose name sorts lower waits to be dialed before it dials.
+REVERSE_DIAL_SECONDS = 3.0
 STRANGERS_MAX = 64
 COMPLAINTS_MAX = 256
 OUTBOX_MESSAGES_MAX = 65_536
@@ -53,6 +58,8 @@ class Receiver(Protocol):
 class Peer:
     """One other node: its link, when there is one, and what waits for it.
 
+    address  where it is, as it said itself, or as somebody said who has a link with it
+    seed     where the settings say it is; tried in turn with `address`
     ready    may leave at the end of this turn
     held     waits for a generation of the node log
     size     of both, in messages; beyond the bound the link is closed at the end of the turn
@@ -61,6 +68,7 @@ class Peer:
     def __init__(self, name: str, address: str) -> None:
         self.name = name
         self.address = address
+        self.seed = address
         self.link: Link | None = None
         self.info: PeerInfo | None = None
         self.ready: list[AnyMessage] = []
@@ -87,7 +95,7 @@ class Backoff:
 
 
 class Transport:
-    """Keeps one link to each peer: dials those whose name sorts lower, accepts the others.
+    """Keeps one link to each peer: dials those whose name sorts lower, and the others when they do not.
 
     refusals    why a peer will have no link with this node, by the peer's name
     """
@@ -130,8 +138,7 @@ class Transport:
         assert self._server is not None, "bind comes first"
         await self._server.start_serving()
         for peer in self.peers.values():
-            if self._me.name > peer.name:
-                self._dialers.append(asyncio.create_task(self._keep_dialing(peer)))
+            self._dialers.append(asyncio.create_task(self._keep_dialing(peer)))
 
     async def close(self) -> None:
         self._is_closing = True
@@ -240,8 +247,25 @@ class Transport:
         if peer.link is not None:
             peer.link.close()
         peer.link, peer.info = link, info
+        if info.peer:
+            peer.address = info.peer
         log.info("link up: %s", info.name)
         self._receiver.peer_up(info.name)
+        self._introduce(peer)
+
+    def _introduce(self, newcomer: Peer) -> None:
+        """Tell all others where the newcomer is, and the newcomer where they are: either may have moved."""
+        for other in self.peers.values():
+            if other.link is not None and other is not newcomer:
+                self.send(other.name, Address(newcomer.name, newcomer.address))
+                self.send(newcomer.name, Address(other.name, other.address))
+
+    def told(self, message: Address) -> None:
+        """Somebody has a link with a node, and says where that is. Its own word counts more."""
+        peer = self.peers.get(message.name)
+        if peer is None or peer.link is not None or not _is_address(message.peer):
+            return
+        peer.address = message.peer
 
     def link_received(self, link: Link, messages: list[AnyMessage]) -> None:
         assert link.peer is not None, "only an open link receives"
@@ -269,17 +293,20 @@ class Transport:
 
     async def _keep_dialing(self, peer: Peer) -> None:
         loop = asyncio.get_running_loop()
-        backoff, due = Backoff(), loop.time()
+        patience = 0.0 if self._me.name > peer.name else REVERSE_DIAL_SECONDS
+        backoff, due = Backoff(), loop.time() + patience
         dialed: Link | None = None
+        is_seeds_turn = False
         while True:
             now = loop.time()
             if peer.link is not None:
                 backoff.succeeded()
-                due = now
+                due = now + patience
             elif now >= due and (dialed is None or dialed.is_closed):
                 backoff.failed(was_refused=dialed is not None and dialed.was_refused)
                 try:
-                    host, port = split_address(peer.address)
+                    host, port = split_address(peer.seed if is_seeds_turn else peer.address)
+                    is_seeds_turn = not is_seeds_turn
                     async with asyncio.timeout(DIAL_SECONDS):
                         _, dialed = await loop.create_connection(
                             lambda: Link(self, self._me, self._secret, peer.name, self._rng), host, port
@@ -290,6 +317,14 @@ class Transport:
             # Looks at the link often, however long it is until the next dial.
             pause = max(due - loop.time(), REDIAL_SECONDS_MIN * self._rng.uniform(0.5, 1.0))
             await asyncio.sleep(min(pause, REDIAL_SECONDS_MAX))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        split_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -236,7 +236,7 @@ class FakeTransport:
         self._wire = wire
         self.refusals: dict[str, str] = {}
         self.peers = {
-            member.name: SimpleNamespace(link=object(), info=None)
+            member.name: SimpleNamespace(link=object(), info=None, address=member.peer)
             for member in wire.topology.members
             if member.name != name
         }

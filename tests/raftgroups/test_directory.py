@@ -2,6 +2,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 
 from engine import CURRENT, Fault, MemoryFileSystem, StorageError
@@ -13,6 +14,7 @@ from raftgroups.errors import (
     HostError,
 )
 from raftgroups.ids import PartitionId
+from raftgroups.topology import decode_identity, encode_identity
 
 SEEDS = {"n1": "127.0.0.1:9001", "n2": "127.0.0.1:9002"}
 P3 = PartitionId(3)
@@ -112,6 +114,25 @@ def test_the_directory_of_another_is_refused(founding: Founding, reason: str) ->
         with pytest.raises(ForeignDirectoryError, match=reason):
             DataDirectory.open(disk, founding)
     DataDirectory.open(disk, Founding()).close()
+
+
+def test_the_addresses_given_today_are_remembered() -> None:
+    """Names are identity. A cluster of an earlier version, whose id hashes addresses, keeps its id."""
+    disk = MemoryFileSystem()
+    first = DataDirectory.open(disk, Founding())
+    first.close()
+    path = f"/data/n1/{IDENTITY}"
+    old = decode_identity(path, disk.content(path))
+    old = msgspec.structs.replace(old, topology=msgspec.structs.replace(old.topology, cluster_id="of old"))
+    disk.replace(path, encode_identity(old))
+
+    DataDirectory.open(disk, Founding(seeds={"n1": "10.0.0.1:1", "n2": "10.0.0.2:2"})).close()
+    disk.restart()
+    again = DataDirectory.open(disk, Founding(seeds={}))
+
+    assert [member.peer for member in again.topology.members] == ["10.0.0.1:1", "10.0.0.2:2"]
+    assert again.topology.cluster_id == "of old"
+    assert again.incarnation == first.incarnation
 
 
 def test_a_directory_of_something_else_is_refused_untouched() -> None:

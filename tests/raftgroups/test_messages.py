@@ -7,6 +7,7 @@ from raftgroups.change import Change, Told
 from raftgroups.item import Item
 from raftgroups.level import Freshness, Level, Receipt
 from raftgroups.messages import (
+    Address,
     AnyMessage,
     Append,
     AppendReply,
@@ -76,6 +77,7 @@ ONE_OF_EACH: list[AnyMessage] = [
     FailureReturn(13, "NotLeaderError", "partition 3 is led by n2", "n2"),
     TransferCall(14, 3, "n2"),
     Removed(3, 7, 41),
+    Address("n2", "10.0.0.2:9001"),
     ClockAsk(17.25),
     ClockTell(17.25, 1_700_000_000_000),
     Placement(3, 41, ("n1", "n2"), ("n3",), ("n1", "n3")),

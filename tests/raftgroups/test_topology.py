@@ -95,7 +95,7 @@ def test_nodes_that_found_a_cluster_together_agree_on_it() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        found_cluster({**SEEDS, "n3": "127.0.0.1:9004"}, 16, 3),
+        found_cluster({"n1": "127.0.0.1:9001", "n2": "127.0.0.1:9002", "n4": "127.0.0.1:9003"}, 16, 3),
         found_cluster({**SEEDS, "n4": "127.0.0.1:9004"}, 16, 3),
         found_cluster(SEEDS, 32, 3),
         found_cluster(SEEDS, 16, 1),
@@ -103,6 +103,16 @@ def test_nodes_that_found_a_cluster_together_agree_on_it() -> None:
 )
 def test_clusters_founded_otherwise_are_others(other: Topology) -> None:
     assert other.cluster_id != found_cluster(SEEDS, 16, 3).cluster_id
+
+
+def test_a_cluster_is_the_same_at_other_addresses() -> None:
+    moved = {name: f"10.0.0.1:{number}" for number, name in enumerate(SEEDS, 1)}
+
+    before, after = found_cluster(SEEDS, 16, 3), found_cluster(moved, 16, 3)
+
+    assert after.cluster_id == before.cluster_id
+    assert before.moved_to(moved) == after
+    assert before.moved_to({}) == before
 
 
 def test_a_node_holds_what_it_is_a_replica_of() -> None:
