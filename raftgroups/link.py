@@ -321,7 +321,7 @@ class Link(asyncio.Protocol):
             raise RefusedError(f"node {challenge.name!r} of cluster {challenge.cluster_id} answered")
         self._challenge = msgspec.msgpack.encode(msgspec.structs.replace(challenge, mac=b""))
         if not hmac.compare_digest(challenge.mac, self._mac(b"acceptor")):
-            raise RefusedError(f"node {challenge.name!r} does not have this cluster's secret")
+            raise RefusedError(_other_secret(challenge.name))
         self._owner.admit(challenge.name, challenge.incarnation)
         self._write(msgspec.msgpack.encode(Proof(self._mac(b"dialer"))))
         self._answered = PeerInfo(challenge.name, challenge.http, challenge.zone, challenge.pid, challenge.peer)
@@ -334,7 +334,7 @@ class Link(asyncio.Protocol):
             return
         hello = msgspec.msgpack.decode(self._hello, type=Hello)
         if not hmac.compare_digest(proof.mac, self._mac(b"dialer")):
-            raise RefusedError(f"node {hello.name!r} does not have this cluster's secret")
+            raise RefusedError(_other_secret(hello.name))
         self._owner.admit(hello.name, hello.incarnation)
         self._write(msgspec.msgpack.encode(Welcome()))
         self._open(PeerInfo(hello.name, hello.http, hello.zone, hello.pid, hello.peer))
@@ -402,6 +402,14 @@ class Link(asyncio.Protocol):
         self._buffer.clear()
         if was_open:
             self._owner.link_closed(self)
+
+
+def _other_secret(name: str) -> str:
+    """Neither side can tell which of the two is wrong."""
+    return (
+        f"node {name!r} does not have this cluster's secret, or the secret of this node is wrong; "
+        f"give all nodes the same --secret-file or RINGKV_SECRET"
+    )
 
 
 def _misplaced(sequence: int, expected: int) -> str:
