@@ -517,7 +517,7 @@ def decide_conditions_before_the_log(stack: ExitStack) -> None:
 # Time.
 
 
-@mutation(5, CLOCKS, storm=("jump", "delay"))
+@mutation(15, CLOCKS, storm=("jump", "delay"))
 def expire_by_the_clock_of_a_replica(stack: ExitStack) -> None:
     """A replica shows nothing that has expired by its own time of day, whatever the log says."""
 
@@ -534,7 +534,7 @@ def expire_by_the_clock_of_a_replica(stack: ExitStack) -> None:
     change(stack, RaftGroup, "read_applied", make)
 
 
-@mutation(5, CLOCKS, storm=("jump", "transfer", "kill"), gap_seconds=1.0)
+@mutation(15, CLOCKS, storm=("jump", "transfer"), gap_seconds=0.3)
 def tell_the_raw_clock_of_the_leader(stack: ExitStack) -> None:
     """An entry tells its leader's time of day, and state-machine time is the greatest that was ever told."""
 
@@ -545,7 +545,7 @@ def tell_the_raw_clock_of_the_leader(stack: ExitStack) -> None:
     stack.enter_context(patch.object(GroupTime, "tell", lambda self, voters: self._clocks.wall_ms()))
 
 
-@mutation(5, CLOCKS, storm=("jump", "transfer", "kill"), gap_seconds=1.0)
+@mutation(15, CLOCKS, storm=("jump", "transfer", "kill"), gap_seconds=1.0)
 def believe_the_first_clock_that_answers(stack: ExitStack) -> None:
     """Time is steered towards whichever clock is the furthest ahead."""
 
@@ -556,9 +556,7 @@ def believe_the_first_clock_that_answers(stack: ExitStack) -> None:
     stack.enter_context(patch.object(WallClocks, "middle", middle))
 
 
-@mutation(
-    5, replace(CLOCKS, setting=Setting(grace_seconds=2.0)), storm=("kill", "kill-all", "isolate"), gap_seconds=1.0
-)
+@mutation(15, CLOCKS, storm=("kill-all", "kill-some"), gap_seconds=1.0)
 def give_more_grace_than_is_allowed(stack: ExitStack) -> None:
     """A reign begins with the time of the newest entry, however long ago that was."""
 
@@ -571,7 +569,7 @@ def give_more_grace_than_is_allowed(stack: ExitStack) -> None:
 
 
 @mutation(
-    5, replace(CLOCKS, setting=Setting(grace_seconds=10.0)), storm=("kill-all", "kill-some", "jump"), gap_seconds=2.0
+    15, replace(CLOCKS, setting=Setting(grace_seconds=10.0)), storm=("kill-all", "kill-some", "jump"), gap_seconds=2.0
 )
 def give_no_grace(stack: ExitStack) -> None:
     """Time goes on while nobody leads, and what nobody could renew is gone."""
