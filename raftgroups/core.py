@@ -26,6 +26,9 @@ from raftgroups.reign import Reign
 from raftgroups.timing import Timing
 from raftgroups.votes import Tally
 
+# Of each group of a crowd, for an election: it takes about so much of a processor.
+CROWD_SECONDS = 0.001
+
 
 class Role(Enum):
     """What a replica does at the moment."""
@@ -176,10 +179,14 @@ class Core(ABC):
         self._patience = self._rng.uniform(timing.election_seconds_min, timing.election_seconds_max)
         self._deadline = self._now + self._patience
 
-    def _hurry(self) -> None:
-        """Something says that an election is needed, or may now succeed: stand soon, but keep a promise."""
+    def _hurry(self, crowd: int = 1) -> None:
+        """Something says that an election is needed, or may now succeed: stand soon, but keep a promise.
+
+        Where a crowd of groups here hurries at once they take turns, so that elections do not delay each other.
+        """
         timing = self._timing
-        soon = self._now + self._rng.uniform(timing.failover_seconds_min, timing.failover_seconds_max)
+        last = max(timing.failover_seconds_max, timing.failover_seconds_min + crowd * CROWD_SECONDS)
+        soon = self._now + self._rng.uniform(timing.failover_seconds_min, last)
         soon = max(soon, self._promised_at + timing.election_seconds_min)
         self._deadline = min(self._deadline, soon)
 

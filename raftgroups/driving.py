@@ -17,7 +17,8 @@ class Driving(Elections, Following, Leading):
         if self._reign is not None:
             self._advance_leader_commit(self._reign)
 
-    def link_up(self, peer: str, now: float) -> None:
+    def link_up(self, peer: str, now: float, crowd: int = 1) -> None:
+        """`crowd` is the number of groups here that know no leader."""
         if self._reign is not None and peer in self._peers:
             self.wake(now)
         self._now = now
@@ -28,9 +29,10 @@ class Driving(Elections, Following, Leading):
                 self._heartbeat(peer)
                 self._replicate(peer)
         elif self.leader is None:
-            self._hurry()
+            self._hurry(crowd)
 
-    def link_lost(self, peer: str, now: float) -> None:
+    def link_lost(self, peer: str, now: float, crowd: int = 1) -> None:
+        """`crowd` is the number of groups here that the peer led."""
         if peer in self._peers if self._reign is not None else peer == self.leader:
             self.wake(now)
         self._now = now
@@ -42,7 +44,7 @@ class Driving(Elections, Following, Leading):
         if peer == self.leader:
             self._contact = None
             self._know_leader(None)
-            self._hurry()
+            self._hurry(crowd)
 
     def stood_still(self, since: float, now: float) -> None:
         """This node has done nothing since then, for longer than others wait before they elect another.

@@ -431,17 +431,22 @@ class Host:
             self.transport.send(name, placement)
         self._leaderships.link_up(name, self.groups)
         self._vigil.link_up(name, now)
-        self._each_group(self.groups.values(), lambda group: group.consensus.link_up(name, now))
+        crowd = self._led_by(None)
+        self._each_group(self.groups.values(), lambda group: group.consensus.link_up(name, now, crowd))
 
     def peer_lost(self, name: str) -> None:
         now = self._loop.time()
         self._clock_watch.peer_lost(name)
         self.snapshots.peer_lost(name)
-        self._each_group(self.groups.values(), lambda group: group.consensus.link_lost(name, now))
+        crowd = self._led_by(name)
+        self._each_group(self.groups.values(), lambda group: group.consensus.link_lost(name, now, crowd))
         self._vigil.link_lost(name)
         self._leaderships.link_lost(name)
         if self.gateway is not None:
             self.gateway.peer_lost(name)
+
+    def _led_by(self, leader: str | None) -> int:
+        return sum(group.leader == leader for group in self.groups.values())
 
     def received(self, name: str, messages: list[AnyMessage]) -> None:
         """Deliver what came in one frame; kinds are told apart by look-ups, for this is every message's way."""

@@ -176,6 +176,20 @@ def leads(wire: Wire, names: str) -> Callable[[], bool]:
     return lambda: any(wire[name].is_leader for name in names)
 
 
+def test_a_crowd_takes_turns() -> None:
+    """As when a node is lost that led hundreds of groups; a few are as quick as one."""
+    for crowd, last in ((1, TIMING.failover_seconds_max), (100, TIMING.failover_seconds_max), (341, 0.391)):
+        times = []
+        for seed in range(40):
+            wire = Wire("abc", seed=seed, timing=TIMING)
+            wire.elect("a")
+            consensus = wire["b"].consensus
+            consensus.link_lost("a", wire["b"].now, crowd)
+            times.append(consensus._deadline - wire["b"].now)
+        assert TIMING.failover_seconds_min <= min(times) < max(times) <= last
+        assert max(times) > 0.8 * last
+
+
 @pytest.mark.parametrize("rest", [0.0, 0.05, 0.14, 20.0])
 def test_a_leader_that_is_lost_is_replaced_as_soon_as_if_all_had_been_awake(rest: float) -> None:
     wire = asleep()
