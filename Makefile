@@ -35,7 +35,7 @@ UNICODE ?= /usr/share/unicode/UnicodeData.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test unit cluster scenarios chaos fuzz check format lint types bench bench-gateway bench-batch bench-engine bench-growth bench-profile bench-memory bench-queue bench-restart bench-scan bench-stalls load-unicode crash-matrix crash-kill simulate clean
+.PHONY: help setup run test unit cluster scenarios chaos fuzz check format lint types bench bench-gateway bench-batch bench-engine bench-growth bench-profile bench-idle bench-memory bench-queue bench-restart bench-scan bench-stalls load-unicode crash-matrix crash-kill simulate clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -142,6 +142,9 @@ bench-profile: $(STAMP) ## Show where the time of a row of the engine's table go
 
 bench-memory: $(STAMP) ## Measure the engine's memory with far more data than it may keep
 	$(BIN)/python -m tests.benchmarks.engine_memory
+
+bench-idle: $(STAMP) ## Measure what a cluster costs that nobody asks for anything (options: IDLE="--partitions 1024")
+	$(BIN)/python -m tests.benchmarks.idle $(IDLE)
 
 bench-restart: $(STAMP) ## Measure how long a node with 5 GB takes to be ready again
 	$(BIN)/python -m tests.benchmarks.restart $(RESTART)
