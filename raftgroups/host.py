@@ -231,6 +231,8 @@ class Host:
         # Opening replicas may have taken long; that is no standstill.
         self._ticked_at = self._loop.time()
         await self.transport.serve()
+        # Until now it was being made.
+        self._ticked_at = self._loop.time()
         self._tick()
         self._maintain()
 

@@ -14,7 +14,7 @@ from unittest.mock import patch
 import msgspec
 
 from app.simulation.plan import draw_storm
-from app.simulation.setting import Setting
+from app.simulation.setting import LONGEST_LEASE_SECONDS, Setting
 from app.simulation.simulation import SimulationOptions
 from app.simulation.trial import Trial, try_out
 from app.whereabouts import Whereabouts
@@ -46,10 +46,12 @@ from raftgroups.level import Level
 from raftgroups.membership import Configuration, Configurations
 from raftgroups.messages import ReadIndexRequest
 from raftgroups.nodelog import NodeLog
+from raftgroups.pulse import Pulse
 from raftgroups.readindex import Serve
 from raftgroups.reads import Reads
 from raftgroups.receiving import Receiving
 from raftgroups.replication import Accept, reconcile
+from raftgroups.rest import Rest
 from raftgroups.result import Result, Unmet, Written
 from raftgroups.schema import TOKEN, TOKEN_EXPIRY
 from raftgroups.statemachine import StateMachine
@@ -63,6 +65,7 @@ Patches = Callable[[ExitStack], object]
 USUAL = SimulationOptions(nodes=3, partitions=1, steps=40_000, faults=("net", "disk", "crash"), setting=Setting())
 MOVING = replace(USUAL, nodes=5, faults=("net", "crash", "membership"))
 CLOCKS = replace(USUAL, faults=("clock", "net", "crash"))
+SLEEPY = replace(USUAL, setting=Setting(lease_seconds=LONGEST_LEASE_SECONDS, quiet_seconds=0.05))
 FIVE = replace(USUAL, nodes=5, setting=Setting(replicas=5))
 ELECTIONS = ("isolate", "split", "kill", "break-all", "pause", "delay-node", "transfer")
 
@@ -610,6 +613,39 @@ def take_a_late_heartbeat_for_a_fresh_one(stack: ExitStack) -> None:
 def ignore_checksums(stack: ExitStack) -> None:
     """What is read from a table is taken for what was written to it."""
     stack.enter_context(patch.object(section, "crc32c", lambda *_: section.RESIDUE))
+
+
+# Sleep.
+
+
+@mutation(15, SLEEPY, storm=("break-all", "isolate"), gap_seconds=0.3)
+def forget_the_promise_of_a_beat(stack: ExitStack) -> None:
+    """A follower that has slept votes at once, though its node's Beats promised the leader that it would not."""
+
+    def make(hear: Any) -> Any:
+        def forgetful(self: Rest) -> None:
+            before = self._promised_at
+            hear(self)
+            self._promised_at = before
+
+        return forgetful
+
+    change(stack, Rest, "_hear_leader", make)
+
+
+@mutation(20, SLEEPY, storm=("delay-node", "isolate", "break-all"), gap_seconds=0.3)
+def believe_the_beats_of_a_nodes_past(stack: ExitStack) -> None:
+    """A leader that sleeps counts its lease from when a Beat has come, whatever that had met."""
+
+    def make(met: Any) -> Any:
+        def wrong(self: Pulse, beat: Any, now: float) -> None:
+            met(self, beat, now)
+            assert self.contact is not None
+            self.contact = self.contact._replace(met_at=now)
+
+        return wrong
+
+    change(stack, Pulse, "met", make)
 
 
 @mutation(5)
