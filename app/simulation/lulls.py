@@ -1,4 +1,4 @@
-"""Lulls: when no client asks for anything, so that groups sleep, and faults strike those that do."""
+"""Lulls: when hardly any client asks for anything, so that groups sleep, and faults strike those that do."""
 
 import random
 
@@ -8,7 +8,7 @@ SECONDS_MAX = 4.0
 
 
 class Lulls:
-    """Times without requests, one after the other, drawn as time goes on."""
+    """One after the other, drawn as time goes on."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng

@@ -5,7 +5,7 @@ enough to know that none will come. Then nobody knows what became of a write. If
 it through another node until it knows; else it goes on under a new name.
 
 Few keys are hot, so that their histories are full of races; many are cold and their values long,
-so that engines flush and compact. Now and then all of them leave the cluster alone, so that groups sleep.
+so that engines flush and compact. Now and then all but one leave the cluster alone, so that groups sleep.
 """
 
 from collections import Counter
@@ -22,6 +22,8 @@ from app.simulation.wishes import USUAL, Habits, Wishes
 from raftgroups import Once
 
 CHECK_SECONDS = 0.1
+# Of the usual number of requests, in a lull, by the one client that goes on.
+SELDOM = 4
 
 
 class Workload:
@@ -97,6 +99,9 @@ class Workload:
         simulation = self._simulation
         delay = self._rng.expovariate(1 / self._habits.think_seconds)
         begin = simulation.now if simulation.has_healed else self._lulls.after(simulation.now)
+        if begin > simulation.now and client % self._habits.clients == 0:
+            # One goes on, seldom: what it asks for wakes those who sleep.
+            begin, delay = simulation.now, delay * SELDOM
         simulation.call_at(begin + delay, lambda: self._act(client, session))
 
     def _act(self, client: int, session: Session) -> None:

@@ -51,7 +51,6 @@ from raftgroups.readindex import Serve
 from raftgroups.reads import Reads
 from raftgroups.receiving import Receiving
 from raftgroups.replication import Accept, reconcile
-from raftgroups.rest import Rest
 from raftgroups.result import Result, Unmet, Written
 from raftgroups.schema import TOKEN, TOKEN_EXPIRY
 from raftgroups.statemachine import StateMachine
@@ -618,22 +617,7 @@ def ignore_checksums(stack: ExitStack) -> None:
 # Sleep.
 
 
-@mutation(15, SLEEPY, storm=("break-all", "isolate"), gap_seconds=0.3)
-def forget_the_promise_of_a_beat(stack: ExitStack) -> None:
-    """A follower that has slept votes at once, though its node's Beats promised the leader that it would not."""
-
-    def make(hear: Any) -> Any:
-        def forgetful(self: Rest) -> None:
-            before = self._promised_at
-            hear(self)
-            self._promised_at = before
-
-        return forgetful
-
-    change(stack, Rest, "_hear_leader", make)
-
-
-@mutation(20, SLEEPY, storm=("delay-node", "isolate", "break-all"), gap_seconds=0.3)
+@mutation(10, SLEEPY, storm=("delay-node", "isolate", "break-all"), gap_seconds=0.3)
 def believe_the_beats_of_a_nodes_past(stack: ExitStack) -> None:
     """A leader that sleeps counts its lease from when a Beat has come, whatever that had met."""
 
