@@ -210,7 +210,7 @@ class Coordinator:
 
     def warnings(self) -> list[str]:
         """What is not as it should be, though this node serves; a sentence each."""
-        return self._host.warnings()
+        return self._host.warnings() + self._where.warnings()
 
     def clock_offsets(self) -> Mapping[str, float]:
         """By how many seconds each peer's clock is ahead of this node's, for /metrics."""

@@ -96,12 +96,21 @@ class Whereabouts:
         """Why this node should get no traffic; empty when it should. A replica that still learns gets none anyway."""
         reasons = ["this node is draining"] if self._host.is_draining else []
         reasons += [f"node {name} refuses this node: {why}" for name, why in self._transport.refusals.items()]
+        leaderless = [
+            f"partition {partition} has no known leader"
+            for partition, group in self._groups.items()
+            if group.failure is None and group.leader is None and group.is_voter
+        ]
+        if leaderless:
+            reasons += self._transport.complaints()
         for partition, group in self._groups.items():
             if group.failure is not None:
                 reasons.append(f"the replica of partition {partition} stopped: {group.failure}")
-            elif group.leader is None and group.is_voter:
-                reasons.append(f"partition {partition} has no known leader")
-        return reasons
+        return reasons + leaderless
+
+    def warnings(self) -> list[str]:
+        """Which peers this node has no link with, and why, where that is no reason to send it nothing."""
+        return [] if self.unready() else self._transport.complaints()
 
     def cluster(self) -> ClusterView:
         topology = self._topology

@@ -168,6 +168,7 @@ class Host:
             *(self.topology.cluster_id, options.name, options.http),
             *(options.zone, options.pid, directory.incarnation),
             peer=addresses[options.name],
+            makeup=self.topology.told_makeup,
         )
         acquaintances = Acquaintances(directory.file_system, directory.path)
         self.transport = Transport(me, addresses, options.secret, self, machine.rng, acquaintances)

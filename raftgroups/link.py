@@ -2,7 +2,7 @@
 
     connection := hello challenge proof welcome frame*     dialer sends hello and proof, acceptor the others
     frame      := length:u32 crc32c:u32 sequence:u32 body:u8[length]          little-endian
-    hello      := msgpack [magic, version, cluster, name, to, http, zone, pid, nonce, incarnation, peer]
+    hello      := msgpack [magic, version, cluster, name, to, http, zone, pid, nonce, incarnation, peer, makeup]
     challenge  := msgpack ["challenge", cluster, name, http, zone, pid, nonce, incarnation, mac, peer]
     proof      := msgpack ["proof", mac]
     welcome    := msgpack ["welcome"]
@@ -33,8 +33,8 @@ import logging
 import random
 import socket
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -53,12 +53,17 @@ HANDSHAKE_SECONDS = 3.0
 UNSENT_BYTES_MAX = 128 << 20
 SILENT_PEER_MILLISECONDS = 5000
 REASON_LENGTH_MAX = 500
+SETTING_LENGTH_MAX = 100
 NONCE_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Self:
-    """What a node tells its peers about itself. `incarnation` is its data directory's."""
+    """What a node tells its peers about itself.
+
+    incarnation    its data directory's
+    makeup         what its cluster was founded with, so that one of another cluster can be told what differs
+    """
 
     cluster_id: str
     name: str
@@ -67,6 +72,7 @@ class Self:
     pid: int
     incarnation: str = ""
     peer: str = ""
+    makeup: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
     nonce: bytes
     incarnation: str = ""
     peer: str = ""
+    makeup: Mapping[str, str] = {}
 
 
 class Challenge(msgspec.Struct, frozen=True, array_like=True, tag="challenge"):
@@ -196,7 +203,7 @@ class Link(asyncio.Protocol):
         self._transport, self._was_made = cast(asyncio.Transport, transport), True
         self._give_up_silent_peer(self._transport)
         loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(HANDSHAKE_SECONDS, self.refuse, "the handshake took too long")
+        self._deadline = loop.call_later(HANDSHAKE_SECONDS, self._give_up_handshake)
         if self._dials is not None:
             me, nonce = self._me, self._rng.randbytes(NONCE_BYTES)
             self._hello = msgspec.msgpack.encode(
@@ -204,6 +211,7 @@ class Link(asyncio.Protocol):
                     *(MAGIC, PROTOCOL_VERSION, me.cluster_id, me.name, self._dials),
                     *(me.http, me.zone, me.pid, nonce, me.incarnation),
                     peer=me.peer,
+                    makeup=me.makeup,
                 )
             )
             self._write(self._hello)
@@ -243,13 +251,15 @@ class Link(asyncio.Protocol):
             self._turn_away(str(error))
             return
         except (BrokenError, msgspec.DecodeError, ValueError) as error:
-            self.refuse(str(error))
+            self.refuse(str(error) if self._is_answered else _no_node(str(error)))
             return
         self._buffer += view[at:]
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         if self._transport is not None and self._hello and self.peer is None and self._dials is None:
             self.refuse(f"node {self._caller!r} left before it had proved this cluster's secret")
+        elif self._transport is not None and not self._is_answered:
+            self.refuse(_no_node("it closes the connection without an answer"))
         self._forget()
 
     # The owner's side.
@@ -303,9 +313,15 @@ class Link(asyncio.Protocol):
         if hello.magic != MAGIC or hello.version != PROTOCOL_VERSION:
             raise RefusedError(f"protocol {hello.magic[:16]!r} version {hello.version}")
         if hello.cluster_id != me.cluster_id:
-            raise RefusedError(f"node {hello.name!r} is of cluster {hello.cluster_id}, this is {me.cluster_id}")
+            raise RefusedError(
+                f"node {hello.name!r} is of cluster {hello.cluster_id}, this is {me.cluster_id}; "
+                f"{difference(hello.name, hello.makeup, me.name, me.makeup)}"
+            )
         if hello.to != me.name or not self._owner.knows(hello.name):
-            raise RefusedError(f"node {hello.name!r} looks for {hello.to!r}; this is {me.name!r}")
+            raise RefusedError(
+                f"node {hello.name!r} looks for {hello.to!r}; this is {me.name!r}: "
+                f"compare the names and addresses in --seeds of both"
+            )
         self._hello, nonce = body, self._rng.randbytes(NONCE_BYTES)
         challenge = Challenge(me.cluster_id, me.name, me.http, me.zone, me.pid, nonce, me.incarnation, peer=me.peer)
         self._challenge = msgspec.msgpack.encode(challenge)
@@ -318,10 +334,13 @@ class Link(asyncio.Protocol):
             self._on_refusal(challenge)
             return
         if challenge.cluster_id != self._me.cluster_id or challenge.name != self._dials:
-            raise RefusedError(f"node {challenge.name!r} of cluster {challenge.cluster_id} answered")
+            raise RefusedError(
+                f"node {challenge.name!r} of cluster {challenge.cluster_id} answers where {self._dials!r} is looked "
+                f"for; correct the address of {self._dials!r} in --seeds"
+            )
         self._challenge = msgspec.msgpack.encode(msgspec.structs.replace(challenge, mac=b""))
         if not hmac.compare_digest(challenge.mac, self._mac(b"acceptor")):
-            raise RefusedError(_other_secret(challenge.name))
+            raise RefusedError(other_secret(challenge.name))
         self._owner.admit(challenge.name, challenge.incarnation)
         self._write(msgspec.msgpack.encode(Proof(self._mac(b"dialer"))))
         self._answered = PeerInfo(challenge.name, challenge.http, challenge.zone, challenge.pid, challenge.peer)
@@ -334,7 +353,7 @@ class Link(asyncio.Protocol):
             return
         hello = msgspec.msgpack.decode(self._hello, type=Hello)
         if not hmac.compare_digest(proof.mac, self._mac(b"dialer")):
-            raise RefusedError(_other_secret(hello.name))
+            raise RefusedError(other_secret(hello.name))
         self._owner.admit(hello.name, hello.incarnation)
         self._write(msgspec.msgpack.encode(Welcome()))
         self._open(PeerInfo(hello.name, hello.http, hello.zone, hello.pid, hello.peer))
@@ -354,8 +373,18 @@ class Link(asyncio.Protocol):
         if self._challenge and hmac.compare_digest(refusal.mac, self._refusal_mac(refusal.reason)):
             self.close()
             self._owner.refused_by(self._caller, reason)
+        elif self._challenge and refusal.mac:
+            self.refuse(other_secret(self._caller))  # that is why its mac does not match
         else:
             self.refuse(f"node {self._caller!r} refuses this node: {reason!r}")
+
+    @property
+    def _is_answered(self) -> bool:
+        """Whether what was dialed has said something that a node says; true of who was not dialed."""
+        return self._dials is None or bool(self._challenge) or self.was_refused
+
+    def _give_up_handshake(self) -> None:
+        self.refuse("the handshake took too long" if self._is_answered else _no_node("it says nothing"))
 
     def _on_messages(self, body: bytes) -> None:
         self._owner.link_received(self, decode_messages(body))
@@ -404,7 +433,24 @@ class Link(asyncio.Protocol):
             self._owner.link_closed(self)
 
 
-def _other_secret(name: str) -> str:
+def difference(theirs: str, their_makeup: Mapping[str, str], ours: str, our_makeup: Mapping[str, str]) -> str:
+    """Which settings two clusters were founded with are unlike, and what to type."""
+    unlike = [name for name in our_makeup if name in their_makeup and their_makeup[name] != our_makeup[name]]
+    if not unlike:
+        return "give both the same --seeds, --partitions and --replication-factor"
+    told = "; ".join(
+        f"{name} is {their_makeup[name][:SETTING_LENGTH_MAX]} on {theirs} and {our_makeup[name][:SETTING_LENGTH_MAX]} "
+        f"on {ours}"
+        for name in unlike
+    )
+    return f"{told}; give the wrong one the right {' and '.join(unlike)} and an empty data directory"
+
+
+def _no_node(symptom: str) -> str:
+    return f"what answers there is no node of ringkv ({symptom}); correct its address in --seeds, or end what listens"
+
+
+def other_secret(name: str) -> str:
     """Neither side can tell which of the two is wrong."""
     return (
         f"node {name!r} does not have this cluster's secret, or the secret of this node is wrong; "

@@ -45,6 +45,16 @@ class Topology(msgspec.Struct, frozen=True, dict=True):
         """What a cluster is founded with and never changes: names, partitions, replication factor."""
         return tuple(member.name for member in self.members), self.partitions, self.replication_factor
 
+    @property
+    def told_makeup(self) -> dict[str, str]:
+        """The same for a person who compares two clusters: by the settings' names, short enough for a handshake."""
+        names, partitions, replication_factor = self.makeup
+        return {
+            "--seeds": ",".join(names)[:TOLD_LENGTH_MAX],
+            "--partitions": str(partitions),
+            "--replication-factor": str(replication_factor),
+        }
+
     def moved_to(self, addresses: Mapping[str, str]) -> "Topology":
         """The same cluster, with these of its nodes at other addresses."""
         moved = tuple(
@@ -73,6 +83,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 IDENTITY_FORMAT = 2
+TOLD_LENGTH_MAX = 1000
 
 
 def found_cluster(seeds: Mapping[str, str], partitions: int, replication_factor: int) -> Topology:

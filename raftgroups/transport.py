@@ -25,7 +25,7 @@ from typing import Protocol
 from engine import EngineError
 from raftgroups.acquaintances import Acquaintances, StrangerError
 from raftgroups.errors import ListenError
-from raftgroups.link import BrokenError, Link, PeerInfo, RefusedError, Self
+from raftgroups.link import BrokenError, Link, PeerInfo, RefusedError, Self, other_secret
 from raftgroups.messages import Address, AnyMessage
 
 log = logging.getLogger("ringkv.link")
@@ -36,6 +36,12 @@ REFUSED_REDIAL_SECONDS_MAX = 30.0
 DIAL_SECONDS = 3.0
 # How long the node whose name sorts lower waits to be dialed before it dials.
 REVERSE_DIAL_SECONDS = 3.0
+# Nodes that start together are not all there at once: nobody need hear of that.
+UNREACHED_SECONDS = 5.0
+ODD_ONE_OUT = (
+    "the secret of this node may be wrong: no other node has the same; "
+    "compare its --secret-file or RINGKV_SECRET with those of the others"
+)
 STRANGERS_MAX = 64
 COMPLAINTS_MAX = 256
 OUTBOX_MESSAGES_MAX = 65_536
@@ -60,6 +66,7 @@ class Peer:
 
     address  where it is, as it said itself, or as somebody said who has a link with it
     seed     where the settings say it is; tried in turn with `address`
+    unreached_since    loop time of the first dial that nobody answered, None if one was since
     ready    may leave at the end of this turn
     held     waits for a generation of the node log
     size     of both, in messages; beyond the bound the link is closed at the end of the turn
@@ -71,6 +78,7 @@ class Peer:
         self.seed = address
         self.link: Link | None = None
         self.info: PeerInfo | None = None
+        self.unreached_since: float | None = None
         self.ready: list[AnyMessage] = []
         self.held: dict[int, list[AnyMessage]] = {}
         self.size = 0
@@ -98,6 +106,7 @@ class Transport:
     """Keeps one link to each peer: dials those whose name sorts lower, and the others when they do not.
 
     refusals    why a peer will have no link with this node, by the peer's name
+    obstacles   why there is no link with a peer, by its name, as far as this node can tell
     """
 
     def __init__(
@@ -116,6 +125,7 @@ class Transport:
         self._acquaintances = acquaintances
         self.peers = {name: Peer(name, address) for name, address in peers.items() if name != me.name}
         self.refusals: dict[str, str] = {}
+        self.obstacles: dict[str, str] = {}
         self._synced = 0
         self._server: asyncio.Server | None = None
         self._dialers: list[asyncio.Task[None]] = []
@@ -232,6 +242,8 @@ class Transport:
                 peer.link.close()
 
     def is_news(self, name: str, complaint: str) -> bool:
+        if name in self.peers and self.peers[name].link is None:
+            self.obstacles[name] = complaint
         if (name, complaint) in self._complaints:
             return False
         if len(self._complaints) >= COMPLAINTS_MAX:
@@ -242,11 +254,12 @@ class Transport:
     def link_opened(self, link: Link, info: PeerInfo) -> None:
         self._strangers.pop(link, None)
         self.refusals.pop(info.name, None)
+        self.obstacles.pop(info.name, None)
         self._complaints = {heard: None for heard in self._complaints if heard[0] != info.name}
         peer = self.peers[info.name]
         if peer.link is not None:
             peer.link.close()
-        peer.link, peer.info = link, info
+        peer.link, peer.info, peer.unreached_since = link, info, None
         if info.peer:
             peer.address = info.peer
         log.info("link up: %s", info.name)
@@ -291,6 +304,23 @@ class Transport:
         self._strangers[link] = None
         return link
 
+    def _unreached(self, peer: Peer, address: str, error: OSError, now: float) -> None:
+        """Nobody listens there, as is usual for a moment while a cluster starts; the log hears of what lasts."""
+        why = "connection refused" if isinstance(error, ConnectionRefusedError) else error.strerror or "no answer"
+        complaint = f"nobody answers at {address} ({why}); start node {peer.name!r}, or correct its address in --seeds"
+        self.obstacles[peer.name] = complaint
+        if peer.unreached_since is None:
+            peer.unreached_since = now
+        elif now > peer.unreached_since + UNREACHED_SECONDS and self.is_news(peer.name, complaint):
+            log.warning("no link with node %s: %s", peer.name, complaint)
+
+    def complaints(self) -> list[str]:
+        """Why there is no link with some peers, a sentence each, and what to do; the likeliest cause first."""
+        told = [f"no link with node {name}: {why}" for name, why in sorted(self.obstacles.items())]
+        if self.peers and all(self.obstacles.get(name) == other_secret(name) for name in self.peers):
+            told.insert(0, ODD_ONE_OUT)
+        return told
+
     async def _keep_dialing(self, peer: Peer) -> None:
         loop = asyncio.get_running_loop()
         patience = 0.0 if self._me.name > peer.name else REVERSE_DIAL_SECONDS
@@ -304,15 +334,17 @@ class Transport:
                 due = now + patience
             elif now >= due and (dialed is None or dialed.is_closed):
                 backoff.failed(was_refused=dialed is not None and dialed.was_refused)
+                address = peer.seed if is_seeds_turn else peer.address
+                is_seeds_turn = not is_seeds_turn
                 try:
-                    host, port = split_address(peer.seed if is_seeds_turn else peer.address)
-                    is_seeds_turn = not is_seeds_turn
+                    host, port = split_address(address)
                     async with asyncio.timeout(DIAL_SECONDS):
                         _, dialed = await loop.create_connection(
                             lambda: Link(self, self._me, self._secret, peer.name, self._rng), host, port
                         )
-                except (OSError, TimeoutError):
+                except (OSError, TimeoutError) as error:
                     dialed = None
+                    self._unreached(peer, address, error, loop.time())
                 due = loop.time() + backoff.seconds * self._rng.uniform(0.5, 1.0)
             # Looks at the link often, however long it is until the next dial.
             pause = max(due - loop.time(), REDIAL_SECONDS_MIN * self._rng.uniform(0.5, 1.0))

@@ -241,6 +241,9 @@ class FakeTransport:
             if member.name != name
         }
 
+    def complaints(self) -> list[str]:
+        return []
+
     def is_up(self, name: str) -> bool:
         return name in self.peers and name not in self._wire.down
 

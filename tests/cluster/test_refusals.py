@@ -1,10 +1,14 @@
 """What must not start does not, with one line that says why; what must not connect is cut off."""
 
+import contextlib
+import json
 import os
 import random
 import shutil
 import socket
+import threading
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -118,12 +122,79 @@ def with_stranger(cluster: Cluster, variable: str, value: str) -> Node:
     return stranger
 
 
+def told(node: Node) -> list[str]:
+    """Why a node is not ready, and what else is not as it should be, as it says itself."""
+    report = json.loads(node.request("GET", "/readyz?verbose")[2])
+    return [*report.get("reasons", ["it is still starting"]), *report.get("warnings", [])]
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
+def test_who_is_no_node_is_told_from_one(new_cluster: NewCluster, answer: bytes) -> None:
+    """Something else listens where n1 should be: the log hears of it once, however often it is dialed."""
+    cluster = new_cluster()
+    node = cluster["n2"]
+
+    with Stranger(cluster["n1"].peer_port, answer) as stranger:
+        node.start()
+        what = "what answers there is no node of ringkv"
+        wait_until(lambda: node.is_running and what in node.log_text(), START_SECONDS, "n2 knows")
+        wait_until(lambda: any(what in line and "--seeds" in line for line in told(node)), 10, "n2 tells")
+        wait_until(lambda: stranger.calls >= 4, 10, "n2 dials again and again")
+
+    assert node.log_text().count(what) == 1
+
+
+def test_a_peer_that_nobody_hears_of_is_told_once(new_cluster: NewCluster) -> None:
+    cluster = new_cluster()
+    node = cluster["n2"]
+    node.start()
+
+    what = f"nobody answers at 127.0.0.1:{cluster['n1'].peer_port} (connection refused); start node 'n1'"
+    wait_until(lambda: what in node.log_text(), START_SECONDS, "the log tells of what lasts")
+
+    assert any(what in line for line in told(node))
+    assert node.log_text().count(what) == 1
+
+
+class Stranger:
+    """A server that gives everybody the same answer, and hangs up."""
+
+    def __init__(self, port: int, answer: bytes) -> None:
+        self.calls = 0
+        self._answer = answer
+        self._server = socket.create_server(("127.0.0.1", port))
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._server.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                link, _ = self._server.accept()
+                with link, contextlib.suppress(OSError):
+                    link.recv(4096)
+                    link.sendall(self._answer)
+                self.calls += 1
+
+
 def test_a_node_with_a_foreign_secret_is_refused(new_cluster: NewCluster) -> None:
     """The others go on without it, and their logs tell of it."""
     cluster = new_cluster()
     stranger = with_stranger(cluster, "RINGKV_SECRET", "not the secret of the others")
 
     wait_until(lambda: "secret" in cluster["n1"].log_text() + cluster["n2"].log_text(), 10, "a line about the secret")
+    wait_until(lambda: "the secret of this node may be wrong" in told(stranger)[0], 20, "n3 doubts its own secret")
+    assert "compare its --secret-file or RINGKV_SECRET with those of the others" in told(stranger)[0]
+    wait_until(
+        lambda: any("node 'n3' does not have this cluster's secret" in line for line in told(cluster["n1"])), 10, ""
+    )
     assert cluster["n1"].request("PUT", "/v1/kv/a", b"1")[0] == 204
     assert stranger.request("PUT", "/v1/kv/a", b"2", kv_timeout_ms="500")[0] == 503
     assert not stranger.is_ready()
@@ -147,10 +218,12 @@ def test_a_node_of_another_cluster_is_refused(new_cluster: NewCluster) -> None:
     cluster = new_cluster()
     stranger = with_stranger(cluster, "RINGKV_PARTITIONS", "32")
 
-    def told() -> bool:
+    def is_told() -> bool:
         return all("'n3' is of cluster" in node.log_text() for node in (cluster["n1"], cluster["n2"]))
 
-    wait_until(told, 10, "a line about the other cluster")
+    wait_until(is_told, 10, "a line about the other cluster")
+    differs = "--partitions is 32 on n3 and 16 on n1; give the wrong one the right --partitions and an empty data"
+    wait_until(lambda: any(differs in line for line in told(stranger)), 20, "n3 tells which setting differs")
     assert cluster["n1"].request("PUT", "/v1/kv/a", b"1")[0] == 204
     assert stranger.request("PUT", "/v1/kv/a", b"2", kv_timeout_ms="500")[0] == 503
     assert not stranger.is_ready()

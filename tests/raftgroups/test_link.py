@@ -155,7 +155,7 @@ def test_a_dialer_refuses_who_answers_in_anothers_place(caplog: pytest.LogCaptur
 
     run(scenario())
 
-    assert "node 'n3' of cluster c1 answered" in caplog.text
+    assert "node 'n3' of cluster c1 answers where 'n1' is looked for; correct the address" in caplog.text
 
 
 def test_a_proof_cannot_be_had_by_sending_the_challenge_back() -> None:
@@ -505,7 +505,7 @@ def test_a_refusal_without_proof_is_hearsay(caplog: pytest.LogCaptureFixture) ->
             stranger = await RawPeer.dial(port)
             stranger.say_hello()
             await stranger.read_frame()
-            stranger.write(stranger.frame(msgspec.msgpack.encode(Refusal("you are nobody", b"m" * 32))))
+            stranger.write(stranger.frame(msgspec.msgpack.encode(Refusal("you are nobody"))))
             assert await stranger.is_hung_up_on()
             await stranger.close()
         assert owner.refusals == []
