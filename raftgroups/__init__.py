@@ -141,6 +141,7 @@ from raftgroups.result import (
 from raftgroups.ring import hash_tag
 from raftgroups.salvage import LoggedWrites, logged_writes
 from raftgroups.span import SPAN_BYTES_MAX, SPAN_KEYS_MAX, Pair, Piece, Scanned, Span
+from raftgroups.synctimes import SyncTimes
 from raftgroups.telling import Telling, tell
 from raftgroups.timing import Timing
 from raftgroups.topology import Member, Topology
@@ -253,6 +254,7 @@ __all__ = [
     "StaleEpochError",
     "Step",
     "StorageFullError",
+    "SyncTimes",
     "TargetCall",
     "Telling",
     "Term",

@@ -68,5 +68,11 @@ class Driving(Elections, Following, Leading):
         if self._reign is not None:
             self._lead(self._reign)
             self._sleep_if_quiet(self._reign)
-        elif self._now >= self._deadline:
+        elif self._now >= self._deadline and self._now >= self._deadline + self._courtesy():
             self._stand()
+
+    def _courtesy(self) -> float:
+        """For how many seconds more others may stand first: a preference, for who can lead must do so in the end."""
+        timing = self._timing
+        may_be_led = self._port.is_slow and len(self.configuration.voters) > 1
+        return timing.election_seconds_max - timing.election_seconds_min if may_be_led else 0.0

@@ -81,6 +81,10 @@ class Owner(Protocol):
     def is_exhausted(self) -> bool:
         """Nor for those."""
 
+    @property
+    def is_slow(self) -> bool:
+        """The disk is much slower than those of other nodes."""
+
     def touched(self, group: "RaftGroup") -> None:
         """The group has something to do at the turn's end."""
 
@@ -516,6 +520,10 @@ class RaftGroup(Port):
     @property
     def has_room(self) -> bool:
         return not self._owner.is_exhausted
+
+    @property
+    def is_slow(self) -> bool:
+        return self._owner.is_slow
 
     def doubt(self, error: BaseException) -> None:
         """A read of the tables failed. If the disk is to blame, this replica leads only until another can."""

@@ -21,6 +21,7 @@ from raftgroups.clockwatch import ClockWatch
 from raftgroups.command import check_command
 from raftgroups.consensus import check_library
 from raftgroups.directory import DataDirectory
+from raftgroups.diskwatch import DiskWatch
 from raftgroups.enginetotals import EngineTotals, cache_statistics
 from raftgroups.errors import (
     ChangeRefusedError,
@@ -163,6 +164,7 @@ class Host:
         self._cache = BlockCache(options.cache_bytes)
         self._engines = EngineTotals()
         self._syncer = machine.make_syncer(node_log.sync, self._synced, self._loop.time)
+        self._disk_watch = DiskWatch(self._syncer.times)
         addresses = {member.name: member.peer for member in self.topology.members}
         me = Self(
             *(self.topology.cluster_id, options.name, options.http),
@@ -195,8 +197,8 @@ class Host:
         self._leadership_moved = asyncio.Event()
         self._ticking: asyncio.TimerHandle | None = None
         self._maintenance: asyncio.TimerHandle | None = None
-        self._balance = Balance(self.name)
-        self._relief = Relief()
+        self._balance = Balance(self.name, self._disk_watch)
+        self._relief = Relief(self._disk_watch)
         self._ticked_at = self._loop.time()
         self._is_closed = False
 
@@ -347,6 +349,10 @@ class Host:
         """Something small must be written, and there is no room for it. Writes but deletes are refused from now on."""
         self._set_full(True, "the reserve for deletes is needed")
         self._reserve.release()
+
+    @property
+    def is_slow(self) -> bool:
+        return self._disk_watch.is_slow
 
     @property
     def _is_short(self) -> bool:
@@ -651,10 +657,11 @@ class Host:
         self._notice_standstill(now)
         self._ticked_at = now
         self._clock_watch.tick()
-        self._vigil.tick(now)
+        self._vigil.tick(now, self._disk_watch.report())
         self._leaderships.tick(now)
         self._ring(now)
         self._each_group(self._active, lambda group: group.tick(now))
+        self._watch_disk(now)
         if self.is_full and not self.is_exhausted:
             self._look_for_room()
         elif not self.is_full and self._is_short:
@@ -662,6 +669,13 @@ class Host:
         if self.gateway is not None:
             self.gateway.tick(now)
         self._ticking = self._loop.call_later(TICK_SECONDS, self._tick)
+
+    def _watch_disk(self, now: float) -> None:
+        self._disk_watch.tick(self._vigil.disks(now), now)
+        if self._disk_watch.needs_probe(now) and not self._node_log.is_syncing and not self._commit_is_due:
+            # An empty frame, if nothing else is written meanwhile.
+            self._commit_is_due = True
+            self._loop.call_soon(self._commit)
 
     def _maintain(self) -> None:
         self._headroom_bytes = self._find_headroom()
@@ -751,7 +765,7 @@ class Host:
 
     def _hand_over(self, group: RaftGroup) -> bool:
         now = self._loop.time()
-        successors = group.consensus.successors(now)
+        successors = self._disk_watch.quick_first(group.consensus.successors(now))
         if not successors or not group.consensus.has_quorum_links:
             return False
         group.consensus.transfer(successors[0], now)
@@ -791,7 +805,7 @@ class Host:
 
     def warnings(self) -> list[str]:
         """What is not as it should be, though this node serves; a sentence each."""
-        return self._clock_watch.warnings() + self._warnings_of_disk()
+        return self._clock_watch.warnings() + self._warnings_of_disk() + self._disk_watch.warnings()
 
     def _warnings_of_disk(self) -> list[str]:
         stuck = [partition for partition, group in self.groups.items() if group.machine.engine.is_full]
@@ -816,6 +830,7 @@ class Host:
             "partition_visits_total": self._visits,
             "partitions_led": sum(group.is_leader for group in self.groups.values()),
             **self._statistics_of_disk(),
+            **self._disk_watch.statistics(),
             "partitions_damaged": sum(group.damage is not None for group in self.groups.values()),
             "partitions_stopped": sum(group.failure is not None for group in self.groups.values()),
             "peers_up": sum(peer.link is not None for peer in self.transport.peers.values()),

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from engine import FileSystem, OsFileSystem
 from raftgroups.syncer import Syncer
+from raftgroups.synctimes import SyncTimes
 
 ENGINE_THREADS = 2
 WORKER_THREADS = 4
@@ -26,6 +27,9 @@ class NodeLogSyncer(Protocol):
 
     @property
     def is_inline(self) -> bool: ...
+
+    @property
+    def times(self) -> SyncTimes: ...
 
     def sync_inline(self) -> None: ...
 

@@ -203,6 +203,17 @@ class ClockTell(Message, frozen=True, tag=16):
     wall_ms: int
 
 
+class DiskReport(msgspec.Struct, frozen=True, array_like=True):
+    """Of the sender's disk.
+
+    sync_us    the median time of its newest syncs, in microseconds; None, if there were few lately
+    is_slow    it is much slower than the others': the sender had better not lead
+    """
+
+    sync_us: int | None = None
+    is_slow: bool = False
+
+
 class Beat(Message, frozen=True, tag=17, forbid_unknown_fields=False):
     """Any node → any, once a heartbeat: I live, and what I have told of sleeping groups stands (vigil.py).
 
@@ -212,6 +223,7 @@ class Beat(Message, frozen=True, tag=17, forbid_unknown_fields=False):
     told       how many Sleep and Awake have left over this link before it
     heard      how many of the other side's had come
     promises   groups that sleep here under a leader over there promise what HeartbeatReply.promise says
+    disk       what may be said of the disk here (diskwatch.py)
     """
 
     number: int
@@ -220,6 +232,7 @@ class Beat(Message, frozen=True, tag=17, forbid_unknown_fields=False):
     told: int = 0
     heard: int = 0
     promises: bool = False
+    disk: DiskReport = DiskReport()
 
 
 class Sleep(Message, frozen=True, tag=18):

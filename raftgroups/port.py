@@ -44,6 +44,10 @@ class Port(Protocol):
         """The disk takes entries and votes. Without it what was added to the log last may never be sent to anybody."""
 
     @property
+    def is_slow(self) -> bool:
+        """The disk here is much slower than the others': another replica should stand first, if one can."""
+
+    @property
     def may_rest(self) -> bool:
         """Nothing waits here, and nothing has to be looked after."""
 

@@ -7,10 +7,11 @@ and when a Beat of theirs left that the other has met for certain, without an an
 from typing import NamedTuple
 
 from raftgroups.lease import NEVER
-from raftgroups.messages import Beat
+from raftgroups.messages import Beat, DiskReport
 
 # Beats whose time of leaving is remembered, for an echo.
 ECHOES_MAX = 64
+_NO_REPORT = DiskReport()
 
 
 class Contact(NamedTuple):
@@ -19,11 +20,13 @@ class Contact(NamedTuple):
     heard_at    when it came
     met_at      when the newest of this node's Beats left that it had met; NEVER, before the first
     promises    as in Beat
+    disk        as in Beat
     """
 
     heard_at: float
     met_at: float
     promises: bool
+    disk: DiskReport = _NO_REPORT
 
 
 class Pulse:
@@ -40,13 +43,13 @@ class Pulse:
         self._left_at: dict[int, float] = {}
         self._newest = 0
 
-    def next_beat(self, now: float, *, told: int, heard: int, promises: bool) -> Beat:
+    def next_beat(self, now: float, *, told: int, heard: int, promises: bool, disk: DiskReport = _NO_REPORT) -> Beat:
         """What leaves now."""
         self._number += 1
         self._left_at[self._number] = now
         self._left_at.pop(self._number - ECHOES_MAX, None)
         held = now - self.contact.heard_at if self.contact is not None else 0.0
-        return Beat(self._number, self._newest, int(held * 1e6), told, heard, promises)
+        return Beat(self._number, self._newest, int(held * 1e6), told, heard, promises, disk)
 
     def met(self, beat: Beat, now: float) -> None:
         """What came now."""
@@ -57,5 +60,5 @@ class Pulse:
             for number in [number for number in self._left_at if number < beat.echo]:
                 del self._left_at[number]
         before = self.contact.met_at if self.contact is not None else NEVER
-        self.contact = Contact(now, before if left_at is None else max(before, left_at), beat.promises)
+        self.contact = Contact(now, before if left_at is None else max(before, left_at), beat.promises, beat.disk)
         self._newest = beat.number

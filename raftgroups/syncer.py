@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
+from raftgroups.synctimes import SyncTimes
+
 SLOW_SECONDS = 0.02
 QUICK_SYNCS_NEEDED = 16
 
@@ -21,6 +23,7 @@ class Syncer:
     synced  told the generation and the error, if there was one; called on the event loop, and not
             before `ask` has returned
     clock   seconds, to tell a quick sync from a slow one
+    times   how long the newest syncs took
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class Syncer:
         self._sync = sync
         self._synced = synced
         self._clock = clock
+        self.times = SyncTimes()
         self._loop = asyncio.get_running_loop()
         self._asked: SimpleQueue[int | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -43,9 +47,7 @@ class Syncer:
 
     def sync_inline(self) -> None:
         """Sync on the caller's thread. Raises: StorageError; it must not be tried again."""
-        started = self._clock()
-        self._sync()
-        self._took(self._clock() - started)
+        self._timed()
 
     def ask(self, generation: int) -> None:
         """Have the thread sync, and tell `synced`."""
@@ -60,16 +62,22 @@ class Syncer:
             self._asked.put(None)
             self._thread.join()
 
+    def _timed(self) -> None:
+        self.times.began(self._clock())
+        try:
+            self._sync()
+        finally:
+            seconds = self.times.ended(self._clock())
+            self._took(seconds)
+
     def _took(self, seconds: float) -> None:
         self._quick_syncs = self._quick_syncs + 1 if seconds < SLOW_SECONDS else 0
 
     def _run(self) -> None:
         while (generation := self._asked.get()) is not None:
             error: Exception | None = None
-            started = self._clock()
             try:
-                self._sync()
+                self._timed()
             except Exception as failure:  # noqa: BLE001  # whatever it is, the loop must hear of it
                 error = failure
-            self._took(self._clock() - started)
             self._loop.call_soon_threadsafe(self._synced, generation, error)

@@ -23,12 +23,12 @@ follower's as good as an answer to one. That must be true of the very group and 
 Source: what TiKV calls hibernating regions and CockroachDB quiescent ranges; the counting is our own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from raftgroups.ids import LogIndex, PartitionId, Term
 from raftgroups.lease import NEVER
-from raftgroups.messages import AnyMessage, Awake, Beat, Sleep, VigilMessage
+from raftgroups.messages import AnyMessage, Awake, Beat, DiskReport, Sleep, VigilMessage
 from raftgroups.pulse import Contact, Pulse
 from raftgroups.timing import Timing
 
@@ -36,6 +36,9 @@ from raftgroups.timing import Timing
 SILENCE_SHARE = 0.8
 # Between two ticks, beyond which this node itself stood still, and what has come meanwhile is not read yet.
 STANDSTILL_SECONDS = 0.3
+# What a peer told of its disk is believed for so long.
+REPORT_SECONDS_MAX = 5.0
+_NO_REPORT = DiskReport()
 
 
 class Sleepers(Protocol):
@@ -99,14 +102,15 @@ class Vigil:
         """After its groups have been told; what they have heard of the peer is gone then."""
         self._pairs.pop(peer, None)
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float, disk: DiskReport = _NO_REPORT) -> None:
+        """Send Beats when they are due, and see who is silent; `disk` is what is to be told of the one here."""
         stood_still = self._ticked_at is not None and now - self._ticked_at > STANDSTILL_SECONDS
         self._ticked_at = now
         if now >= self._beat_due:
             self._beat_due = now + self._timing.heartbeat_seconds
             promises = self._timing.lease_seconds > 0
             for peer, pair in self._pairs.items():
-                beat = pair.pulse.next_beat(now, told=pair.told, heard=pair.heard, promises=promises)
+                beat = pair.pulse.next_beat(now, told=pair.told, heard=pair.heard, promises=promises, disk=disk)
                 self._sleepers.tell(peer, beat)
         if not stood_still:
             horizon = now - SILENCE_SHARE * self._timing.election_seconds_min
@@ -151,6 +155,12 @@ class Vigil:
             return NEVER
         contact = pair.pulse.contact
         return pair.since if contact is None else max(pair.since, contact.met_at)
+
+    def disks(self, now: float) -> Mapping[str, DiskReport]:
+        """What peers have told of their disks lately."""
+        contacts = ((peer, pair.pulse.contact) for peer, pair in self._pairs.items())
+        horizon = now - REPORT_SECONDS_MAX
+        return {peer: contact.disk for peer, contact in contacts if contact is not None and contact.heard_at > horizon}
 
     # What peers tell.
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from app.simulation.loop import NodeLoop
 from engine import Fault, MemoryFileSystem, StorageError, StorageFullError
+from raftgroups import SyncTimes
 
 POWER_IS_OFF = -1
 QUICK_SYNC_SECONDS = 0.002
@@ -115,6 +116,7 @@ class SimulatedSyncer:
         sync: Callable[[], object],
         synced: Callable[[int, Exception | None], None],
     ) -> None:
+        self.times = SyncTimes()
         self._disk = disk
         self._loop = loop
         self._rng = rng
@@ -127,10 +129,13 @@ class SimulatedSyncer:
         return not self._disk.slow_seconds
 
     def sync_inline(self) -> None:
+        self.times.began(self._loop.time())
         self._sync()
+        self.times.ended(self._loop.time())
 
     def ask(self, generation: int) -> None:
         self._asked.append(generation)
+        self.times.began(self._loop.time())
         seconds = self._rng.random() * self._disk.slow_seconds
         self._loop.call_later(max(seconds, QUICK_SYNC_SECONDS), self._finish)
 
@@ -145,4 +150,5 @@ class SimulatedSyncer:
                 self._sync()
             except Exception as failure:  # noqa: BLE001  # whatever it is, the loop must hear of it
                 error = failure
+            self.times.ended(self._loop.time())
             self._loop.call_soon_threadsafe(self._synced, generation, error)

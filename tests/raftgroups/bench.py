@@ -43,7 +43,7 @@ class Bench:
     ) -> None:
         self.disk = disk or MemoryFileSystem()
         self.now = 0.0
-        self.is_full = self.is_exhausted = False
+        self.is_full = self.is_exhausted = self.is_slow = False
         self.meets: float | None = None
         self.sent: list[tuple[str, RaftMessage]] = []
         self.outcomes: list[Outcome] = []

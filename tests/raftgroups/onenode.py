@@ -102,6 +102,7 @@ class OneNode:
     # Whose replica it is.
 
     is_full = False
+    is_slow = False
     is_exhausted = False
 
     def touched(self, group: RaftGroup) -> None: ...

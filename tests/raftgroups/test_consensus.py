@@ -766,6 +766,30 @@ def test_who_is_impaired_takes_nothing_over_but_stands_when_nobody_leads() -> No
     assert wire["b"].is_leader or wire["c"].is_leader
 
 
+@pytest.mark.parametrize("slow", ["b", "c"])
+def test_who_has_a_slow_disk_lets_others_stand_first(slow: str) -> None:
+    """Whoever's turn comes first by chance."""
+    other = "c" if slow == "b" else "b"
+    for seed in range(10):
+        wire = led_by("a", seed=seed)
+        wire[slow].slow = True
+        wire.cut("a")
+
+        wire.run(2 * TIMING.election_seconds_max)
+
+        assert wire[other].is_leader
+
+
+def test_who_has_a_slow_disk_stands_when_nobody_else_can() -> None:
+    wire = led_by("a")
+    wire["b"].slow = wire["c"].slow = True
+    wire.cut("a")
+
+    wire.run(3 * TIMING.election_seconds_max)
+
+    assert wire["b"].is_leader or wire["c"].is_leader
+
+
 def with_an_entry_that_found_no_room(full: str) -> Wire:
     """The disks of `full` take nothing; a leads, and has proposed what its own could not store."""
     wire = led_by("a")

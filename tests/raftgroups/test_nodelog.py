@@ -99,6 +99,24 @@ def test_what_was_synced_is_found_again() -> None:
     assert remains(log, 7).entries == [(1, b"x")]
 
 
+def test_a_frame_of_nothing_is_written_to_try_the_disk_and_changes_nothing() -> None:
+    disk = MemoryFileSystem()
+    log = open_log(disk)
+    log.add(HardState(1, 3, "n2"))
+    log.commit()
+    size = log.bytes_on_disk
+
+    generation = log.write()
+    log.sync()
+    log.synced(generation)
+
+    assert log.bytes_on_disk > size
+    assert (log.synced_generation, log.synced_records) == (generation, [])
+    disk.kill()
+    again = open_log(disk)
+    assert (remains(again, 1).term, remains(again, 1).vote, remains(again, 1).entries) == (3, "n2", [])
+
+
 def test_a_conflicting_write_cuts_what_stood_there() -> None:
     disk = MemoryFileSystem()
     log = open_log(disk)

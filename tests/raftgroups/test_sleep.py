@@ -10,7 +10,7 @@ from raftgroups.command import ConditionalPut, encode_command
 from raftgroups.errors import RaftGroupError
 from raftgroups.host import Host
 from raftgroups.ids import PartitionId
-from raftgroups.messages import AnyMessage, ClockMessage
+from raftgroups.messages import AnyMessage, ClockMessage, DiskReport
 from raftgroups.result import Result, Written
 from tests.raftgroups.nodes import QUICK, Cluster, cluster, run
 
@@ -34,12 +34,12 @@ class Onlooker:
                 self.sent.add(type(message).__name__)
             send(name, message, generation)
 
-        def counts(now: float) -> None:
+        def counts(now: float, disk: DiskReport) -> None:
             self.ticks += 1
-            tick(now)
+            tick(now, disk)
 
         host.transport.send = sees  # type: ignore[method-assign]  # it looks on
-        host._vigil.tick = counts  # type: ignore[method-assign]  # it looks on
+        host._vigil.tick = counts  # type: ignore[method-assign, assignment]  # it looks on
 
 
 def asleep(nodes: Cluster) -> int:

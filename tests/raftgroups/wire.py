@@ -71,6 +71,7 @@ class Node(Port):
     flushed    the state machine as the engine's tables hold it: it survives a crash
     failure    why the replica stopped, if it did
     impaired   it should not lead
+    slow       its disk is
     is_full    its disk takes nothing
     """
 
@@ -82,6 +83,7 @@ class Node(Port):
         self.snapshots_needed: list[str] = []
         self.failure: DivergedError | None = None
         self.impaired = False
+        self.slow = False
         self.is_full = False
         self.is_up = False
         self.has_joined = name in wire.joiners
@@ -110,6 +112,10 @@ class Node(Port):
     @property
     def is_impaired(self) -> bool:
         return self.impaired or self.is_full
+
+    @property
+    def is_slow(self) -> bool:
+        return self.slow
 
     @property
     def has_room(self) -> bool:

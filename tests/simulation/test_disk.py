@@ -6,6 +6,7 @@ import pytest
 from app.simulation.disk import QUICK_SYNC_SECONDS, SimulatedDisk, SimulatedSyncer
 from engine import StorageError, StorageFullError
 from engine.memory_files import PowerLostError
+from raftgroups.synctimes import SYNCS
 from tests.simulation.machines import Machines
 
 PATH = "/d/1.log"
@@ -213,6 +214,21 @@ def test_a_quick_disk_is_waited_for(syncing: Syncing) -> None:
 
     syncing.syncer.sync_inline()
     assert syncing.syncs == [0.0]
+
+
+def test_it_is_known_how_long_syncs_take(syncing: Syncing) -> None:
+    for _ in range(SYNCS):
+        syncing.syncer.sync_inline()
+    quick = syncing.syncer.times.median(0.0)
+
+    syncing.disk.slow_seconds = 1.0
+    for generation in range(SYNCS):
+        syncing.syncer.ask(generation)
+        syncing.machines.run(1.0)
+
+    assert quick == 0.0
+    slow = syncing.syncer.times.median(syncing.machines.scheduler.now)
+    assert slow is not None and 0.2 < slow < 0.8
 
 
 def test_a_slow_sync_ends_later_in_its_turn(syncing: Syncing) -> None:

@@ -188,7 +188,7 @@ def bit_flips(arena: Arena) -> None:
 
 @scenario("S11-slow-syncs")
 def slow_syncs(arena: Arena) -> None:
-    """The leader's disk takes half a second a sync: slower, but no change of leader for it."""
+    """The leader's disk takes half a second a sync: others lead instead, without a storm of elections."""
     victim = arena.leader()
     before = terms(arena)
     with arena.fault("S11-slow-syncs", [arena.names], live_seconds=8):
