@@ -38,7 +38,7 @@ Handle = Callable[[KvHandler, Request], None]
 
 
 def fails(handle: Handle, handler: KvHandler, request: Request) -> None:
-    if b"%" in request.target.partition(b"?")[2]:
+    if b"=" in request.target.partition(b"?")[2]:
         raise RuntimeError("a defect")
     handle(handler, request)
 
