@@ -80,6 +80,12 @@ class Commands(click.Group):
             ctx.fail(f"there is no command {args[0]!r}{hint}; `ringkv --help` lists all")
         return super().resolve_command(ctx, args)
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with failing_output_in_one_line():  # --help and --version print while the line is read
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         with failing_output_in_one_line():
             return super().invoke(ctx)
