@@ -11,6 +11,7 @@ import msgspec
 from app.calls import Changed, Number, Written
 from app.cli.files import Source, SourceType
 from app.cli.keys import asking, client_of, idempotency_option, show_bytes
+from app.cli.numbers import IntegerRange
 from app.cli.talking import Command, note, printable
 from app.client import Batch, Client, ClientError, ConditionFailedError, Item, Transaction
 from app.clientoperations import Operations, Results
@@ -36,7 +37,7 @@ def sending(command: Command) -> Command:
 )
 @click.option(
     "--max-staleness",
-    type=click.IntRange(0, STALENESS_MS_MAX),
+    type=IntegerRange(0, STALENESS_MS_MAX),
     metavar="MS",
     help=f"How old the answers may be, in milliseconds, with --consistency bounded.  [default: {STALENESS_MS}]",
 )

@@ -8,6 +8,7 @@ from typing import TextIO
 
 import click
 
+from app.cli.numbers import IntegerRange, NumberRange
 from app.cli.talking import DEFAULT_URL
 from app.clienterrors import InvalidUrlError
 
@@ -22,38 +23,36 @@ from app.clienterrors import InvalidUrlError
 )
 @click.option(
     "--clients",
-    type=click.IntRange(1, 1024),
+    type=IntegerRange(1, 1024),
     default=16,
     show_default=True,
     help="How many clients run at once, each with one request.",
 )
-@click.option(
-    "--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="How many seconds it takes."
-)
+@click.option("--seconds", type=NumberRange(0.1), default=10.0, show_default=True, help="How many seconds it takes.")
 @click.option(
     "--keys",
-    type=click.IntRange(1, 100_000),
+    type=IntegerRange(1, 100_000),
     default=32,
     show_default=True,
     help="How many keys are used; all are new.",
 )
 @click.option(
     "--value-bytes",
-    type=click.IntRange(1, 10_000),
+    type=IntegerRange(1, 10_000),
     default=100,
     show_default=True,
     help="How long each value is, in bytes.",
 )
 @click.option(
     "--reads",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     default=0.5,
     show_default=True,
     help="The share of gets; the others are puts.",
 )
 @click.option(
     "--timeout-ms",
-    type=click.IntRange(10, 60_000),
+    type=IntegerRange(10, 60_000),
     default=2_000,
     show_default=True,
     help="How long each request may take, in milliseconds.",

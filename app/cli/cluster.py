@@ -7,6 +7,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from app.cli.numbers import IntegerRange
 from app.cli.talking import DEFAULT_URL, gateway_options, talk, urls_of
 from app.client import Client, ClientError
 
@@ -23,7 +24,7 @@ class NodeName(click.ParamType[str]):
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-class PartitionNumber(click.IntRange):
+class PartitionNumber(IntegerRange):
     """A partition's number, completed likewise, with its leader beside it."""
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

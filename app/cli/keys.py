@@ -12,6 +12,7 @@ import click
 
 from app.calls import Changed, Entry, Number, Value, Written
 from app.cli.files import Source, SourceType
+from app.cli.numbers import IntegerRange, NumberRange
 from app.cli.talking import Command, client_at, encode_key, gateway_options, is_in_shell
 from app.client import Client, IfMatch
 from app.rules import (
@@ -27,7 +28,7 @@ from app.rules import (
 from app.spelling import spell
 
 VALUE_BYTES_MAX = 16 << 20  # of what is read from stdin or a file; a cluster takes far less and says so
-TTL = click.FloatRange(TTL_SECONDS_MIN, TTL_SECONDS_MAX)
+TTL = NumberRange(TTL_SECONDS_MIN, TTL_SECONDS_MAX)
 
 R = TypeVar("R", Written, Number, Changed, Written | Changed, Entry | None)
 
@@ -137,7 +138,7 @@ def put(
 )
 @click.option(
     "--max-staleness",
-    type=click.IntRange(0, STALENESS_MS_MAX),
+    type=IntegerRange(0, STALENESS_MS_MAX),
     metavar="MS",
     help=f"How old it may be, with --consistency bounded.  [default: {STALENESS_MS}]",
 )
@@ -202,7 +203,7 @@ def delete(
 @click.command(context_settings={"ignore_unknown_options": True})
 @changing
 @click.argument("key")
-@click.argument("by", type=click.IntRange(INTEGER_MIN, INTEGER_MAX), default=1)
+@click.argument("by", type=IntegerRange(INTEGER_MIN, INTEGER_MAX), default=1)
 def incr(*, key: str, by: int, if_match: IfMatch, idempotency_key: str | None, **where: Any) -> None:
     """Add BY (1 if it is not given) to the number under KEY, and print the sum. A key that is not there counts as 0."""
     number = _ask(

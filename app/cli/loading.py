@@ -1,6 +1,7 @@
 """`ringkv load`: a file of records into the store, and back to compare."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,8 +10,9 @@ import click
 
 from app.asyncclient import AsyncClient
 from app.cli.files import Source, SourceType
+from app.cli.numbers import IntegerRange
 from app.cli.progress import progress
-from app.cli.scanning import STOPPED, from_line_option
+from app.cli.scanning import STOPPED, from_line_option, summary_option
 from app.cli.talking import failing_in_one_line, gateway_options, note, urls_of
 from app.frontier import Frontier
 from app.load import LINE_BYTES_MAX, Format, Layout, Loader, Records, Tally, read_records
@@ -26,12 +28,11 @@ _LABELS = {"loaded": "loading", "verified": "verifying"}
 @click.option("--format", "format_name", type=click.Choice(["tsv", "jsonl", "lines"]), default="tsv", show_default=True)
 @click.option("--key", help="Number of the field, from 1; for jsonl the name of the member.  [default: 1; key]")
 @click.option("--delimiter", help="What splits the fields.  [default: a tab]")
-@click.option(
-    "--concurrency", type=click.IntRange(1, 1024), default=64, show_default=True, help="Records on their way."
-)
+@click.option("--concurrency", type=IntegerRange(1, 1024), default=64, show_default=True, help="Records on their way.")
 @from_line_option
 @click.option("--verify", "with_verify", is_flag=True, help="Then read everything back and compare it.")
 @click.option("--verify-only", is_flag=True, help="Load nothing: compare what is there.")
+@summary_option
 def load(
     *,
     url: str,
@@ -44,6 +45,7 @@ def load(
     from_line: int,
     with_verify: bool,
     verify_only: bool,
+    as_json: bool,
 ) -> None:
     """Store every record of FILE, or of stdin if that is -, one a line.
 
@@ -106,8 +108,25 @@ def load(
         tallies.append(run(Tally("loaded", frontier=Frontier(from_line)), put_all))
     if verify_only or (with_verify and tallies[0].gave_up is None):
         tallies.append(run(Tally("verified", frontier=Frontier(from_line)), Loader.verify))
-    click.echo("; ".join(tally.summary for tally in tallies))
+    click.echo(_as_json(tallies) if as_json else "; ".join(tally.summary for tally in tallies))
     sys.exit(0 if all(tally.is_clean for tally in tallies) else 1)
+
+
+def _as_json(tallies: Sequence[Tally]) -> str:
+    """What came of each pass, by its verb."""
+    return json.dumps(
+        {
+            tally.verb: {
+                "done": tally.done,
+                "failed": tally.failed,
+                "different": len(tally.different),
+                "seconds": round(tally.seconds, 3),
+                "next_line": tally.frontier.next_line,
+                "gave_up": tally.gave_up,
+            }
+            for tally in tallies
+        }
+    )
 
 
 def _tell(tally: Tally) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from app.cli.numbers import IntegerRange
 from app.cli.options import SettingsCommand
 from app.cli.settings import variables_of
 from app.cli.talking import note
@@ -52,7 +53,7 @@ def _unknown_variables(ctx: click.Context) -> list[str]:
 
 
 @click.command()
-@click.option("--nodes", type=click.IntRange(1, 100), envvar="RINGKV_NODES", help="How many nodes.  [default: 3]")
+@click.option("--nodes", type=IntegerRange(1, 100), envvar="RINGKV_NODES", help="How many nodes.  [default: 3]")
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
@@ -63,19 +64,19 @@ def _unknown_variables(ctx: click.Context) -> list[str]:
 )
 @click.option(
     "--http-port",
-    type=click.IntRange(0, 65535),
+    type=IntegerRange(0, 65535),
     envvar="RINGKV_HTTP_PORT",
     help="The HTTP port of the first node; the others have the next ones. 0 takes free ports.  [default: 8001]",
 )
 @click.option(
     "--peer-port",
-    type=click.IntRange(0, 65535),
+    type=IntegerRange(0, 65535),
     envvar="RINGKV_PEER_PORT",
     help="The same for the ports where the nodes listen for each other.  [default: 9001]",
 )
 @click.option(
     "--partitions",
-    type=click.IntRange(1, 1024),
+    type=IntegerRange(1, 1024),
     envvar="RINGKV_PARTITIONS",
     help="How many partitions: a power of two, fixed at the first start.  [default: 16]",
 )

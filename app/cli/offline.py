@@ -8,6 +8,7 @@ from typing import TextIO
 
 import click
 
+from app.cli.numbers import IntegerRange
 from app.cli.talking import note, say
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
@@ -84,7 +85,7 @@ def repair(directory: Path, new: Path, *, without_doubtful: bool, doubtful: Text
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--keys", is_flag=True, help="Print every key as well.")
 @click.option("--values", is_flag=True, help="Print the beginning of every value as well.")
-@click.option("--limit", type=click.IntRange(min=0), help="Print at most so many lines of each list.")
+@click.option("--limit", type=IntegerRange(min=0), help="Print at most so many lines of each list.")
 def inspect(file: Path, *, keys: bool, values: bool, limit: int | None) -> None:
     """Print what is in FILE: an SSTable, a log of a store or a node, a manifest, or CURRENT.
 

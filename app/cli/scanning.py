@@ -1,5 +1,6 @@
 """Many keys: `ringkv scan`, `export` and `import`."""
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from typing import Any
 import click
 
 from app.cli.files import FileError, Sink, Source, SourceType, open_sink
+from app.cli.numbers import IntegerRange
 from app.cli.progress import progress
 from app.cli.talking import Command, gateway_options, note, talk, talking_on
 from app.client import Client, Imported, Item, Key
@@ -21,11 +23,14 @@ STOPPED = 130  # what a shell says of a command that was stopped by Ctrl-C
 
 from_line_option = click.option(
     "--from-line",
-    type=click.IntRange(min=1),
+    type=IntegerRange(min=1),
     default=1,
     metavar="N",
     help="Begin at this line of FILE: the one that was named when the command was stopped.",
 )
+
+
+summary_option = click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 
 
 def range_options(command: Command) -> Command:
@@ -44,7 +49,7 @@ def range_options(command: Command) -> Command:
 @click.command()
 @gateway_options(timeout_seconds=10.0)
 @range_options
-@click.option("--limit", type=click.IntRange(min=0), help="No more than so many keys.")
+@click.option("--limit", type=IntegerRange(min=0), help="No more than so many keys.")
 @click.option("--reverse", is_flag=True, help="The last key first.")
 @click.option("--keys-only", is_flag=True, help="Without the values.")
 @click.option("--json", "as_json", is_flag=True, help="An object a line, as the gateway gives them.")
@@ -90,8 +95,9 @@ def scan(
 @gateway_options(timeout_seconds=60.0)
 @range_options
 @click.option("--force", is_flag=True, help="Replace FILE, if it is there already.")
+@summary_option
 @click.argument("file", default="-")
-def export(*, url: str, timeout_seconds: float, file: str, force: bool, **bounds: Any) -> None:
+def export(*, url: str, timeout_seconds: float, file: str, force: bool, as_json: bool, **bounds: Any) -> None:
     """Write every key and what it holds to FILE, or to stdout, as `ringkv import` reads it.
 
     An object a line. The last line says that it is complete; when it is not, the exit code is 1. FILE is there only
@@ -113,7 +119,8 @@ def export(*, url: str, timeout_seconds: float, file: str, force: bool, **bounds
                 _end_early(sink, count, error)
             raise
         sink.write(encode_end(End(True, count)))
-    note(f"{count} keys")
+    text = json.dumps({"exported": count}) if as_json else f"{count} keys"
+    click.echo(text, err=sink.name == "stdout" or not as_json)
 
 
 def _end_early(sink: Sink, count: int, error: BaseException) -> None:
@@ -127,8 +134,11 @@ def _end_early(sink: Sink, count: int, error: BaseException) -> None:
 @gateway_options(timeout_seconds=60.0)
 @from_line_option
 @click.option("--allow-incomplete", is_flag=True, help="FILE need not end with the line that says that it is complete.")
+@summary_option
 @click.argument("file", type=SourceType())
-def import_(*, url: str, timeout_seconds: float, file: Source, from_line: int, allow_incomplete: bool) -> None:
+def import_(
+    *, url: str, timeout_seconds: float, file: Source, from_line: int, allow_incomplete: bool, as_json: bool
+) -> None:
     """Store every entry of FILE, or of stdin if that is -, as `ringkv export` writes it.
 
     While it runs, nobody else may write these keys: what failed is sent again, within --timeout. A FILE whose name ends
@@ -148,7 +158,7 @@ def import_(*, url: str, timeout_seconds: float, file: Source, from_line: int, a
             raise
         raise click.ClickException(f"{error.message}; {tally.how_to_go_on()}") from error
     finally:
-        tally.tell()
+        tally.tell(as_json)
     missing = None if allow_incomplete else tally.check.missing
     if missing is not None:
         hint = "make the export again, or give --allow-incomplete if that is all there should be"
@@ -192,16 +202,24 @@ class _Tally:
             self._fail(self._skipped + error.line, error.detail, 0)
         self.failed += part.failed
 
-    def tell(self) -> None:
+    def tell(self, as_json: bool) -> None:
         """What there is to know, to whoever asked."""
         for error in self._errors:
             note(error)
-        if self.imported or self.failed:
+        if as_json:
+            outcome = {"imported": self.imported, "failed": self.failed, "next_line": self._next_line}
+            click.echo(json.dumps(outcome))
+        elif self.imported or self.failed:
             click.echo(f"imported {self.imported}, failed {self.failed}")
 
     def how_to_go_on(self) -> str:
-        line = self._skipped + self.done + 1
+        line = self._next_line
         return f"all lines before {line} are done with: go on with `ringkv import --from-line {line} {self._file.path}`"
+
+    @property
+    def _next_line(self) -> int:
+        """Of the file: the first that is not done with."""
+        return self._skipped + self.done + 1
 
     def _fail(self, number: int, reason: str, count: int = 1) -> None:
         self.failed += count

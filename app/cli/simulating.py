@@ -6,27 +6,27 @@ from typing import TextIO
 
 import click
 
+from app.cli.numbers import IntegerRange, NumberRange
+
 
 @click.command()
 @click.option(
-    "--seed", type=click.IntRange(0), default=1, show_default=True, help="The seed that everything follows from."
+    "--seed", type=IntegerRange(0), default=1, show_default=True, help="The seed that everything follows from."
 )
 @click.option("--seeds", metavar="FROM-TO", help="Run all seeds of a range instead of one.")
-@click.option("--count", type=click.IntRange(1), help="Run so many seeds, from --seed on.")
-@click.option(
-    "--jobs", type=click.IntRange(1, 256), help="How many seeds run at once.  [default: one on each processor]"
-)
-@click.option("--nodes", type=click.IntRange(1, 16), default=5, show_default=True, help="How many nodes.")
+@click.option("--count", type=IntegerRange(1), help="Run so many seeds, from --seed on.")
+@click.option("--jobs", type=IntegerRange(1, 256), help="How many seeds run at once.  [default: one on each processor]")
+@click.option("--nodes", type=IntegerRange(1, 16), default=5, show_default=True, help="How many nodes.")
 @click.option(
     "--partitions",
-    type=click.IntRange(1, 64),
+    type=IntegerRange(1, 64),
     default=4,
     show_default=True,
     help="How many partitions: a power of two.",
 )
 @click.option(
     "--steps",
-    type=click.IntRange(1),
+    type=IntegerRange(1),
     default=50_000,
     show_default=True,
     help="How many steps the part with faults has.",
@@ -47,7 +47,7 @@ import click
 )
 @click.option(
     "--shrink-seconds",
-    type=click.FloatRange(0),
+    type=NumberRange(0),
     default=60.0,
     show_default=True,
     help="How many seconds to look for a smaller run.",

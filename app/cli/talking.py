@@ -8,7 +8,8 @@ from typing import TypeVar
 import click
 
 from app.cli.notice import Notice
-from app.client import Client, ClientError, InvalidSessionError, InvalidUrlError
+from app.cli.numbers import NumberRange
+from app.client import Client, ClientError, InvalidArgumentError, InvalidSessionError, InvalidUrlError
 
 DEFAULT_URL = "http://127.0.0.1:8001"
 
@@ -24,7 +25,7 @@ def gateway_options(timeout_seconds: float) -> Callable[[Command], Command]:
         command = click.option(
             "--timeout",
             "timeout_seconds",
-            type=click.FloatRange(min=0.1, max=3600),
+            type=NumberRange(min=0.1, max=3600),
             default=timeout_seconds,
             show_default=True,
             metavar="SECONDS",
@@ -85,7 +86,7 @@ def failing_in_one_line() -> Iterator[None]:
     """What a client raises, as click says it."""
     try:
         yield
-    except (InvalidUrlError, InvalidSessionError) as error:
+    except (InvalidUrlError, InvalidSessionError, InvalidArgumentError) as error:
         raise click.UsageError(str(error)) from error
     except ClientError as error:
         doubt = "; it may have been applied" if error.may_have_applied else ""

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from app.cli.numbers import IntegerRange
 from app.cli.talking import client_at, encode_key, gateway_options, note, printable
 from app.client import Change
 from app.spelling import spell_together
@@ -21,7 +22,7 @@ from app.spelling import spell_together
     default="",
     help="Go on after the change with this id, which --json shows.  [default: from now on]",
 )
-@click.option("--count", type=click.IntRange(min=1), help="End after so many changes.")
+@click.option("--count", type=IntegerRange(min=1), help="End after so many changes.")
 @click.option("--json", "as_json", is_flag=True, help="Print each change as a line of JSON, with its id.")
 def watch(
     *,

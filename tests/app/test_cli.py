@@ -505,3 +505,48 @@ def test_a_command_that_is_soon_over_says_nothing_of_its_pauses(monkeypatch: pyt
 
     assert (result.exit_code, result.stderr) == (0, "")
     eventually(lambda: not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)])
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["get", "--help"], ["node", "--help"]])
+def test_help_that_cannot_be_written_is_one_line(arguments: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        found = subprocess.run(
+            [sys.executable, "-m", "app.cli", *arguments], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+
+    assert found.returncode == 1
+    assert found.stderr.decode() == "Error: cannot write all that was asked for: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["put", "k", "v", "--ttl", "soon"], "'soon' is not a valid number."),
+        (["put", "k", "v", "--ttl", "nan"], "'nan' is not a valid number."),
+        (["get", "k", "--timeout", "NaN"], "'NaN' is not a valid number."),
+        (["incr", "k", "much"], "'much' is not a valid integer."),
+        (["bench", "--reads", "nan"], "'nan' is not a valid number."),
+        (["put", "k", "v", "--idempotency-key", ""], "idempotency_key must have 1 to 255 characters"),
+    ],
+)
+def test_what_is_wrong_on_the_line_is_wrong_usage(arguments: list[str], wanted: str) -> None:
+    result = CliRunner().invoke(main, arguments)
+
+    assert result.exit_code == 2
+    assert wanted in result.stderr
+
+
+def test_load_says_as_json_what_came_of_each_pass(gateway: FakeGateway, tmp_path: Path) -> None:
+    gateway.data[b"/v1/cluster"] = (b'{"nodes": [], "partitions": []}', "application/json")
+    (tmp_path / "records").write_bytes(b"a;1\nb;2\n;\n")
+    options = ("--format", "lines", "--delimiter", ";", "--url", gateway.url, "--verify", "--json")
+
+    result = run("load", *options, str(tmp_path / "records"))
+    outcome = json.loads(result.stdout)
+
+    assert result.exit_code == 1
+    assert {verb: (found["done"], found["failed"]) for verb, found in outcome.items()} == {
+        "loaded": (2, 1),
+        "verified": (2, 1),
+    }
+    assert outcome["loaded"]["next_line"] == 4

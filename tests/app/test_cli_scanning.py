@@ -334,3 +334,18 @@ def test_pages_are_as_large_as_a_node_gives_them() -> None:
 
     assert len(result.stdout.splitlines()) == 25
     assert max(span.limit for _, span, _ in gateway.fake.spans) <= 16
+
+
+def test_export_and_import_say_as_json_what_came_of_it(gateway: Running, tmp_path: Path) -> None:
+    file = tmp_path / "all.ndjson"
+    exported = run("export", "--url", gateway.url, "--json", str(file))
+    to_stdout = run("export", "--url", gateway.url, "--json")
+    imported = run("import", "--url", gateway.url, "--json", str(file))
+    file.write_bytes(line(1) + b"\nnonsense\n")
+    spoilt = run("import", "--url", gateway.url, "--json", str(file))
+
+    assert json.loads(exported.stdout) == {"exported": 2_500} and not exported.stderr
+    assert json.loads(to_stdout.stderr) == {"exported": 2_500}
+    assert json.loads(imported.stdout) == {"imported": 2_500, "failed": 0, "next_line": 2_502}
+    assert spoilt.exit_code == 1
+    assert json.loads(spoilt.stdout) == {"imported": 1, "failed": 1, "next_line": 3}
