@@ -105,7 +105,7 @@ class ProblemError(ClientError):
     def __init__(self, response: Response, members: Mapping[str, Any]) -> None:
         self.status = response.status
         self.code = str(members.get("code") or "NO_CODE")
-        self.detail = str(members.get("detail") or members.get("title") or "the gateway gave no reason")
+        self.detail = str(members.get("detail") or members.get("title") or _no_reason(response))
         self.retryable = bool(members.get("retryable", response.status in {429, 503}))
         self.members = members
         self.headers = response.headers
@@ -204,11 +204,21 @@ def error_in(response: Response, members: Mapping[str, Any], *, is_write: bool) 
     """The same, where the members of its problem are known already."""
     outcome = members.get("outcome") or ("unknown" if response.status >= 500 and not members else "not_applied")
     if outcome == "unknown" or (response.status == 504 and "outcome" not in members):
-        detail = members.get("detail") or "the gateway gave no reason"
+        detail = members.get("detail") or _no_reason(response)
         code = str(members.get("code") or "NO_CODE")
         return OutcomeUnknownError(f"{detail} (status {response.status}, {code})", code=code, is_write=is_write)
     kind = _BY_CODE.get(str(members.get("code"))) or _BY_STATUS.get(response.status) or ProblemError
     return kind(response, members)
+
+
+def _no_reason(response: Response) -> str:
+    """What to say of an answer that tells nothing: to a HEAD nobody can, but who answers is known by the type."""
+    if response.headers.get("content-type", "").startswith("application/problem+json"):
+        return "the gateway gave no reason"
+    return (
+        "what answers there is no gateway of ringkv; check the address and the port of --url "
+        "(`ringkv up` prints those of its gateways)"
+    )
 
 
 def _members(response: Response) -> dict[str, Any]:

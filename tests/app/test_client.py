@@ -27,6 +27,7 @@ from app.client import (
     UnreachableError,
     Value,
 )
+from app.clienterrors import Response, error_of
 from app.pipeline import PipelinedClient
 from app.sending import CALLS_MAX
 from tests.app.fake_gateway import FakeGateway, Fate
@@ -497,3 +498,12 @@ def test_what_is_not_http_is_a_lost_answer(talk: Talk) -> None:
             )
 
     assert error.value.may_have_applied
+
+
+@pytest.mark.parametrize("status", [404, 501])
+def test_an_answer_of_no_gateway_says_where_to_look(status: int) -> None:
+    stranger = error_of(Response(status, {"content-type": "text/html"}, b"<html>"), is_write=False)
+    head = error_of(Response(status, {"content-type": "application/problem+json"}, b""), is_write=False)
+
+    assert "what answers there is no gateway of ringkv; check the address and the port of --url" in str(stranger)
+    assert "the gateway gave no reason" in str(head)
