@@ -20,14 +20,21 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from app.client import AsyncClient, ClientError
+from app.client import AsyncClient, ClientError, Response
 
 READY_POLL_SECONDS = 0.1
 PROBE_SECONDS = 2.0
+UNREADY_SECONDS = 5.0
+FALLS_TOLD = 3  # a node that ended so often will not stay by itself
+CHUNK_BYTES = 1 << 16
+LINE_BYTES_MAX = 1 << 20
+RELAY_SECONDS_MAX = 1.0
+LAST_LINE_LENGTH_MAX = 500
 STOP_SECONDS_MAX = 10.0
 HAND_OVER_SECONDS_MAX = 3.0
 RESTART_SECONDS_MIN = 0.25
@@ -157,6 +164,8 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._reason: str | None = None
         self._processes: dict[str, asyncio.subprocess.Process] = {}
+        # The last line that each node said on stderr: where it ends, its reason.
+        self._last_lines: dict[str, str] = {}
 
     async def run(self) -> int:
         """The exit code: 0 when stopped cleanly by SIGINT or SIGTERM, otherwise 1."""
@@ -175,14 +184,18 @@ class Supervisor:
     async def _keep(self, member: Member) -> None:
         """Starts one node, and starts it again whenever it ends before it should."""
         loop = asyncio.get_running_loop()
-        delay, has_listened = RESTART_SECONDS_MIN, False
+        delay, has_listened, falls = RESTART_SECONDS_MIN, False, 0
         while not self._stopping.is_set():
             started = loop.time()
             process = await self._start(member)
             if self._stopping.is_set():  # told to stop while it was being started
                 _signal(process, signal.SIGTERM)
             listening = asyncio.create_task(self._listens(member, process))
+            relaying = asyncio.create_task(self._relay(member, process))
             code = await process.wait()
+            # What it left in the pipe; whoever inherited that may outlive it for a moment.
+            await asyncio.wait({relaying}, timeout=RELAY_SECONDS_MAX)
+            relaying.cancel()
             has_listened = await listening or has_listened
             if self._stopping.is_set():
                 return
@@ -190,8 +203,11 @@ class Supervisor:
                 self._fail(f"{member.name} could not start (exit code {code}, its reason is above)")
                 return
             if loop.time() - started > STEADY_SECONDS:
-                delay = RESTART_SECONDS_MIN
+                delay, falls = RESTART_SECONDS_MIN, 0
+            falls += 1
             self._log(f"{member.name} ended unexpectedly ({_describe(code)}); it starts again in {delay:g} s")
+            if falls >= FALLS_TOLD:
+                self._log(self._advice(member, falls))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
             delay = min(2 * delay, RESTART_SECONDS_MAX)
@@ -214,11 +230,37 @@ class Supervisor:
             env=self._environ,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=sys.stderr,  # stdout carries the supervisor's own line alone
+            stderr=asyncio.subprocess.PIPE,
             process_group=0,  # Ctrl-C reaches the supervisor alone, which then stops the nodes in order
             preexec_fn=_die_with(os.getpid()),
         )
         self._processes[member.name] = process
         return process
+
+    async def _relay(self, member: Member, process: asyncio.subprocess.Process) -> None:
+        """Passes on what a node says, line by line, until it ends."""
+        assert process.stderr is not None, "it is started with a pipe"
+        rest = b""
+        while said := await process.stderr.read(CHUNK_BYTES):
+            whole, newline, rest = (rest + said).rpartition(b"\n")
+            if len(rest) > LINE_BYTES_MAX:
+                whole, newline, rest = whole + newline + rest, b"\n", b""
+            self._pass_on(member, whole + newline)
+        self._pass_on(member, rest)
+
+    def _pass_on(self, member: Member, lines: bytes) -> None:
+        last = lines.strip().rpartition(b"\n")[2].decode(errors="replace").strip()
+        self._last_lines[member.name] = last or self._last_lines.get(member.name, "")
+        sys.stderr.buffer.write(lines)
+        sys.stderr.buffer.flush()
+
+    def _advice(self, member: Member, falls: int) -> str:
+        """What to say of a node that does not stay."""
+        last = self._last_lines.get(member.name) or "nothing"
+        return (
+            f"{member.name} has ended {falls} times, the last thing it said is: {last[:LAST_LINE_LENGTH_MAX]}; "
+            f"end this with Ctrl-C, then `ringkv verify {self._data / member.name}` tells whether its data is whole"
+        )
 
     async def _listens(self, member: Member, process: asyncio.subprocess.Process) -> bool:
         """Whether the node came as far as answering /livez before it ended."""
@@ -229,21 +271,35 @@ class Supervisor:
         return False
 
     async def _answers(self, member: Member, target: str) -> bool:
-        """Whether the process started here answers 200; a stranger on its port does not count."""
+        """Whether the process started here answers 200."""
+        answer = await self._probe(member, target)
+        return _is_ready(answer)
+
+    async def _probe(self, member: Member, target: str) -> Response | str:
+        """The answer of the process started here, or why there is none; a stranger on its port does not count."""
         process = self._processes.get(member.name)
-        if process is None or _read_pid(self._data / member.name / "node.pid") != process.pid:
-            return False
+        if process is None or process.returncode is not None:
+            return "its process does not run"
+        if _read_pid(self._data / member.name / "node.pid") != process.pid:
+            return "its process is still starting"
         async with AsyncClient([member.url], timeout_seconds=PROBE_SECONDS) as client:
             try:
-                return (await client.probe(target)).status == 200
-            except ClientError:
-                return False
+                return await client.probe(target)
+            except ClientError as error:
+                return str(error)
 
     async def _announce(self) -> None:
-        """Says where the cluster is once every node is ready."""
-        waiting = list(self._plan.members)
+        """Says where the cluster is once every node is ready; every few seconds until then, who is not and why."""
+        loop = asyncio.get_running_loop()
+        waiting, due = list(self._plan.members), loop.time() + UNREADY_SECONDS
         while waiting:
-            waiting = [member for member in waiting if not await self._answers(member, "/readyz")]
+            answers = [(member, await self._probe(member, "/readyz?verbose")) for member in waiting]
+            unready = [(member, answer) for member, answer in answers if not _is_ready(answer)]
+            waiting = [member for member, _ in unready]
+            if waiting and loop.time() >= due:
+                for member, answer in unready:
+                    self._log(f"{member.name} is not ready: {reason_in(answer)}")
+                due = loop.time() + UNREADY_SECONDS
             if waiting:
                 await asyncio.sleep(READY_POLL_SECONDS)
         urls = " ".join(member.url for member in self._plan.members)
@@ -278,6 +334,23 @@ class Supervisor:
     def _fail(self, reason: str) -> None:
         self._reason = self._reason or reason
         self._stopping.set()
+
+
+def _is_ready(answer: Response | str) -> bool:
+    return isinstance(answer, Response) and answer.status == HTTPStatus.OK
+
+
+def reason_in(answer: Response | str) -> str:
+    """Why a node is not ready, of its answer to /readyz?verbose, or of the lack of one; one line."""
+    if isinstance(answer, str):
+        return answer
+    try:
+        told: Any = json.loads(answer.body)
+        first, *more = [str(reason) for reason in told["reasons"]]
+    except (ValueError, TypeError, KeyError):
+        return f"it answers with status {answer.status}"
+    rest = f", and {len(more)} more reasons" if more else ""
+    return f"{first}{rest}"
 
 
 def _members(nodes: int, wish: Wish, known: Plan | None) -> list[Member]:

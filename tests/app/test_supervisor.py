@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from app.supervisor import Member, SupervisorError, Wish, prepare
+from app.client import Response
+from app.supervisor import Member, SupervisorError, Wish, prepare, reason_in
 
 
 def ports(data: Path, wish: Wish) -> list[tuple[int, int]]:
@@ -72,3 +73,17 @@ def test_the_secret_is_for_its_owner_alone(tmp_path: Path) -> None:
 
     assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
     assert len((tmp_path / "secret").read_text().strip()) == 64
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("connection refused", "connection refused"),
+        (Response(503, {}, b'{"reasons": ["this", "that", "more"]}'), "this, and 2 more reasons"),
+        (Response(503, {}, b'{"reasons": ["this"]}'), "this"),
+        (Response(503, {}, b'{"reasons": []}'), "it answers with status 503"),
+        (Response(404, {}, b"<html>"), "it answers with status 404"),
+    ],
+)
+def test_why_a_node_is_not_ready_is_one_line(answer: Response | str, reason: str) -> None:
+    assert reason_in(answer) == reason

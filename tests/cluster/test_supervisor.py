@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -59,6 +60,37 @@ def test_a_node_that_dies_is_started_again(cluster: Supervised) -> None:
 
     assert "n3 ended unexpectedly (killed by SIGKILL); it starts again" in cluster.log_text()
     assert cluster.ringkv("put", "k", "v").returncode == 0
+
+
+def test_who_is_not_ready_is_told_with_the_reason(cluster: Supervised) -> None:
+    """A node that has lost its disk is refused by the others."""
+    cluster.start_ready()
+    cluster.send(signal.SIGTERM)
+    assert cluster.wait(15) == 0
+    shutil.rmtree(cluster.data / "n3")
+
+    cluster.start()
+
+    told = "n3 is not ready: node n"
+    wait_until(lambda: told in cluster.log_text(), 60, "the supervisor tells")
+    line = next(line for line in cluster.log_text().splitlines() if told in line)
+    assert "refuses this node: node 'n3' runs on another data directory" in line
+    assert "start it on that one" in line
+    assert "n1 is not ready" not in cluster.log_text()[cluster.log_text().index(told) :]
+
+
+def test_a_node_that_ends_again_and_again_is_told_with_its_last_line(cluster: Supervised) -> None:
+    cluster.start_ready()
+    damaged = cluster.data / "n3" / "identity"
+    damaged.write_bytes(b"x" + damaged.read_bytes()[1:])
+
+    os.kill(cluster.node_pid("n3"), signal.SIGKILL)
+
+    told = "n3 has ended 3 times, the last thing it said is: ringkv: "
+    wait_until(lambda: told in cluster.log_text(), 60, "the supervisor tells what the node said")
+    line = next(line for line in cluster.log_text().splitlines() if told in line)
+    assert str(damaged) in line
+    assert f"`ringkv verify {cluster.data / 'n3'}`" in line
 
 
 def test_a_stop_is_clean_while_the_nodes_start(cluster: Supervised) -> None:
