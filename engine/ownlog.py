@@ -10,7 +10,7 @@ from engine.coding import DecodeError
 from engine.commitlog import FRAME_BYTES_MAX, CommitLogWriter, Gap, read_commit_log, read_left
 from engine.errors import CorruptionError, InvalidBatchError
 from engine.files import LOG, FileSystem, ReadableFileSystem, join, log_name, parse_name, remove_needless
-from engine.record import SequenceNumber, WriteBatch, decode_batch, encode_batch, encode_put, encoded_size
+from engine.record import SequenceNumber, WriteBatch, decode_batch, encode_batch, encoded_size
 
 
 def replay(
@@ -102,10 +102,6 @@ class OwnLog:
         for sequence, batch in enumerate(batches, first):
             log.append(encode_batch(sequence, batch))
         log.write_out()
-
-    def write_put(self, sequence: int, key: bytes, value: bytes) -> None:
-        """The same for a single record."""
-        self.current.write_frame(encode_put(sequence, key, value))
 
     def sync(self) -> None:
         """Let what was written out survive the machine."""

@@ -13,7 +13,7 @@ from engine.commitlog import CommitLogWriter
 from engine.errors import ClosedError, EngineError, InvalidBatchError, StorageFullError
 from engine.options import Options
 from engine.ownlog import OwnLog
-from engine.record import SequenceNumber, WriteBatch
+from engine.record import SequenceNumber, WriteBatch, encode_put
 from engine.room import Room, are_frugal
 from engine.store import Store
 from engine.tree import Tree
@@ -85,11 +85,14 @@ class Writer:
             or active.byte_size >= self._milestone_bytes
         ):
             return None
-        sequence = SequenceNumber(active.sequence + 1)
+        # A call of SequenceNumber takes 50 ns, as it is one of Python's.
+        sequence: SequenceNumber = active.sequence + 1  # type: ignore[assignment]
         byte_size = len(key) + len(value)
-        log_file, start = log.current, log.current.written
+        log_file = log.current
+        start = log_file.written
         try:
-            log.write_put(sequence, key, value)
+            # Not by way of `log`: that takes 40 ns more.
+            log_file.write_frame(encode_put(sequence, key, value))
             if sync:
                 log.sync()
             self.written_bytes += byte_size
