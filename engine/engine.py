@@ -10,7 +10,7 @@ writes after `applied_sequence`.
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from time import monotonic
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Self
 
@@ -222,11 +222,11 @@ class Engine:
             if frozen is not None:
                 return Snapshot(frozen, self._snapshots, self._clock_ms)
             # A write is halfway in, and soon done; or it was cut short, which shows once nobody writes.
-            if self._write_lock.acquire(timeout=_HALFWAY_SECONDS):
-                try:
-                    view.active.settle()
-                finally:
-                    self._write_lock.release()
+            if self._write_lock.locked():
+                sleep(_HALFWAY_SECONDS)
+                continue
+            with self._write_lock:
+                view.active.settle()
 
     # Writing
 

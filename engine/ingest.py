@@ -20,6 +20,24 @@ from engine.version import LEVELS, Version, VersionEdit
 _RUN_RECORDS = 1024
 
 
+class Ingestion:
+    """Tables on their way into the tree.
+
+    tables        what is to be laid over all else; then what has come of them
+    older         what there was when that was begun: whatever comes later is newer, and stays above
+    is_done       whether they are there, or nothing came of it
+    error         why nothing did
+    may_be_known  whether the manifest may speak of them all the same
+    """
+
+    def __init__(self) -> None:
+        self.tables: list[SSTableReader] = []
+        self.older: tuple[Version, Readers] | None = None
+        self.is_done = False
+        self.error: Exception | None = None
+        self.may_be_known = False
+
+
 def write_sorted(workshop: Workshop, pairs: Iterable[tuple[bytes, bytes]]) -> list[SSTableReader]:
     """The pairs as durable tables that no manifest speaks of yet.
 
@@ -43,13 +61,15 @@ def _runs(pairs: Iterator[tuple[bytes, bytes]]) -> Iterator[Run]:
         yield keys, list(records.values())
 
 
-def place(
-    workshop: Workshop, tables: list[SSTableReader], version: Version, readers: Readers, clock_ms: int
-) -> tuple[VersionEdit, list[SSTableReader]]:
-    """The edit that makes the tables the newest of a Version, and what it adds.
+def place(workshop: Workshop, ingestion: Ingestion, clock_ms: int) -> VersionEdit:
+    """The edit that makes its tables newer than those before it, and whose additions they are afterwards.
 
-    No other job may change the tables meanwhile.
+    No other job may change the tables that were there meanwhile.
     """
+    assert ingestion.older is not None, "it was begun"
+    # Nothing else holds on to those that are replaced.
+    (version, readers), ingestion.older = ingestion.older, None
+    tables = ingestion.tables
     smallest, largest = tables[0].smallest, tables[-1].largest
     level = 0
     while level < LEVELS - 1 and not version.overlapping(level, smallest, largest):
@@ -57,11 +77,12 @@ def place(
     if version.overlapping(level, smallest, largest):
         level -= 1
     if level > 0:
-        return VersionEdit(tuple((level, reader.table) for reader in tables)), tables
+        return VersionEdit(tuple((level, reader.table) for reader in tables))
     newest = chain.from_iterable(reader.runs() for reader in tables)
     edit, merged = overlay(
         workshop, newest, (smallest, largest), (), version, readers, clock_ms, version.flushed_sequence
     )
+    ingestion.tables = merged
     for reader in tables:
         discard(workshop.file_system, reader.path)
-    return edit, merged
+    return edit

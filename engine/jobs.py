@@ -157,6 +157,7 @@ def write_tables(
     """
     finished: list[SSTableReader] = []
     writer: SSTableWriter | None = None
+    begun: list[str] = []
     try:
         for keys, values in runs:
             workshop.check()
@@ -168,6 +169,7 @@ def write_tables(
             if writer is None:
                 number = workshop.next_number()
                 path = join(workshop.directory, workshop.name_table(number))
+                begun.append(path)
                 writer = SSTableWriter(
                     workshop.file_system, path, number, workshop.options, level, sequence, dictionary
                 )
@@ -188,9 +190,8 @@ def write_tables(
     except BaseException:
         if writer is not None:
             writer.close()
-            discard(workshop.file_system, writer.path)
-        for reader in finished:
-            discard(workshop.file_system, reader.path)
+        for path in begun:
+            discard(workshop.file_system, path)
         raise
     return finished
 

@@ -70,4 +70,5 @@ class Shutdown:
             self._file_system.release()
             if self._executor is not None:
                 self._executor.shutdown(wait=wait)
-            self.is_done = True
+        # Only now: an interrupt, wherever it comes, leaves the rest to whoever closes it again.
+        self.is_done = True

@@ -15,10 +15,10 @@ from functools import partial
 from engine.backpressure import Backpressure
 from engine.compaction import Compaction, pick, pick_any, pick_freeing, pick_level0
 from engine.delegate import Delegate, worker_for
-from engine.errors import StorageFullError
+from engine.errors import StorageError, StorageFullError
 from engine.files import Space
 from engine.headroom import fits, headroom_bytes, is_enough, needed_bytes, smaller
-from engine.ingest import place, write_sorted
+from engine.ingest import Ingestion, place, write_sorted
 from engine.jobs import JobStoppedError, Workshop, discard
 from engine.memtable import RECORD_BYTES, Memtable, joined
 from engine.options import Options
@@ -258,13 +258,21 @@ class Upkeep:
         """The first half of an ingest: tables that nobody knows of yet. Raises: as ingest.write_sorted."""
         return write_sorted(self._workshop, pairs)
 
-    def place(self, tables: list[SSTableReader]) -> tuple[VersionEdit, list[SSTableReader]]:
-        """The edit that lays them over all there is, and the tables it adds: these, or others in their stead."""
-        return place(self._workshop, tables, *self._store.tables, self.clock_ms)
+    @property
+    def tables(self) -> tuple[Version, Mapping[int, SSTableReader]]:
+        """The Version in force and its tables."""
+        return self._store.tables
 
-    def install_ingested(self, edit: VersionEdit, tables: list[SSTableReader]) -> None:
-        """The second half: let everybody see them. Raises: StorageError; see `Store.install`."""
-        self._install(Job.INGEST, edit, tables, self._tree.publisher())
+    def lay_over(self, ingestion: Ingestion) -> None:
+        """The second half: let everybody see them. Raises: what keeps it from happening."""
+        try:
+            edit = place(self._workshop, ingestion, self.clock_ms)
+            self._install(Job.INGEST, edit, ingestion.tables, self._tree.publisher())
+        except BaseException as error:
+            ingestion.may_be_known = isinstance(error, StorageError) and not isinstance(error, StorageFullError)
+            if not ingestion.may_be_known:
+                self.discard(ingestion.tables)
+            raise
 
     def discard(self, tables: Iterable[SSTableReader]) -> None:
         """Remove tables that the manifest does not speak of."""

@@ -6,6 +6,7 @@ One log write and one sync serve them all. Source: LevelDB, DBImpl::BuildBatchGr
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from engine.errors import EngineError, StorageFullError
 from engine.record import SequenceNumber, WriteBatch
@@ -46,12 +47,17 @@ class WriteQueue:
     def write(self, batch: WriteBatch, sync: bool) -> SequenceNumber:
         """Return once the batch is written, by whomever. Raises: what `commit` does."""
         write = _Write(batch, sync)
-        self.waiting.append(write)
         is_full = False
-        with self._lock:
-            # Whoever gets the lock first writes for all who wait; the others find it done.
-            while write.sequence is None and write.error is None:
-                is_full |= self._write_group()
+        try:
+            self.waiting.append(write)
+            with self._lock:
+                # Whoever gets the lock first writes for all who wait; the others find it done.
+                while write.sequence is None and write.error is None:
+                    is_full |= self._write_group()
+        except BaseException:
+            # What its caller was interrupted in is not written later on.
+            self._forget([write])
+            raise
         if is_full:
             self._sealed()
         if write.error is not None:
@@ -63,12 +69,14 @@ class WriteQueue:
         """Write for everybody who waits, up to a bound; whether a memtable was sealed."""
         group: list[_Write] = []
         size = 0
-        while self.waiting and size < GROUP_BYTES_MAX:
-            group.append(self.waiting.popleft())
-            size += group[-1].batch.byte_size
         try:
+            while self.waiting and size < GROUP_BYTES_MAX:
+                # In the group before it leaves the queue: wherever an interrupt comes, somebody hears of it.
+                group.append(self.waiting[0])
+                size += self.waiting.popleft().batch.byte_size
             return self._write_all(group)
         except BaseException as error:
+            self._forget(group)
             told = error if isinstance(error, EngineError) else EngineError(f"it was cut short: {error!r}")
             for write in group:
                 if write.sequence is None and write.error is None:
@@ -77,6 +85,11 @@ class WriteQueue:
                 # An interrupt, say, which is this thread's alone.
                 raise
             return False
+
+    def _forget(self, writes: list[_Write]) -> None:
+        for write in writes:
+            with suppress(ValueError):
+                self.waiting.remove(write)
 
     def _write_all(self, group: list[_Write]) -> bool:
         try:
