@@ -201,7 +201,8 @@ def test_a_node_with_a_foreign_secret_is_refused(new_cluster: NewCluster) -> Non
 
 
 def test_a_data_directory_of_another_cluster_is_one_clear_line(new_cluster: NewCluster) -> None:
-    ours, theirs = new_cluster()["n3"], new_cluster()["n3"]
+    """One with other nodes; one with nodes of the same names is found out when they meet (test_moved.py)."""
+    ours, theirs = new_cluster()["n3"], new_cluster(size=5)["n3"]
     theirs.start()
     wait_until(lambda: "serves" in theirs.log_text(), START_SECONDS, "the other node runs")
     theirs.kill()
