@@ -41,6 +41,10 @@ log = logging.getLogger("ringkv.node")
 
 BACKLOG = 2_048
 FILES_WANTED = 65_536
+# What a replica has open all the time: its directory, lock and manifest; and what a node has at most beside replicas,
+# tables and clients: logs, links to peers, tables being written, a client that is being refused.
+FILES_OF_A_REPLICA = 3
+FILES_OF_A_NODE = 48
 
 
 def create_app(settings: Settings, coordinator: Coordinator | None = None) -> FastAPI:
@@ -240,15 +244,32 @@ def _forget_process_id(directory: str) -> None:
 
 
 def _within_file_limit(settings: Settings) -> Settings:
-    """Each connection is a file, and so is each SSTable: take what we are allowed to, and give clients half of it."""
+    """Each connection is a file, and so is each SSTable: take what we are allowed to, and give clients what is left."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         soft = wanted
-    if soft == resource.RLIM_INFINITY or settings.limits.connections_max <= soft // 2:
+    if soft == resource.RLIM_INFINITY:
         return settings
-    return replace(settings, limits=replace(settings.limits, connections_max=soft // 2))
+    connections_max = min(settings.limits.connections_max, connections_within(soft, settings.partitions))
+    return replace(settings, limits=replace(settings.limits, connections_max=connections_max))
+
+
+def connections_within(files_max: int, partitions: int) -> int:
+    """How many clients there may be where so many files may be open: half of them, or what others leave, if less.
+
+    A quarter is for tables, as the engine has it; and a node may have a replica of every partition.
+    """
+    own = FILES_OF_A_NODE + FILES_OF_A_REPLICA * partitions
+    left = files_max - files_max // 4 - own
+    least = max(files_max // 8, 1)
+    if left < least:
+        log.warning(
+            "%d open files are too few for %d partitions; allow this process %d, with `ulimit -n %d` before it starts",
+            files_max, partitions, 2 * own, 2 * own,
+        )  # fmt: skip
+    return min(files_max // 2, max(left, least))
 
 
 def _settle_garbage_collector() -> None:

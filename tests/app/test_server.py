@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from app.server import connections_within
 from tests.app.running import Client, RawAnswer
 
 pytestmark = [pytest.mark.cluster]
@@ -211,9 +212,21 @@ def test_more_clients_than_files_are_refused_and_the_node_goes_on(tmp_path: Path
         for client in clients:
             client.socket.close()
 
-        assert (statuses.count(200), statuses.count(503)) == (64, 136)
+        assert (statuses.count(200), statuses.count(503)) == (42, 158)
         with Client(running.http) as client:
             assert client.ask(PUT).status == 204
+
+
+@pytest.mark.parametrize(
+    ("files_max", "partitions", "expected"),
+    [(65_536, 16, 32_768), (1_024, 16, 512), (256, 16, 96), (256, 2, 128), (128, 2, 42), (256, 256, 32)],
+)
+def test_clients_get_half_of_the_files_or_what_others_leave(
+    files_max: int, partitions: int, expected: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A node that accepts more connections than that has none left for its log, and takes no writes."""
+    assert connections_within(files_max, partitions) == expected
+    assert ("ulimit -n 1632" in caplog.text) == (partitions == 256)
 
 
 def test_a_node_tells_its_version_its_settings_and_its_end_but_no_secret(tmp_path: Path) -> None:
