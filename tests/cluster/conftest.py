@@ -32,9 +32,14 @@ def new_cluster(tmp_path: Path) -> Iterator[NewCluster]:
     """Makes clusters that are not started yet."""
     with ExitStack() as stack:
 
-        def make(size: int = 3, partitions: int = 16, environment: Mapping[str, str] | None = None) -> Cluster:
+        def make(
+            size: int = 3,
+            partitions: int = 16,
+            environment: Mapping[str, str] | None = None,
+            files_max: int | None = None,
+        ) -> Cluster:
             directory = tmp_path / f"cluster{len(made)}"
-            made.append(stack.enter_context(Cluster(directory, size, partitions, environment)))
+            made.append(stack.enter_context(Cluster(directory, size, partitions, environment, files_max)))
             return made[-1]
 
         made: list[Cluster] = []

@@ -115,12 +115,20 @@ class Node(Process):
     """One `ringkv node`: its addresses, its directory, and plain requests to it."""
 
     def __init__(
-        self, name: str, directory: Path, seeds: Mapping[str, int], environment: Mapping[str, str], http_port: int
+        self,
+        name: str,
+        directory: Path,
+        seeds: Mapping[str, int],
+        environment: Mapping[str, str],
+        http_port: int,
+        *,
+        files_max: int | None = None,
     ) -> None:
         self.directory = directory / name
         self.peer_port = seeds[name]
         self.http_port = http_port
-        command = [sys.executable, "-m", "app.cli", "node", "--name", name, "--data", str(self.directory)]
+        limited = [] if files_max is None else ["prlimit", f"--nofile={files_max}:{files_max}"]
+        command = [*limited, sys.executable, "-m", "app.cli", "node", "--name", name, "--data", str(self.directory)]
         command += ["--http", f"127.0.0.1:{http_port}", "--peer", f"127.0.0.1:{self.peer_port}"]
         if len(seeds) > 1:
             command += ["--seeds", ",".join(f"{seed}=127.0.0.1:{port}" for seed, port in seeds.items())]
@@ -172,13 +180,21 @@ class Cluster:
     """Nodes n1, n2, … that seed each other. A context manager that leaves nothing behind but the logs."""
 
     def __init__(
-        self, directory: Path, size: int = 3, partitions: int = 16, environment: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        size: int = 3,
+        partitions: int = 16,
+        environment: Mapping[str, str] | None = None,
+        files_max: int | None = None,
     ) -> None:
+        """`files_max` is how many descriptors each node may have, None for what this process may."""
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self.environment = {"RINGKV_SECRET": SECRET, "RINGKV_PARTITIONS": str(partitions), **(environment or {})}
         seeds = {f"n{i}": free_port() for i in range(1, size + 1)}
-        self.nodes = {name: Node(name, directory, seeds, self.environment, free_port()) for name in seeds}
+        self.nodes = {
+            name: Node(name, directory, seeds, self.environment, free_port(), files_max=files_max) for name in seeds
+        }
 
     def __enter__(self) -> Self:
         return self
