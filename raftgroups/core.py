@@ -82,6 +82,7 @@ class Core(ABC):
         self._led_at = NEVER
         # When the newest entry came, as far as this node was there.
         self._stored_at = now
+        self._has_stored = False
         # Up to here the log is known to equal the leader's.
         self._verified = applied
         self._was_told_to_go = False
@@ -131,6 +132,11 @@ class Core(ABC):
     def stored_at(self) -> float:
         """When the newest entry of the log came, or this replica was opened, if that was later."""
         return self._stored_at
+
+    @property
+    def has_stored(self) -> bool:
+        """Whether the newest entry of the log came by itself, since this replica was opened."""
+        return self._has_stored
 
     def absence(self, now: float) -> float | None:
         """For how many seconds this node has heard of no leader; None if it never did."""

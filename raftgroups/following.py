@@ -36,6 +36,8 @@ class Following(Configuring):
         self._verified = max(self._verified, index)
         self._was_told_to_go = False
         self._store_applied(index)
+        if not is_known:
+            self._stored_at, self._has_stored = self._now, False
         self._configurations.restored(*configured, index, keeps_log=is_known)
         self._configuration_changed()
         self._set_commit(max(self.commit_index, index))
@@ -84,7 +86,7 @@ class Following(Configuring):
 
     def _store(self, first: LogIndex, entries: Sequence[StoredEntry]) -> None:
         self._log.write(first, entries)
-        self._stored_at = self._now
+        self._stored_at, self._has_stored = self._now, True
         self._note_configurations(first)
 
     def _reply_append(self, leader: str, message: Append, *, ok: bool, match: LogIndex, hint: LogIndex) -> None:

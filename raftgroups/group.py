@@ -585,8 +585,8 @@ class RaftGroup(Port):
         for index in range(machine.applied_index + 1, log.last_index + 1):
             told_ms, grace_ms = time_in(log.entry_at(LogIndex(index))[1])
             newest_ms, behind_ms = max(newest_ms, told_ms), behind_ms + grace_ms
-        stored_at = self.consensus.stored_at
-        return encode_beginning(*self._time.begin(newest_ms, stored_at, behind_ms, self.replicas, absence))
+        newest_at = self.consensus.stored_at if self.consensus.has_stored else None
+        return encode_beginning(*self._time.begin(newest_ms, newest_at, behind_ms, self.replicas, absence))
 
     def may_serve(self, reads: Sequence[LocalRead], index: LogIndex) -> None:
         if self.consensus.applied_index >= index:

@@ -25,20 +25,24 @@ class GroupTime:
         self._looked_at = 0.0
 
     def begin(
-        self, newest_ms: int, newest_at: float, behind_ms: int, voters: Sequence[str], absence_seconds: float | None
+        self,
+        newest_ms: int,
+        newest_at: float | None,
+        behind_ms: int,
+        voters: Sequence[str],
+        absence_seconds: float | None,
     ) -> tuple[int, int]:
         """This replica leads from now on: the time, and the grace that it gives, in milliseconds.
 
-        newest_ms, newest_at   the time that the newest entry told, and when it came
+        newest_ms, newest_at   the time that the newest entry told, and when it came; None: before this start
         behind_ms              all the grace that was ever given
         """
         now = self._clocks.monotonic()
         middle = self._look(now, voters)
         if not newest_ms and middle == UNKNOWN:
             middle = self._clocks.of(self._clocks.name)
-        ms, grace_ms = begin_reign(
-            newest_ms, now - newest_at, _before(middle, behind_ms), absence_seconds, self._grace_seconds
-        )
+        passed = None if newest_at is None else now - newest_at
+        ms, grace_ms = begin_reign(newest_ms, passed, _before(middle, behind_ms), absence_seconds, self._grace_seconds)
         self._behind_ms = behind_ms + grace_ms
         self._leading = LeaderClock(ms, now)
         return ms, grace_ms

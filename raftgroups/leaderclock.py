@@ -5,6 +5,10 @@ the wall clocks of the group's voters (wallclocks.py): a little slower while it 
 it is behind. It leaps where it is far behind, because the group was off, and never goes back. So a clock that is wrong
 moves nothing as long as most are right, and one that is set moves nothing at once.
 
+A reign begins as if the one before it had gone on: what it finds the time to be behind by is steered away too, for a
+key may have been written under the time that was behind. Only for a time without a leader it leaps, as
+nobody wrote, and where the leader was started after the newest entry came, so that clocks alone can tell how old it is.
+
 While there is no leader nobody can renew what is about to expire. So when a reign begins, time goes on from where it
 was when there was a leader last, up to a bound: that is the grace. From then on the group's time is behind the time of
 day by all the grace that was ever given, which is part of its state.
@@ -51,16 +55,25 @@ def time_since(newest_ms: int, passed_seconds: float, middle: TimeOfDay) -> floa
 
 
 def begin_reign(
-    newest_ms: int, passed_seconds: float, middle: TimeOfDay, absence_seconds: float | None, grace_seconds: float
+    newest_ms: int,
+    passed_seconds: float | None,
+    middle: TimeOfDay,
+    absence_seconds: float | None,
+    grace_seconds: float,
 ) -> tuple[int, int]:
     """The time at the beginning of a reign, and the grace that is given, both in milliseconds.
 
     newest_ms         told by the newest entry; 0: this is the first
-    passed_seconds    since that came, as far as this leader has been there
+    passed_seconds    since that came; None: it came before this leader was there, so clocks alone can tell
     absence_seconds   for how long there was no leader; None if nobody knows, then since the newest entry
     grace_seconds     that is given at most
     """
-    now_ms = time_since(newest_ms, passed_seconds, middle)
+    if passed_seconds is None or not newest_ms:
+        now_ms = time_since(newest_ms, absence_seconds or 0.0, middle)
+    else:
+        # It may have been on its way for long, but was told while there was a leader.
+        absent_seconds = min(absence_seconds or 0.0, (middle.low - newest_ms) / 1000)
+        now_ms = LeaderClock(newest_ms, 0.0).advance(max(passed_seconds, absent_seconds), middle)
     if not newest_ms:
         return int(now_ms), 0
     absence = grace_seconds if absence_seconds is None else min(absence_seconds, grace_seconds)

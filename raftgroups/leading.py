@@ -75,7 +75,7 @@ class Leading(Configuring):
             self._reign.busy_at = self._now
         index = LogIndex(self._log.last_index + 1)
         self._log.write(index, [(self.term, payload)])
-        self._stored_at = self._now
+        self._stored_at, self._has_stored = self._now, True
         self._note_configurations(index)
         self._replicate_to_all()
         return index

@@ -24,15 +24,17 @@ class World:
         for peer in ("b", "c"):
             self.clocks.told(peer, self.now, self.true_ms)
 
-    def begin(self, newest_ms: int, *, behind_ms: int = 0, absence: float | None = 0.0) -> tuple[int, int]:
-        return self.time.begin(newest_ms, self.now, behind_ms, VOTERS, absence)
+    def begin(
+        self, newest_ms: int, *, passed: float = 0.0, behind_ms: int = 0, absence: float | None = 0.0
+    ) -> tuple[int, int]:
+        return self.time.begin(newest_ms, self.now - passed, behind_ms, VOTERS, absence)
 
 
 def test_a_leader_with_a_wrong_clock_tells_the_time_of_the_others() -> None:
     world = World(skew_ms=DAY_MS)
     world.ask()
 
-    assert abs(world.begin(world.true_ms - 500)[0] - world.true_ms) <= 1
+    assert abs(world.begin(world.true_ms - 500, passed=0.5)[0] - world.true_ms) <= 1
     for _ in range(20):
         world.now += 0.5
         world.ask()
@@ -81,7 +83,7 @@ def test_grace_is_not_made_up_for() -> None:
     world = World()
     world.ask()
 
-    ms, grace_ms = world.begin(world.true_ms - 30_000 - 7_000, behind_ms=7_000, absence=20.0)
+    ms, grace_ms = world.begin(world.true_ms - 30_000 - 7_000, passed=30.0, behind_ms=7_000, absence=20.0)
     world.now += 5.0
     world.ask()
 

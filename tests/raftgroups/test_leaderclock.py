@@ -94,6 +94,25 @@ def test_time_stands_still_while_nobody_leads_up_to_a_bound(passed: float, absen
     assert (ms, given) == (NOW_MS + (passed - grace) * 1_000, grace * 1_000)
 
 
+def test_what_a_reign_is_behind_by_at_its_beginning_is_steered_away() -> None:
+    """A key may have been written under the time that was behind: its TTL is not to be over sooner."""
+    behind = exactly(NOW_MS + 5_000)
+
+    assert begin_reign(NOW_MS, 2.0, behind, 0.0, 0.0) == (NOW_MS + 2_000 * FASTEST, 0)
+    assert begin_reign(NOW_MS, 2.0, behind, 3.0, 0.0) == (NOW_MS + 3_000 * FASTEST, 0)
+
+
+def test_an_entry_that_was_on_its_way_while_nobody_led_is_as_old_as_that() -> None:
+    """Whoever stood still for so long is told of it late."""
+    assert begin_reign(NOW_MS, 0.0, exactly(NOW_MS + 5_000), 5.0, 0.0) == (NOW_MS + 5_000, 0)
+    assert begin_reign(NOW_MS, 0.0, exactly(NOW_MS + 3_000), 5.0, 0.0) == (NOW_MS + 3_000, 0)
+
+
+def test_who_was_not_there_when_the_newest_entry_came_goes_by_the_clocks() -> None:
+    assert begin_reign(NOW_MS, None, exactly(NOW_MS + 5_000), None, 0.0) == (NOW_MS + 5_000, 0)
+    assert begin_reign(NOW_MS, None, UNKNOWN, 2.0, 0.0) == (NOW_MS + 2_000, 0)
+
+
 def test_the_first_reign_begins_with_the_time_of_day() -> None:
     assert begin_reign(0, 5.0, exactly(NOW_MS), None, GRACE) == (NOW_MS, 0)
 
