@@ -14,7 +14,7 @@ from unittest.mock import patch
 import msgspec
 
 from app.simulation.plan import draw_storm
-from app.simulation.setting import LONGEST_LEASE_SECONDS, Setting
+from app.simulation.setting import Setting
 from app.simulation.simulation import SimulationOptions
 from app.simulation.trial import Trial, try_out
 from app.whereabouts import Whereabouts
@@ -46,7 +46,6 @@ from raftgroups.level import Level
 from raftgroups.membership import Configuration, Configurations
 from raftgroups.messages import ReadIndexRequest
 from raftgroups.nodelog import NodeLog
-from raftgroups.pulse import Pulse
 from raftgroups.readindex import Serve
 from raftgroups.reads import Reads
 from raftgroups.receiving import Receiving
@@ -64,7 +63,6 @@ Patches = Callable[[ExitStack], object]
 USUAL = SimulationOptions(nodes=3, partitions=1, steps=40_000, faults=("net", "disk", "crash"), setting=Setting())
 MOVING = replace(USUAL, nodes=5, faults=("net", "crash", "membership"))
 CLOCKS = replace(USUAL, faults=("clock", "net", "crash"))
-SLEEPY = replace(USUAL, setting=Setting(lease_seconds=LONGEST_LEASE_SECONDS, quiet_seconds=0.05))
 FIVE = replace(USUAL, nodes=5, setting=Setting(replicas=5))
 ELECTIONS = ("isolate", "split", "kill", "break-all", "pause", "delay-node", "transfer")
 
@@ -312,7 +310,7 @@ def serve_a_read_from_a_follower(stack: ExitStack) -> None:
 # Links.
 
 
-@mutation(20, storm=("kill", "slow-syncs-everywhere"), gap_seconds=0.15)
+@mutation(10, replace(USUAL, steps=100_000), storm=("kill", "slow-syncs-everywhere"), gap_seconds=0.15)
 def answer_over_a_newer_link(stack: ExitStack) -> None:
     """What a node asked in an earlier life is answered in this one, where the same number is another question."""
     stack.enter_context(patch.object(Transport, "reply_to", lambda self, name: partial(self.send, name)))
@@ -612,24 +610,6 @@ def take_a_late_heartbeat_for_a_fresh_one(stack: ExitStack) -> None:
 def ignore_checksums(stack: ExitStack) -> None:
     """What is read from a table is taken for what was written to it."""
     stack.enter_context(patch.object(section, "crc32c", lambda *_: section.RESIDUE))
-
-
-# Sleep.
-
-
-@mutation(10, SLEEPY, storm=("delay-node", "isolate", "break-all"), gap_seconds=0.3)
-def believe_the_beats_of_a_nodes_past(stack: ExitStack) -> None:
-    """A leader that sleeps counts its lease from when a Beat has come, whatever that had met."""
-
-    def make(met: Any) -> Any:
-        def wrong(self: Pulse, beat: Any, now: float) -> None:
-            met(self, beat, now)
-            assert self.contact is not None
-            self.contact = self.contact._replace(met_at=now)
-
-        return wrong
-
-    change(stack, Pulse, "met", make)
 
 
 @mutation(5)
