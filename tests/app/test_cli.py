@@ -504,7 +504,12 @@ def test_a_command_that_is_soon_over_says_nothing_of_its_pauses(monkeypatch: pyt
         result = run("put", "--url", gateway.url, "k", "v")
 
     assert (result.exit_code, result.stderr) == (0, "")
-    eventually(lambda: not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)])
+    timers = (thread for thread in threading.enumerate() if isinstance(thread, threading.Timer))
+    assert not [
+        timer
+        for timer in timers
+        if getattr(timer.function, "__self__", None).__class__ is notice.Notice and not timer.finished.is_set()
+    ]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["get", "--help"], ["node", "--help"]])
