@@ -194,7 +194,8 @@ class Background:
     def _raise_stuck(self, job: Job) -> None:
         self.check()
         if job in self._full:
-            raise self._full[job]
+            full = self._full[job]
+            raise StorageFullError(full.path, full.number, full.reason)
         raise ClosedError("the engine is closed")
 
     def _run(self, turn: _Turn) -> None:
@@ -241,7 +242,8 @@ class Background:
         with self._guard:
             self._leave(job)
             if isinstance(error, StorageFullError):
-                self._full[job] = error
+                # Without the frames that it came through: they hold tables, whose space is wanted.
+                self._full[job] = error.with_traceback(None)
             elif error is not None:
                 self.failure = self.failure or error
                 self._changed.notify_all()

@@ -183,14 +183,18 @@ class Upkeep:
         What is held back for the log of deletes is well spent where that gives back more. Raises: StorageFullError.
         """
         refused: StorageFullError | None = None
-        for attempt in attempts:
-            try:
-                attempt()
-                return
-            except StorageFullError as error:
-                refused = error
-        assert refused is not None, "there is something to be tried"
-        self._reserve.once_more(refused, attempts[-1])
+        try:
+            for attempt in attempts:
+                try:
+                    attempt()
+                    return
+                except StorageFullError as error:
+                    refused = error
+            assert refused is not None, "there is something to be tried"
+            self._reserve.once_more(refused, attempts[-1])
+        finally:
+            # An error holds the frames that it came through, this one too, and they the files of replaced tables.
+            refused = None
 
     def _flush_into_tables(self, memtable: Memtable, flushed: Sequence[Memtable]) -> None:
         edit, tables = self._with_ranges(memtable) if memtable.ranges else self._flushed(memtable)

@@ -1,15 +1,20 @@
 """On a disk that is too small puts are refused, reads and deletes go on, and all is well once there is room."""
 
+import contextlib
+import gc
 import os
 import random
 import subprocess
 import time
-from errno import EFBIG
+from errno import EFBIG, ENOSPC
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from engine import Engine, Fault, MemoryFileSystem, Options, StorageFullError, verify_engine
+from engine import Engine, Fault, InlineExecutor, MemoryFileSystem, Options, StorageFullError, verify_engine
+from engine.sstable import SSTableReader
+from engine.upkeep import Upkeep
 from tests.engine.fulldisk import Life
 from tests.engine.small import batch, open_engine
 
@@ -62,6 +67,45 @@ def test_without_a_file_to_be_had_deletes_go_on() -> None:
     disk.files_max = None
     engine.put(b"more", b"1")
     engine.close()
+
+
+def test_what_a_full_disk_has_refused_holds_no_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the space of those that were replaced comes back when the collector runs, which may be never."""
+    disk = MemoryFileSystem()
+    disk.create_directory("/db")
+    disk.capacity = 600 << 10
+    options = Options(
+        memtable_bytes_max=16384,
+        table_bytes_max=8192,
+        level1_bytes_max=8192,
+        level0_tables_compact=2,
+        reserve_bytes=16384,
+        stall_seconds_max=0,
+    )
+    engine = Engine.open("/db", options, file_system=disk, executor=InlineExecutor())
+    refusals = 0
+    merge = Upkeep._merge
+
+    def counted(self: Upkeep, *arguments: Any) -> None:
+        nonlocal refusals
+        refusals += 1
+        if refusals % 2:
+            raise StorageFullError("/db", ENOSPC, "no room")
+        merge(self, *arguments)
+
+    monkeypatch.setattr(Upkeep, "_merge", counted)
+    gc.collect()
+    gc.disable()
+    try:
+        rng = random.Random(0)
+        with contextlib.suppress(StorageFullError):
+            while True:
+                engine.put(b"%d" % rng.randrange(1000), rng.randbytes(300), sync=False)
+        there = [each for each in gc.get_objects() if isinstance(each, SSTableReader) and each.path.startswith("/db/")]
+        assert refusals > 4 and len(there) == engine.stats().tables
+    finally:
+        gc.enable()
+        engine.close()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
