@@ -16,7 +16,7 @@ import msgspec
 
 from app.fields import read_raw_query, read_timeout
 from app.keyrange import KeyRange
-from app.problems import BAD_PARAMETER, MISSING_PARAMETER, UNSUPPORTED, Problem, problem_of
+from app.problems import BAD_PARAMETER, NOT_TOGETHER, UNSUPPORTED, Problem, problem_of
 from app.reading import read_session
 from app.requests import CommandOutcome
 from app.settings import IDEMPOTENCY_SECONDS, Limits
@@ -107,12 +107,15 @@ def read_deletion(query: bytes, fields: Mapping[bytes, bytes], limits: Limits) -
         return raw
     keys = KeyRange(raw.get("prefix", b""), raw.get("start", b""), raw.get("end", b""))
     is_everything = keys == KeyRange()
-    if raw.get("all", b"true") != b"true" or ("all" in raw and not is_everything):
-        detail = "query parameter 'all' may be true, without prefix, start and end"
+    if raw.get("all", b"true") != b"true":
+        detail = "query parameter 'all' must be true, or left out"
         return Problem(BAD_PARAMETER, detail, {"parameter": "all"})
+    if "all" in raw and not is_everything:
+        detail = "query parameter 'all' goes without prefix, start and end: leave it out, or them"
+        return Problem(NOT_TOGETHER, detail, {"parameter": "all"})
     if is_everything and "all" not in raw:
         detail = "say which keys: prefix=, start= or end=, or all=true to delete every key"
-        return Problem(MISSING_PARAMETER, detail, {"parameter": "prefix"})
+        return Problem(NOT_TOGETHER, detail, {"parameter": "prefix"})
     for name, text in _CONDITIONS.items():
         if name in fields:
             detail = f"header {text} is not supported here: a range of keys has no condition"

@@ -47,12 +47,12 @@ def test_a_request_names_its_keys() -> None:
 @pytest.mark.parametrize(
     ("query", "headers", "code"),
     [
-        (b"", {}, "MISSING_PARAMETER"),
-        (b"prefix=", {}, "MISSING_PARAMETER"),
-        (b"prefix=&start=&end=", {}, "MISSING_PARAMETER"),
+        (b"", {}, "NOT_TOGETHER"),
+        (b"prefix=", {}, "NOT_TOGETHER"),
+        (b"prefix=&start=&end=", {}, "NOT_TOGETHER"),
         (b"all=false", {}, "BAD_PARAMETER"),
         (b"all", {}, "BAD_PARAMETER"),
-        (b"prefix=a&all=true", {}, "BAD_PARAMETER"),
+        (b"prefix=a&all=true", {}, "NOT_TOGETHER"),
         (b"prefix=a&prefix=b", {}, "DUPLICATE_PARAMETER"),
         (b"prefix=a&limit=3", {}, "UNKNOWN_PARAMETER"),
         (b"prefix=%zz", {}, "BAD_PARAMETER"),
@@ -172,7 +172,7 @@ def test_the_route_answers(gateway: Running) -> None:
 
     assert (answer.status_code, answer.json()) == (200, {"deleted": 10, "complete": True})
     assert "kv-session" in answer.headers
-    assert (refused.status_code, refused.json()["code"]) == (400, "MISSING_PARAMETER")
+    assert (refused.status_code, refused.json()["code"]) == (422, "NOT_TOGETHER")
     gateway.fake.error = NoQuorumError(PartitionId(3))
     failed = httpx.request("DELETE", f"{gateway.url}/v1/kv", params={"prefix": "k"})
     assert (failed.status_code, failed.json()["deleted"]) == (503, 0)
