@@ -7,7 +7,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from app.problems import KINDS, NO_SUCH_ROUTE, Kind, Problem
-from app.routes.responses import problem_response
+from app.routes.responses import PAGE_POLICY, problem_response
 
 router = APIRouter(include_in_schema=False)
 
@@ -16,8 +16,7 @@ _OUTCOMES = {
     "unknown": "Whether it was applied is not known; of a read there is nothing to know.",
 }
 _HEAD = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
+    "content-security-policy": PAGE_POLICY,
     "cache-control": "no-cache",
     "vary": "accept",
 }

@@ -47,6 +47,9 @@ class ProblemModel(BaseModel):
     retryable: bool = Field(examples=[True])
 
 
+# Of a page without a script: it may use our style sheet, and ask nobody for anything else.
+PAGE_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
 Documented = dict[int | str, dict[str, Any]]
 
 _SCHEMA = {"$ref": "#/components/schemas/ProblemModel"}

@@ -4,14 +4,13 @@ from html import escape
 
 from fastapi import APIRouter, Request, Response
 
-from app.routes.responses import gateway_of
+from app.routes.responses import PAGE_POLICY, gateway_of
 from app.setting import Setting
 from app.settings import ALL_SETTINGS, Settings
 
 router = APIRouter(include_in_schema=False)
 
 _STYLE = "/static/page.css"
-_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
 @router.get("/docs/settings")
@@ -21,7 +20,7 @@ async def settings(request: Request) -> Response:
         page(gateway_of(request).settings),
         headers={
             "content-type": "text/html; charset=utf-8",
-            "content-security-policy": _POLICY,
+            "content-security-policy": PAGE_POLICY,
             "referrer-policy": "no-referrer",
             "cache-control": "no-cache",
         },
